@@ -1,0 +1,99 @@
+"""Every number of the format: name, value, unit, source.
+
+Source "v3 n" is section n of the description of format version 3 (ARCHITECTURE.md, "The wire"); "ours" is a choice of
+this program.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORMAT_VERSION: Final = 3
+"""Version in the manifest and in ConstellationExport. Source: v3 intro."""
+
+MAX_BLOCK_BYTES: Final = 1_000_000
+"""Largest block data a writer may make; exactly this many is allowed. Source: v3 intro."""
+
+TARGET_CHUNK_BYTES: Final = 900_000
+"""Sum of message bytes at which a chunk closes (caller may change it). Source: v3 intro, 8."""
+
+SNAPSHOT_CHUNK_BYTES: Final = 900_000
+"""Where a snapshot is cut; a constant, not the caller's. Source: v3 5.4."""
+
+MAX_CHUNK_MESSAGES: Final = 1_000
+"""Messages in one chunk (caller may change it). Source: v3 intro, 8."""
+
+MAX_SECTION_BYTES: Final = 4 * 1024 * 1024
+"""Largest section (CID and data) a reader accepts. Source: v3 1."""
+
+MAX_HEADER_BYTES: Final = 4096
+"""Largest CAR header read. Ours: one root needs 58."""
+
+CID_PREFIX: Final = bytes([0x01, 0x71, 0x1E, 0x20])
+"""CID v1, codec dag-cbor, multihash blake3, digest length 32. Source: v3 1."""
+
+CID_BYTES: Final = 36
+"""Length of a CID in bytes: prefix and digest. Source: v3 1."""
+
+CAR_HEADER_BYTES: Final = 59
+"""Length of the CAR header with its one-byte length, always. Source: v3 1."""
+
+CID_TAG: Final = 42
+"""CBOR tag of a link. Source: v3 2."""
+
+LINK_BYTES: Final = 41
+"""Length of an encoded link: tag, byte-string head, identity prefix, CID. Source: v3 2."""
+
+MAX_DEPTH: Final = 400
+"""Deepest nesting of one block that is decoded. Ours; JSON text of the original stops at 127. Source: v3 2.2."""
+
+BATCH_ROWS: Final = 512
+"""Rows in one batch between stages. Ours."""
+
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of cells in one batch between stages. Ours."""
+
+SPOOL_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""Archive bytes kept in memory before the spool goes to disk. Ours."""
+
+SPOOL_RESERVE_BYTES: Final = 16 * 1024 * 1024
+"""Free bytes that the spool leaves on its disk for others. Ours."""
+
+COPY_BYTES: Final = 1024 * 1024
+"""Bytes read or written at a time. Ours."""
+
+BUSY_TIMEOUT_MS: Final = 5_000
+"""How long a locked database is waited for; the original's own value. Source: database 1."""
+
+SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
+"""Unix milliseconds of snowflake zero: 2010-11-04T01:42:54.657Z. Source: database 6."""
+
+SNOWFLAKE_COUNTER_BITS: Final = 16
+"""Low bits of a snowflake that count within its millisecond. Source: database 6."""
+
+DEFAULT_OWNER: Final = "cli-user"
+"""`owner_id` of a ConstellationExport as the original's command line writes it. Source: v3 5.9."""
+
+CONSTELLATION_OWNER: Final = "_constellation_"
+"""Owner of what belongs to the constellation as a whole. Source: database 6."""
+
+MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
+"""Largest memory document (joined snapshot) that is handed to the document worker. Source: loro 5."""
+
+SHELF_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""Blocks that came before they were wanted, kept in memory before they go to disk. Ours."""
+
+SHELF_RESERVE_BYTES: Final = 32 * 1024 * 1024
+"""Free bytes below which nothing more is put on the shelf. Ours."""
+
+MAX_REPEATED_BYTES: Final = 1024 * 1024 * 1024
+"""Bytes of memory documents that may be read out of blocks already met, beside 16 x the archive's length. Ours."""
+
+MAX_REPEATED_LINKS: Final = 1_000_000
+"""Links to memory blocks and agents already met. Ours: 24,000 links fill a block."""
+
+EMPTY_DOCUMENT_BYTES: Final = 81
+"""Length of a memory document in which nothing was ever written, as every new memory block has it. Source: v3 6."""
+
+MAX_BLOCK_CONTAINERS: Final = 250_000
+"""Arrays and maps in one block that is decoded; each costs up to 184 bytes of memory. Ours."""
