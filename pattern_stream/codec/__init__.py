@@ -1,0 +1,1 @@
+"""Values to bytes and back: varints, CIDs, strict DAG-CBOR, CAR framing. Pure; knows no record type."""
