@@ -1,0 +1,129 @@
+"""A new database built beside its place, as NAME.partial, that gets its name when all of it is on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream.db.open import open_new
+from pattern_stream.errors import DatabaseNotFound, TargetExists
+
+if sys.platform != "win32":
+    import fcntl
+
+_SUFFIXES = ("", "-journal", "-wal", "-shm")
+
+
+@dataclass(slots=True)
+class Aside:
+    """A database under way. It gets its name on a clean exit, if `keep` was set; else it goes."""
+
+    connection: AsyncConnection
+    keep: bool = False
+
+
+@asynccontextmanager
+async def open_aside(target: Path) -> AsyncGenerator[Aside]:
+    """A new database, mode 0600, for a place where there is nothing yet, or an empty file.
+
+    Raises TargetExists: something is there, or another program is making it; DatabaseNotFound: there is no such folder.
+    """
+    place = Path(os.path.realpath(target))
+    _refuse_taken(place)
+    partial = place.with_name(place.name + ".partial")
+    with _reserved(partial):
+        async with open_new(partial) as connection:
+            aside = Aside(connection)
+            yield aside
+        try:
+            if aside.keep:
+                _name(partial, place)
+        finally:
+            remove_database(partial)
+
+
+def is_vacant(path: Path) -> bool:
+    """Whether a database can be made there: nothing is there, or a file without a byte."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return True
+    return os.path.isfile(path) and found.st_size == 0
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and what SQLite puts beside it; what is not there is no fault."""
+    for suffix in _SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _refuse_taken(place: Path) -> None:
+    if not is_vacant(place):
+        raise TargetExists(f"found a file at {place}, expected none: a new database is to be made there")
+    if not place.parent.is_dir():
+        raise DatabaseNotFound(f"no folder {place.parent}, expected one: a new database is to be made there")
+
+
+@contextmanager
+def _reserved(partial: Path) -> Iterator[None]:
+    """Hold a lock on a file beside the partial one, so that what a killed program left behind can be told and removed.
+
+    # Trap: the lock is not on the database itself, since closing any descriptor of it would drop SQLite's own locks.
+    """
+    lock_path = partial.with_name(partial.name + ".lock")
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        if not _lock(descriptor):
+            raise TargetExists(f"another program is making {partial}, expected to be the only one")
+        if sys.platform != "win32":
+            remove_database(partial)
+        yield
+        lock_path.unlink(missing_ok=True)
+    except BaseException:
+        if _lock(descriptor):
+            lock_path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _name(partial: Path, place: Path) -> None:
+    """Give the file its name; never that of a file that somebody else put there meanwhile. The folder is synced."""
+    if place.exists() and place.stat().st_size == 0:
+        os.replace(partial, place)
+    else:
+        try:
+            os.link(partial, place)
+        except FileExistsError as error:
+            raise TargetExists(f"found a file at {place} that was not there before") from error
+        except OSError:  # no hard links here
+            _refuse_taken(place)
+            os.replace(partial, place)
+    _sync_folder(place.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

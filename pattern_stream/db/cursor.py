@@ -1,0 +1,206 @@
+"""Fetching rows in batches that are bounded in rows and in bytes where they are fetched.
+
+512 rows of 480 KB are 249 MB, so a plain `fetchmany(512)` is no bound. The cursor here gathers a batch in small pieces,
+in one hop to the driver's thread, and stops once a batch is heavy. When reading fails it finds out at which row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import aiosqlite
+import anyio
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream.db.failures import translate
+from pattern_stream.db.scale import Cells, Scale
+from pattern_stream.errors import InvalidCell, PatternStreamError, Where
+from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
+
+PATH_KEY: Final = "pattern_stream.path"
+"""Where the `info` of a connection that `open` made keeps the path of its database."""
+
+
+class FailedFetch(sqlite3.DatabaseError):
+    """Fetching failed: the driver's error, the last row before, and the row and column at fault if they can be told."""
+
+    def __init__(self, error: sqlite3.Error, last: Cells | None, bad: Cells | None, column: str | None) -> None:
+        super().__init__(*error.args)
+        self.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        self.last, self.bad, self.column = last, bad, column
+
+
+class _Undecodable(bytes):
+    """Text of a cell that is no UTF-8."""
+
+
+class Batch:
+    """A batch being gathered: what it still takes, and whether it is full."""
+
+    def __init__(self, scale: Scale, most_rows: int) -> None:
+        self.rows: list[Cells] = []
+        self._scale = scale
+        self._most_rows = most_rows
+        self._weight = 0
+
+    def wanted_rows(self) -> int:
+        """How many rows to fetch next; 0 when the batch is full."""
+        if self._weight >= BATCH_BYTES:
+            return 0
+        return min(self._scale.piece_rows, self._most_rows - len(self.rows))
+
+    def add(self, piece: list[Cells]) -> bool:
+        """Take a piece; false when there was nothing in it."""
+        self.rows += piece
+        self._weight += self._scale.weigh(piece) if piece else 0
+        return bool(piece)
+
+
+class BoundedCursor(sqlite3.Cursor):
+    """A cursor whose `fetchmany` returns early once BATCH_BYTES of text and BLOB cells are there.
+
+    Memory: BATCH_BYTES and about one piece. Raises FailedFetch.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._scale = Scale()
+        self._statement: tuple[str, Any] = ("", ())
+
+    def execute(self, sql: str, parameters: Any = (), /) -> BoundedCursor:
+        """Run a statement, keeping it for the search after a failure."""
+        self._statement = (sql, parameters)
+        super().execute(sql, parameters)
+        return self
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        """The next rows, at most `size`; an empty list only at the end."""
+        batch = Batch(self._scale, self.arraysize if size is None else size)
+        fetch = super().fetchmany
+        try:
+            while (wanted := batch.wanted_rows()) and batch.add(fetch(wanted)):
+                pass
+        except sqlite3.Error as error:
+            raise _locate(self.connection, *self._statement, error) from error
+        return batch.rows
+
+
+class BoundedConnection(sqlite3.Connection):
+    """A connection whose cursors are `BoundedCursor`s."""
+
+    def cursor(self, factory: Any = BoundedCursor) -> Any:
+        """A new cursor."""
+        return super().cursor(factory)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> Any:
+        """Run a statement in a new cursor. Trap: the inherited method does not ask `cursor` for it."""
+        return self.cursor().execute(sql, parameters)
+
+
+def _text(raw: bytes) -> str | _Undecodable:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return _Undecodable(raw)
+
+
+def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sqlite3.Error) -> FailedFetch:
+    """Run a statement again in the same transaction, row by row, up to where it failed."""
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+        return FailedFetch(error, None, None, None)
+    last: Cells | None = None
+    usual, connection.text_factory = connection.text_factory, _text
+    cursor = sqlite3.Cursor(connection)
+    try:
+        for row in cursor.execute(sql, parameters):
+            for index, cell in enumerate(row):
+                if type(cell) is _Undecodable:
+                    return FailedFetch(error, last, row, cursor.description[index][0])
+            last = row
+    except sqlite3.Error:
+        pass  # the failure that is being located
+    finally:
+        connection.text_factory = usual
+        cursor.close()
+    return FailedFetch(error, last, None, None)
+
+
+async def batches(
+    connection: AsyncConnection, sql: str, parameters: Sequence[object] = (), *, table: str, key_column: int = 0
+) -> AsyncGenerator[list[Cells]]:
+    """The rows of a statement in batches, read inside the connection's own transaction.
+
+    In:      SQL with `?` parameters; `table` and `key_column` (index of the cell that names a row) are for messages.
+    Out:     Lists of at most BATCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
+    Memory:  one batch.
+    Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row.
+    """
+    driver = await _driver(connection)
+    path: Path | None = connection.info.get(PATH_KEY)
+    try:
+        cursor = await _hop(driver, driver.execute(sql, parameters))
+        try:
+            rows = await _fetch(driver, cursor, ours=path is not None)
+            while rows:
+                yield rows
+                del rows  # or two batches are alive while the next one is fetched
+                rows = await _fetch(driver, cursor, ours=path is not None)
+        finally:
+            await _close(cursor)
+    except sqlite3.Error as error:
+        raise _translated(error, path, table, key_column) from error
+
+
+async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
+    raw = await connection.get_raw_connection()
+    driver: aiosqlite.Connection | None = raw.driver_connection
+    if driver is None:
+        raise PatternStreamError("found a connection that has been given back, expected an open one")
+    return driver
+
+
+async def _fetch(driver: aiosqlite.Connection, cursor: aiosqlite.Cursor, *, ours: bool) -> list[Any]:
+    """The next batch: in one hop from a `BoundedCursor`, in a hop a piece from the cursor of somebody else's engine."""
+    if ours:
+        return list(await _hop(driver, cursor.fetchmany(BATCH_ROWS)))
+    batch = Batch(Scale(), BATCH_ROWS)
+    while (wanted := batch.wanted_rows()) and batch.add(list(await _hop(driver, cursor.fetchmany(wanted)))):
+        pass
+    return batch.rows
+
+
+async def _hop(driver: aiosqlite.Connection, call: Awaitable[Any]) -> Any:
+    """Await the driver's thread; when cancelled, stop the statement, or closing would wait for its end."""
+    try:
+        return await call
+    except CancelledError:
+        with suppress(ValueError):  # the connection is closed already
+            await driver.interrupt()
+        raise
+
+
+async def _close(cursor: aiosqlite.Cursor) -> None:
+    """Close a cursor, also while being cancelled and after its connection."""
+    with anyio.CancelScope(shield=True), suppress(ValueError, sqlite3.Error):
+        await cursor.close()
+
+
+def _translated(error: sqlite3.Error, path: Path | None, table: str, key_column: int) -> PatternStreamError:
+    if not isinstance(error, FailedFetch):
+        return translate(error, path=path, table=table)
+    if error.bad is not None:
+        where = Where(table=table, row_id=_row_id(error.bad[key_column]), field=error.column)
+        return InvalidCell("found text that is no UTF-8, expected UTF-8", where=where)
+    ours = translate(error, path=path, table=table)
+    if error.last is not None:
+        ours.message += f", after row {_row_id(error.last[key_column])}"
+    return ours
+
+
+def _row_id(cell: object) -> str:
+    return cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else str(cell)

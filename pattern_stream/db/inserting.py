@@ -1,0 +1,81 @@
+"""Rows into a table, many in one statement.
+
+One statement of 512 rows runs long enough without Python's global lock for the next batch to be decoded beside it;
+`executemany` is as fast alone, but takes the lock again for every row, and waits for it each time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any, Final, Literal
+
+from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.format import BATCH_ROWS
+from pattern_stream.schema.records import Member, Record, SharedAttachment
+
+Row = tuple[Any, ...]
+Manner = Literal["add", "replace", "keep"]
+"""What happens to a row whose key is there: it is an error; it is updated in place; it stays as it is.
+
+# Trap: never INSERT OR REPLACE, whose delete fires no trigger, so that stale terms stay in the full-text index.
+"""
+
+_SIZES: Final = (BATCH_ROWS, 64, 8, 1)
+"""Rows a statement has, so that few different statements are prepared."""
+
+_KEYS: Final[dict[type[Record], tuple[str, ...]]] = {
+    Member: ("group_id", "agent_id"),
+    SharedAttachment: ("block_id", "agent_id"),
+}
+
+
+def keys_of(record: type[Record]) -> tuple[str, ...]:
+    """The primary key's columns."""
+    return _KEYS.get(record, ("id",))
+
+
+def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner = "add") -> int:
+    """Insert rows; how many were added or changed. Raises MalformedNode where two rows of the archive have one key."""
+    done, at = 0, 0
+    largest = max(1, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(record.columns))
+    while at < len(rows):
+        size = next(size for size in _SIZES if size <= min(len(rows) - at, max(largest, 1)))
+        batch = rows[at : at + size]
+        try:
+            cursor = connection.execute(statement(record, size, manner), tuple(chain.from_iterable(batch)))
+        except sqlite3.IntegrityError as error:
+            raise _refused(connection, record, batch, manner, error) from error
+        done, at = done + cursor.rowcount, at + size
+    return done
+
+
+@cache
+def statement(record: type[Record], row_count: int, manner: Manner = "add") -> str:
+    """The INSERT of so many rows. The same text object each time, so that the driver finds it prepared."""
+    columns = ", ".join(f'"{column}"' for column in record.columns)
+    values = ", ".join([f"({', '.join('?' * len(record.columns))})"] * row_count)
+    sql = f"INSERT INTO {record.table} ({columns}) VALUES {values}"
+    if manner == "add":
+        return sql
+    keys = keys_of(record)
+    if manner == "keep":
+        return f"{sql} ON CONFLICT ({', '.join(keys)}) DO NOTHING"
+    changed = ", ".join(f'"{column}" = excluded."{column}"' for column in record.columns if column not in keys)
+    return f"{sql} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
+
+
+def _refused(
+    connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner, error: sqlite3.IntegrityError
+) -> MalformedNode:
+    """The row at fault: a statement that fails leaves nothing behind, so its rows are tried one by one."""
+    for row in rows:
+        try:
+            connection.execute(statement(record, 1, manner), row)
+        except sqlite3.IntegrityError as refusal:
+            key = " ".join(str(row[record.index(column)]) for column in keys_of(record))
+            where = Where(table=record.table, row_id=key)
+            return MalformedNode(f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where)
+    return MalformedNode(f"{record.noun} cannot be stored: {error}", where=Where(table=record.table))

@@ -1,0 +1,187 @@
+"""Finding what a scope names, and counting what an export of it will and will not carry."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream.db.columns import Columns, read_columns
+from pattern_stream.db.source import IN_CONSTELLATION
+from pattern_stream.errors import NameConflict, NotInDatabase, Where
+from pattern_stream.schema.scopes import ResolvedScope, Scope, ScopeKind, Selection
+
+_TABLES: dict[ScopeKind, str] = {"agent": "agents", "group": "agent_groups"}
+_DERIVED = ("embeddings",)
+_INTERNAL = ("sqlite_", "_sqlx_", "messages_fts", "memory_blocks_fts", "archival_fts", "embeddings")
+_CARRIED = frozenset(
+    {
+        "agents",
+        "agent_groups",
+        "group_members",
+        "memory_blocks",
+        "shared_block_agents",
+        "archival_entries",
+        "messages",
+        "archive_summaries",
+    }
+)
+_OF_SCOPE = {
+    "agent": "= :id",
+    "group": "IN (SELECT m.agent_id FROM group_members m WHERE m.group_id = :id)",
+}
+
+
+@dataclass(slots=True)
+class Census:
+    """Row counts of a scope. `carried`: rows by table that the archive will hold, but for memory documents' pieces.
+
+    `not_carried`: rows by table that format version 3 has no place for, empty tables left out. `derived`: rows that can
+    be made again from the others.
+    """
+
+    carried: dict[str, int] = field(default_factory=dict)
+    not_carried: dict[str, int] = field(default_factory=dict)
+    derived: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """All carried rows."""
+        return sum(self.carried.values())
+
+
+async def resolve_scope(connection: AsyncConnection, scope: Scope) -> ResolvedScope:
+    """Find the agent or group that a scope names: an exact id wins over a name.
+
+    Raises NotInDatabase (with the nearest names) or NameConflict (an agent and a group, or several of a kind).
+    """
+    if scope.kind == "constellation" or scope.name is None:
+        return ResolvedScope("constellation")
+    kinds: tuple[ScopeKind, ...] = (scope.kind,) if scope.kind else ("group",) if scope.thin else ("agent", "group")
+    for column in ("id", "name"):
+        found = [hit for kind in kinds for hit in await _matches(connection, kind, column, scope.name)]
+        if len(found) > 1:
+            raise _ambiguous(scope.name, found)
+        if found:
+            kind, row_id, name = found[0]
+            return ResolvedScope(kind, row_id, name, scope.thin)
+    raise await _missing(connection, kinds, scope.name)
+
+
+async def _matches(
+    connection: AsyncConnection, kind: ScopeKind, column: str, value: str
+) -> list[tuple[ScopeKind, str, str]]:
+    query = text(f"SELECT id, name FROM {_TABLES[kind]} WHERE {column} = :value ORDER BY id LIMIT 3")
+    rows = await connection.execute(query, {"value": value})
+    return [(kind, row_id, name) for row_id, name in rows.all()]
+
+
+def _ambiguous(name: str, found: list[tuple[ScopeKind, str, str]]) -> NameConflict:
+    listed = ", ".join(f"{kind} {row_id}" for kind, row_id, _ in found)
+    if len({kind for kind, _, _ in found}) > 1:
+        return NameConflict(
+            f"{name!r} is an agent and a group, expected one of them: {listed}",
+            hint="say which with --scope agent or --scope group",
+        )
+    return NameConflict(f"{name!r} is the name of several: {listed}", hint="give the id instead of the name")
+
+
+async def _missing(connection: AsyncConnection, kinds: tuple[ScopeKind, ...], name: str) -> NotInDatabase:
+    names: list[str] = []
+    for kind in kinds:
+        rows = await connection.execute(text(f"SELECT name FROM {_TABLES[kind]} ORDER BY name LIMIT 1000"))
+        names += [str(found) for (found,) in rows.all()]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
+    word = " or ".join(kinds)
+    hint = f"there is {', '.join(repr(n) for n in near)}" if near else f"the database has no {word}"
+    table = _TABLES[kinds[0]] if len(kinds) == 1 else None
+    return NotInDatabase(
+        f"no {word} has the id or name {name!r}", where=Where(table=table), hint=f"{hint}; `pattern-stream list` shows all"
+    )
+
+
+async def take_census(connection: AsyncConnection, scope: ResolvedScope, selection: Selection) -> Census:
+    """Count the rows of a scope by table: what goes out, and what version 3 has no place for."""
+    columns = await read_columns(connection)
+    census = Census()
+    counts = _carried_counts(columns, scope, selection)
+    for table, condition in counts.items():
+        census.carried[table] = await _count(connection, table, condition, scope)
+    for table, condition in _lost_conditions(columns, scope, selection).items():
+        if (lost := await _count(connection, table, condition, scope)) > 0:
+            census.not_carried[table] = lost
+    for table in _DERIVED:
+        if scope.kind == "constellation" and columns.has(f"{table}_rowids"):  # the shadow table of a vec0 table
+            census.derived[table] = await _count(connection, f"{table}_rowids", "1", scope)
+    return census
+
+
+async def _count(connection: AsyncConnection, table: str, condition: str, scope: ResolvedScope) -> int:
+    parameters: dict[str, Any] = {"id": scope.id} if ":id" in condition else {}
+    result = await connection.execute(text(f'SELECT count(*) FROM "{table}" t WHERE {condition}'), parameters)
+    return int(result.scalar_one())
+
+
+def _carried_counts(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:
+    if scope.thin:
+        return {"agent_groups": "t.id = :id"}
+    owned = _owned(scope)
+    living = "t.is_deleted = 0" if columns.has("messages", "is_deleted") else "1"
+    counts = {
+        "agents": "1" if scope.kind == "constellation" else f"t.id {_OF_SCOPE[scope.kind]}",
+        "memory_blocks": "t.is_active = 1" if scope.kind == "constellation" else f"t.is_active = 1 AND {owned}",
+        "archive_summaries": owned,
+    }
+    if selection.messages:
+        counts["messages"] = f"{owned} AND {living}"
+    if selection.archival:
+        counts["archival_entries"] = f"{owned} AND t.agent_id IN (SELECT id FROM agents)"
+    return counts
+
+
+def _owned(scope: ResolvedScope) -> str:
+    return "1" if scope.kind == "constellation" else f"t.agent_id {_OF_SCOPE[scope.kind]}"
+
+
+def _lost_conditions(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:
+    """By table, the condition that picks the rows of a scope that are left behind."""
+    owned = _owned(scope)
+    lost: dict[str, str] = {}
+    if selection.messages and not scope.thin and columns.has("messages", "is_deleted"):
+        lost["messages"] = f"{owned} AND t.is_deleted <> 0"
+    if scope.kind == "constellation":
+        lost["memory_blocks"] = f"t.id NOT IN (SELECT b.id FROM memory_blocks b WHERE {IN_CONSTELLATION})"
+        lost["shared_block_agents"] = (
+            f"NOT EXISTS (SELECT 1 FROM memory_blocks b WHERE b.id = t.block_id AND {IN_CONSTELLATION})"
+        )
+        lost["group_members"] = "t.agent_id NOT IN (SELECT id FROM agents)"
+        if selection.archival:
+            lost["archival_entries"] = "t.agent_id NOT IN (SELECT id FROM agents)"
+        others = [name for name in columns.tables if name not in _CARRIED and not name.startswith(_INTERNAL)]
+        lost |= dict.fromkeys(others, "1")
+    elif not scope.thin:
+        lost["memory_blocks"] = f"{owned} AND t.is_active <> 1"
+        for table in ("memory_block_updates", "memory_block_checkpoints"):
+            if columns.has(table):
+                lost[table] = f"t.block_id IN (SELECT b.id FROM memory_blocks b WHERE b.agent_id {_OF_SCOPE[scope.kind]})"
+        if scope.kind == "agent":
+            lost["shared_block_agents"] = "t.agent_id = :id"
+            lost["group_members"] = "t.agent_id = :id"
+        lost |= _agents_other_rows(columns, scope)
+    else:
+        lost["group_members"] = "t.group_id = :id"
+    return lost
+
+
+def _agents_other_rows(columns: Columns, scope: ResolvedScope) -> dict[str, str]:
+    """Rows of the tables beyond version 3 that name an agent of the scope."""
+    naming = ("agent_id", "assigned_to", "from_agent", "target_agent_id")
+    found = {}
+    for table, names in columns.tables.items():
+        column = next((name for name in naming if name in names), None)
+        if column and table not in _CARRIED and not table.startswith(_INTERNAL):
+            found[table] = f't."{column}" {_OF_SCOPE[scope.kind]}'
+    return found
