@@ -1,0 +1,133 @@
+"""Memory made current: edits that wait in rows of their own go into the document they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pattern_stream.errors import (
+    DamagedMemory,
+    Finding,
+    InvalidCell,
+    LimitExceeded,
+    PatternStreamError,
+    Report,
+    Where,
+    ignore_findings,
+)
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.items import Fold, Folded, Open, Row, RowEvent, Rows
+from pattern_stream.schema.nodes import MemoryBlockExport
+from pattern_stream.schema.records import MemoryBlock, MemoryUpdate
+from pattern_stream.stages.streams import Events, closing
+
+MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+"""Most bytes of one block's updates that are gathered. Ours."""
+
+_ID: Final = MemoryBlock.index("id")
+_SNAPSHOT: Final = MemoryBlock.index("loro_snapshot")
+_FRONTIER: Final = MemoryBlock.index("frontier")
+_PREVIEW: Final = MemoryBlock.index("content_preview")
+_METADATA: Final = MemoryBlock.index("metadata")
+_SEQ: Final = MemoryUpdate.index("seq")
+_UPDATE: Final = MemoryUpdate.index("update_blob")
+
+
+async def fold_memory(
+    events: Events[RowEvent], fold: Fold, report: Report = ignore_findings
+) -> AsyncGenerator[RowEvent]:
+    """Give each memory block its current document and version; pass everything else through.
+
+    In:      an opened memory block holds its row, then batches of its active updates in seq order, then Close.
+    Out:     the block opened with `loro_snapshot` and `frontier` replaced, and Close; no updates. Nothing to fold: the
+             stored bytes go out untouched.
+    Memory:  the updates of one block, at most MAX_PENDING_BYTES.
+    Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; LimitExceeded.
+    Reports: stale-preview (warning): the stored preview is not the text of the document, as after an undo;
+             damaged-memory (error): `fold` salvages, and this block goes out as far as it is good.
+    Source:  loro 3.
+    """
+    pending: PendingBlock | None = None
+    async with closing(events):
+        async for event in events:
+            if isinstance(event, Open) and event.node is MemoryBlockExport:
+                pending = PendingBlock(event)
+            elif pending is None:
+                yield event
+            elif isinstance(event, Rows) and event.record is MemoryUpdate:
+                pending.add(event.rows)
+            else:
+                yield await pending.folded(fold, report)
+                yield event
+                pending = None
+
+
+@dataclass(slots=True)
+class PendingBlock:
+    """A memory block whose updates are still coming in."""
+
+    opened: Open
+    updates: list[tuple[int, bytes]] = field(default_factory=list)
+    updates_bytes: int = 0
+
+    def add(self, rows: list[Row]) -> None:
+        """Keep more updates. Raises InvalidCell, LimitExceeded."""
+        for row in rows:
+            seq, data = row[_SEQ], row[_UPDATE]
+            if type(seq) is not int or not isinstance(data, bytes):
+                found = f"seq {seq!r}, {type(data).__name__}"
+                where = self._where("update_blob")
+                raise InvalidCell(f"found an update with {found}, expected a number and bytes", where=where)
+            self.updates.append((seq, data))
+            self.updates_bytes += len(data)
+        if self.updates_bytes > MAX_PENDING_BYTES:
+            found = (
+                f"updates of the memory block are over {self.updates_bytes} bytes, limit is {MAX_PENDING_BYTES} bytes"
+            )
+            raise LimitExceeded(found, where=self._where("update_blob"))
+
+    async def folded(self, fold: Fold, report: Report) -> Open:
+        """The block with its current document. Raises what `fold` raises, with the place filled in."""
+        row = self.opened.record
+        try:
+            result = await fold(_snapshot(row), self.updates, _text(row[_METADATA]))
+        except PatternStreamError as error:
+            raise error.at(self._where(None)) from None
+        self._judge(result, report)
+        return replace(self.opened, record=_with_document(row, result))
+
+    def _judge(self, result: Folded, report: Report) -> None:
+        """Say what is wrong with the block, as far as it does not stop the work."""
+        if result.damage is not None:
+            message = f"memory block goes out as far as it is good: {result.damage}"
+            report(Finding("error", _DAMAGED, message, self._where("loro_snapshot")))
+        elif result.rendered is not None and result.rendered != (_text(self.opened.record[_PREVIEW]) or ""):
+            message = "stored preview is not the text of the document with its edits; it goes out as it is"
+            report(Finding("warning", "stale-preview", message, self._where("content_preview")))
+
+    def _where(self, place: str | None) -> Where:
+        return Where("fold", table=MemoryBlock.table, row_id=_text(self.opened.record[_ID]), field=place)
+
+
+_DAMAGED: Final = DamagedMemory("").code
+
+
+def _snapshot(row: Row) -> bytes:
+    """The stored snapshot; NULL is a new document. Raises InvalidCell."""
+    stored = row[_SNAPSHOT]
+    if stored is None or isinstance(stored, bytes):
+        return stored or b""
+    where = Where("fold", table=MemoryBlock.table, row_id=_text(row[_ID]), field="loro_snapshot")
+    raise InvalidCell(f"found {type(stored).__name__} in loro_snapshot, expected bytes", where=where)
+
+
+def _text(cell: Any) -> str | None:
+    """Text as it is; anything else, such as a number in a JSON column, names no schema and shows no text."""
+    return cell if isinstance(cell, str) else None
+
+
+def _with_document(row: Row, result: Folded) -> Row:
+    cells = list(row)
+    cells[_SNAPSHOT], cells[_FRONTIER] = result.snapshot, result.frontier
+    return tuple(cells)

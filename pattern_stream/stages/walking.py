@@ -1,0 +1,346 @@
+"""From sections in any order to the tree they form: depth first, whole or refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.dagcbor import decode
+from pattern_stream.codec.pieces import decode_piece
+from pattern_stream.errors import (
+    ArchiveError,
+    Finding,
+    HostileShape,
+    MissingBlock,
+    Report,
+    Where,
+    ignore_findings,
+)
+from pattern_stream.format import MAX_REPEATED_BYTES, MAX_REPEATED_LINKS
+from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
+from pattern_stream.schema.checks import check_node, unknown_keys
+from pattern_stream.schema.nodes import AgentExport, ExportManifest, MemoryBlockExport, NodeType, SnapshotChunk
+from pattern_stream.schema.versions import check_version, data_node_type
+from pattern_stream.stages.counting import Tally
+from pattern_stream.stages.streams import Events, closing
+
+_NAMED: dict[type[NodeType], Callable[[dict[str, Any]], str]] = {
+    AgentExport: lambda value: str(value["agent"]["id"]),
+    MemoryBlockExport: lambda value: str(value["id"]),
+}
+"""Nodes that may be linked from several places, and the id by which later links name them."""
+
+_REMEMBERED_BYTES = 4096
+"""A piece of a document up to this size is kept decoded: untouched memory blocks share one empty document."""
+
+
+_MISSES_LOOKED_UP = 20
+"""Missing blocks that are looked up in the log of those met, which takes reading all of it."""
+
+
+class Left(Protocol):
+    """What nobody linked to: how many blocks, and the first of them as (CID, offset)."""
+
+    @property
+    def unreferenced(self) -> int: ...
+    @property
+    def examples(self) -> tuple[tuple[bytes, int], ...]: ...
+
+
+class Waiting(Protocol):
+    """Where blocks wait that came before they were wanted: what `archive.shelf.Shelf` is."""
+
+    @property
+    def met_count(self) -> int: ...
+    @property
+    def early_count(self) -> int: ...
+    def put(self, section: Section, *, kept: bool = False, data: bool = True) -> None: ...
+    def take(self, cid: bytes, *, keep: bool = False) -> Section | None: ...
+    def met(self, cid: bytes) -> None: ...
+    def was_met(self, cid: bytes) -> bool: ...
+    def remember(self, cid: bytes, name: str) -> None: ...
+    def recall(self, cid: bytes) -> str | None: ...
+    def leftovers(self) -> Left: ...
+
+
+@dataclass(frozen=True, slots=True)
+class WalkLimits:
+    """What no honest archive needs more of. `repeated_bytes` is beside 16 x what was read."""
+
+    repeated_bytes: int = MAX_REPEATED_BYTES
+    repeated_links: int = MAX_REPEATED_LINKS
+
+
+@dataclass(slots=True)
+class _Links:
+    """Links of one key of an open node, from `at` on still wanted."""
+
+    node: type[NodeType]
+    field: str
+    cids: list[bytes]
+    parent: str
+    at: int = 0
+
+
+@dataclass(slots=True)
+class _Inline:
+    """Nodes without blocks of their own, from `at` on still to be handed on, and the block that holds them."""
+
+    node: type[NodeType]
+    values: list[dict[str, Any]]
+    cid: bytes
+    offset: int
+    at: int = 0
+
+
+_CLOSE = Close()
+_Task = _Links | _Inline | Close
+
+
+class Walker:
+    """The open nodes from the root down, and what is wanted next. Feed it sections with `add`, then `finish`.
+
+    `damage`: where faults go that do not stop the walk, which then goes round what is damaged; None raises the first.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        shelf: Waiting,
+        *,
+        limits: WalkLimits = WalkLimits(),  # noqa: B008  frozen
+        report: Report = ignore_findings,
+        damage: Report | None = None,
+    ) -> None:
+        self.tally = Tally()
+        self.manifest: dict[str, Any] | None = None
+        self._shelf = shelf
+        self._limits = limits
+        self._report = report
+        self._damage = damage
+        self._tasks: list[_Task] = [_Links(ExportManifest, "roots", [root], "header")]
+        self._wanted: bytes | None = root
+        self._ended = False
+        self._damaged = False
+        self._missed = 0
+        self._repeated_links = 0
+        self._repeated_bytes = 0
+        self._small: Node | None = None
+
+    @property
+    def depth_first(self) -> bool:
+        """Whether no block came before it was wanted."""
+        return self._shelf.early_count == 0
+
+    def add(self, section: Section) -> Iterator[WalkEvent]:
+        """The events that follow from one more section."""
+        self.tally.count_section(len(section.data))
+        if section.cid != self._wanted:
+            self._shelf.put(section, data=bool(self._tasks))
+            return
+        links = self._tasks[-1]
+        if isinstance(links, _Links):  # always: a wanted CID is one of the innermost links
+            if links.node is SnapshotChunk:
+                self._shelf.put(section, kept=True)
+            links.at += 1
+            self._shelf.met(section.cid)
+            yield from self._hand_on(links, section)
+        yield from self._go_on()
+
+    def finish(self) -> Iterator[WalkEvent]:
+        """The events left when no more sections come. Raises, or reports as damage, what is missing."""
+        self._ended = True
+        yield from self._go_on()
+        left = self._shelf.leftovers()
+        self.tally.finish(self._shelf.met_count, left.unreferenced)
+        if left.unreferenced and not self._damaged:
+            cid, offset = left.examples[0]
+            where = Where(stage="walk", offset=offset, cid=cid_text(cid))
+            message = f"{left.unreferenced} blocks are linked from nowhere and were ignored; the first is named"
+            self._report(Finding("warning", "unreferenced-blocks", message, where))
+        if self.manifest is not None and not self._damaged:
+            self._compare(self.manifest)
+
+    def _compare(self, manifest: dict[str, Any]) -> None:
+        for difference in self.tally.compare(manifest):
+            if isinstance(difference, ArchiveError):
+                self._fail(difference)
+            else:
+                self._report(difference)
+
+    # --- what is wanted next ------------------------------------------------------------------------------------
+
+    def _go_on(self) -> Iterator[WalkEvent]:
+        """Everything that can be handed on before another section is needed."""
+        self._wanted = None
+        while self._tasks:
+            task = self._tasks[-1]
+            if isinstance(task, Close):
+                yield self._tasks.pop()  # type: ignore[misc]  # a Close
+            elif task.at >= len(task.values if isinstance(task, _Inline) else task.cids):
+                self._tasks.pop()
+            elif isinstance(task, _Inline):
+                task.at += 1
+                yield from self._open(Node(task.node, task.values[task.at - 1], task.cid, task.offset))
+            else:
+                cid = task.cids[task.at]
+                if not (yield from self._follow(task, cid)):
+                    self._wanted = cid
+                    return
+
+    def _follow(self, links: _Links, cid: bytes) -> Any:
+        """Hand on what a link leads to, if it is here. Returns whether the next link can be looked at."""
+        if links.node in _NAMED and (name := self._shelf.recall(cid)) is not None:
+            links.at += 1
+            yield self._again(links, cid, name)
+            return True
+        repeated = links.node is SnapshotChunk
+        if repeated and self._small is not None and self._small.cid == cid:
+            links.at += 1
+            yield self._repeat(self._small)
+            return True
+        early = self._shelf.early_count
+        section = self._shelf.take(cid, keep=repeated)
+        if section is not None:
+            links.at += 1
+            yield from self._taken(links, section, first=self._shelf.early_count > early)
+            return True
+        if self._ended:
+            links.at += 1
+            self._miss(links, cid)
+        return self._ended
+
+    def _taken(self, links: _Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
+        if first:
+            self._shelf.met(section.cid)
+        else:
+            self._spend(len(section.data))
+        yield from self._hand_on(links, section)
+
+    def _again(self, links: _Links, cid: bytes, name: str) -> Ref:
+        self._repeated_links += 1
+        if self._repeated_links > self._limits.repeated_links:
+            raise HostileShape(
+                f"more than {self._limits.repeated_links} links lead to blocks already met",
+                where=Where(stage="walk", cid=cid_text(cid), field=links.field),
+            )
+        self.tally.count_again(links.node)
+        return Ref(links.node, links.field, name)
+
+    def _repeat(self, node: Node) -> Node:
+        self._spend(node.size_bytes)
+        return node
+
+    def _spend(self, size: int) -> None:
+        self._repeated_bytes += size
+        if self._repeated_bytes > self._limits.repeated_bytes + 16 * self.tally.data_bytes:
+            raise HostileShape(
+                f"memory documents repeat {self._repeated_bytes} bytes of an archive of {self.tally.data_bytes}",
+                where=Where(stage="walk"),
+            )
+
+    def _miss(self, links: _Links, cid: bytes) -> None:
+        where = Where(stage="walk", cid=cid_text(cid), field=links.field)
+        error: ArchiveError
+        self._missed += 1
+        if self._missed <= _MISSES_LOOKED_UP and self._shelf.was_met(cid):
+            message = f"block is linked again by {links.parent}: only memory blocks, agents and documents may be shared"
+            error = HostileShape(message, where=where)
+        else:
+            error = MissingBlock(f"block is not in the archive, but {links.parent} links to it", where=where)
+        self._fail(error)
+
+    def _fail(self, error: ArchiveError) -> None:
+        if self._damage is None:
+            raise error
+        self._damaged = True
+        self._damage(Finding.of(error))
+
+    # --- what a block is ----------------------------------------------------------------------------------------
+
+    def _hand_on(self, links: _Links, section: Section) -> Iterator[WalkEvent]:
+        try:
+            node = self._read(links, section)
+        except ArchiveError as error:
+            error.at(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=links.field)
+            self._fail(error)
+            return
+        if node.node in _NAMED:
+            self._shelf.remember(node.cid, _NAMED[node.node](node.value))
+        elif node.node is SnapshotChunk and node.size_bytes <= _REMEMBERED_BYTES:
+            self._small = node
+        yield from self._open(node)
+
+    def _read(self, links: _Links, section: Section) -> Node:
+        node = links.node
+        value = decode_piece(section.data) if node is SnapshotChunk else decode(section.data)
+        if node is ExportManifest:
+            check_version(value)
+        elif links.parent == "the manifest" and self.manifest is not None:
+            node = data_node_type(self.manifest["export_type"], value)
+        checked = check_node(node, value)
+        if node is ExportManifest or links.parent == "the manifest":
+            self._name_unknown(node, value, section)
+        return Node(node, checked, section.cid, section.offset, len(section.data))
+
+    def _name_unknown(self, node: type[NodeType], value: dict[str, Any], section: Section) -> None:
+        for key in unknown_keys(node, value):
+            where = Where(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=key)
+            self._report(Finding("warning", "unknown-key", f"{node.__name__} has the unknown key {key!r}", where))
+
+    def _open(self, node: Node) -> Iterator[WalkEvent]:
+        """Hand a node on, and want its children."""
+        self.tally.count(node)
+        if node.node is ExportManifest:
+            self.manifest = node.value
+            self._tasks += [_CLOSE, _Links(NodeType, "data_cid", [node.value["data_cid"]], "the manifest")]
+        elif node.node.branches:
+            self._tasks.append(_CLOSE)
+            self._tasks += reversed(list(_children(node)))
+        yield node
+
+
+def _children(node: Node) -> Iterator[_Task]:
+    """What a node links to and holds inline, key by key in the order of the bytes."""
+    name = _noun(node)
+    for edge in node.node.branches:
+        value, of = node.value[edge.name], edge.of
+        if edge.kind == "inline":
+            yield _Inline(of, value, node.cid, node.offset or 0)  # type: ignore[arg-type]  # an inline edge's
+        else:
+            cids = list(value.values()) if edge.kind == "link_map" else value
+            yield _Links(of, edge.name, cids, name)  # type: ignore[arg-type]  # a link's type is a node's
+
+
+def _noun(node: Node) -> str:
+    if node.node.record is not None:
+        return f"{node.node.record.noun} {node.value['id']!r}"
+    edge = node.node.embedded()
+    if edge is None or edge.of is None:
+        return "the constellation"
+    return f"{edge.of.noun} {node.value[edge.name]['id']!r}"  # type: ignore[union-attr]  # a record edge's
+
+
+async def walk(
+    sections: Events[Section], root: bytes | Walker, shelf: Waiting, *, report: Report = ignore_findings
+) -> AsyncGenerator[WalkEvent]:
+    """Follow every link from the root; yield the tree depth first, in the order of the bytes, whatever the sections'.
+
+    In:      sections of an archive whose digests have been compared, in any order, with any repetition; its root.
+    Out:     Node(ExportManifest), inside it the data node, inside that its children, key by key. A node whose type has
+             links or inline nodes (the manifest too) is followed by what is inside it and by Close; any other node has
+             no Close. A memory block or agent that is linked again is Ref(node type, key of the link, its id).
+    Memory:  links of the open nodes. Blocks that come too early lie on the shelf, pieces of documents stay there.
+    Raises:  UnsupportedVersion, MalformedBlock, MalformedNode (field, CID, offset), MissingBlock (CID, field, parent),
+             HostileShape, StatsMismatch.
+    Source:  v3 5, 10; v4 intro.
+    """
+    walker = root if isinstance(root, Walker) else Walker(root, shelf, report=report)
+    async with closing(sections):
+        async for section in sections:
+            for event in walker.add(section):
+                yield event
+    for event in walker.finish():
+        yield event
