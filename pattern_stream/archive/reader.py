@@ -1,0 +1,148 @@
+"""Bytes to sections: strict framing, limits before buffering, every block hashed and compared with its CID."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
+
+from pattern_stream.codec.car import Header, SectionSplitter, verify_section
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report
+from pattern_stream.format import CAR_HEADER_BYTES
+from pattern_stream.items import Section
+
+
+class ArchiveReader:
+    """An archive being read from any iterator of bytes. `open` reads the header, `sections` the rest.
+
+    `damage`: where a fault goes that does not stop the reading; None raises the first. A block that does not hash to its
+    CID, or has a CID of another kind, is then left out and reading goes on; a fault of the framing ends it, since nothing behind it can be trusted.
+    `bytes_read` counts what came in so far, `section_count` the sections framed, damaged ones too; `failed`: the framing
+    was at fault.
+    """
+
+    def __init__(self, source: AsyncIterator[bytes], *, damage: Report | None = None) -> None:
+        self.bytes_read = 0
+        self.section_count = 0
+        self.failed = False
+        self._source = source
+        self._damage = damage
+        self._splitter = SectionSplitter()
+        self._rest: bytes | memoryview = b""
+
+    @property
+    def header(self) -> Header | None:
+        """The header, once it has been read."""
+        return self._splitter.header
+
+    @property
+    def root(self) -> bytes:
+        """CID of the manifest. Raises MalformedHeader where the header has not been read."""
+        if (header := self._splitter.header) is None:
+            raise MalformedHeader("the header has not been read")
+        return header.roots[0]
+
+    async def open(self) -> bytes:
+        """Read the header and return the root, even where damage is tolerated elsewhere. Raises ArchiveError."""
+        while self._splitter.header is None:
+            piece = await self._next()
+            if piece is None:
+                self._splitter.finish()
+                break
+            self._feed_header(piece)
+        return self.root
+
+    async def sections(self) -> AsyncGenerator[Section]:
+        """The sections whose blocks hash to their CIDs, in the archive's order.
+
+        Memory:  one piece of the source and one section.
+        Raises:  MalformedHeader, MalformedSection, TruncatedArchive, DigestMismatch, UnsupportedCid,
+                 UnsupportedContainer: with offset and CID. Where `damage` takes them, only the header's.
+        Source:  v3 1.
+        """
+        try:
+            await self.open()
+            piece: bytes | memoryview | None = self._rest
+            self._rest = b""
+            while piece is not None and not self.failed:
+                for section in self._split(piece):
+                    yield section
+                piece = await self._next()
+            self._end()
+        finally:
+            close = getattr(self._source, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _next(self) -> bytes | None:
+        try:
+            piece = await anext(self._source)
+        except StopAsyncIteration:
+            return None
+        except ArchiveError as error:  # of a wrapper round the archive: a cut or damaged gzip member
+            self.failed = True
+            self._fail(error)
+            return None
+        self.bytes_read += len(piece)
+        return piece
+
+    def _feed_header(self, piece: bytes) -> None:
+        """A byte at a time, so that the header is known before anything behind it is looked at."""
+        for at in range(len(piece)):
+            for _ in self._splitter.feed(piece[at : at + 1]):
+                pass  # no section ends inside the header
+            if self._splitter.header is not None:
+                self._rest = memoryview(piece)[at + 1 :]
+                return
+
+    def _split(self, piece: bytes | memoryview) -> Iterator[Section]:
+        try:
+            for section in self._splitter.feed(piece):
+                self.section_count += 1
+                if self._is_sound(section):
+                    yield section
+        except ArchiveError as error:
+            self.failed = True
+            self._fail(error)
+
+    def _end(self) -> None:
+        if self.failed:
+            return
+        try:
+            self._splitter.finish()
+        except ArchiveError as error:
+            self.failed = True
+            self._fail(error)
+
+    def _is_sound(self, section: Section) -> bool:
+        try:
+            verify_section(section)
+        except ArchiveError as error:
+            self._fail(error.at(offset=section.offset, cid=cid_text(section.cid)))
+            return False
+        return True
+
+    def _fail(self, error: ArchiveError) -> None:
+        error.at(stage="read")
+        if self._damage is None:
+            raise error
+        self._damage(Finding.of(error))
+
+
+async def read_sections(source: AsyncIterator[bytes], *, damage: Report | None = None) -> AsyncGenerator[Section]:
+    """The sections of an archive, each hashed and compared with its CID: `ArchiveReader` for who needs no header.
+
+    In:      bytes of a CAR v1 archive in pieces of any size.
+    Out:     Section(offset, cid, data) in the archive's order.
+    Memory:  one piece of the source and one section.
+    Raises:  ArchiveError: the first fault, unless `damage` takes it.
+    Source:  v3 1.
+    """
+    async with aclosing(ArchiveReader(source, damage=damage).sections()) as sections:
+        async for section in sections:
+            yield section
+
+
+def starts_plain(first: bytes) -> bool:
+    """Whether a file that starts so is an archive as it is, not wrapped in anything: one root makes it 58 bytes."""
+    return first.startswith(bytes([CAR_HEADER_BYTES - 1, 0xA2]))

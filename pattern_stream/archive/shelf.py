@@ -1,0 +1,304 @@
+"""Where blocks wait that came before they were wanted: memory first, then a file that vanishes with the program.
+
+Also what a walk has to remember of blocks that it has handed on: the names of those that may be linked again, and a log
+of all CIDs, which tells a repeated block from one that nothing links to. All of it in bounded memory, whatever the order.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pattern_stream.codec.cid import cid_of, cid_text
+from pattern_stream.archive.spool import spool_folders
+from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where, storage_error
+from pattern_stream.format import CID_BYTES, SHELF_MEMORY_BYTES, SHELF_RESERVE_BYTES
+from pattern_stream.items import Section
+
+_ENTRY_BYTES: Final = 300
+"""What one entry costs in memory beside its data."""
+
+_LOG_MEMORY_BYTES: Final = 1024 * 1024
+_LOG_PIECE: Final = CID_BYTES * 16_384
+_LEFT_AT_A_TIME: Final = 65_536
+
+_TABLES: Final = """
+    CREATE TABLE block (key INTEGER PRIMARY KEY, cid BLOB, offset INTEGER, size INTEGER, kept INTEGER, data BLOB);
+    CREATE TABLE name (key INTEGER PRIMARY KEY, cid BLOB, name TEXT);
+"""
+_PRAGMAS: Final = """
+    PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
+"""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A block on the shelf. `kept`: it was handed on already and stays for other links."""
+
+    offset: int
+    size: int
+    data: bytes | None
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What was never taken: blocks that nothing links to, and how many of the others were met before."""
+
+    unreferenced: int
+    examples: tuple[tuple[bytes, int], ...] = ()
+
+
+class Shelf:
+    """Blocks by CID. `archive`: descriptor of a plain file that holds the archive, so that only offsets are kept.
+
+    `folders`: where the file may go when memory does not suffice, best first. Use as a context manager: leaving deletes
+    everything. `early_count`: blocks that came before they were wanted; `met_count`: blocks handed on, each once.
+    Raises StorageFull or TransportError where the disk refuses.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path] = (), *, archive: int | None = None, memory_bytes: int = SHELF_MEMORY_BYTES
+    ) -> None:
+        self.early_count = 0
+        self.met_count = 0
+        self._folders = folders or spool_folders(None, None)
+        self._folder: Path | None = None
+        self._archive = archive
+        self._memory_bytes = memory_bytes
+        self._entries: dict[bytes, _Entry] = {}
+        self._entry_bytes = 0
+        self._names: dict[bytes, str] = {}
+        self._name_bytes = 0
+        self._database: sqlite3.Connection | None = None
+        self._stored_count = 0
+        self._stored_names = 0
+        self._log = tempfile.SpooledTemporaryFile(_LOG_MEMORY_BYTES, dir=self._folders[0])  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete everything."""
+        self._entries.clear()
+        self._names.clear()
+        self._log.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    # --- blocks -----------------------------------------------------------------------------------------------
+
+    def put(self, section: Section, *, kept: bool = False, data: bool = True) -> None:
+        """Lay a block down. `kept`: it was handed on already. Without `data` it is only counted as left over."""
+        if section.cid in self._entries:
+            return
+        held = section.data if data and self._archive is None else None
+        self._entries[section.cid] = _Entry(section.offset, len(section.data), held, kept)
+        self._entry_bytes += _ENTRY_BYTES + (len(held) if held is not None else 0)
+        if self._entry_bytes > self._memory_bytes:
+            self._store_entries()
+
+    def take(self, cid: bytes, *, keep: bool = False) -> Section | None:
+        """The block of that CID, if it is here; it leaves the shelf unless it is to be kept for other links."""
+        if keep and self._stored_count and (stored := self._take_stored(cid, keep)) is not None:
+            return stored
+        entry = self._entries.get(cid)
+        if entry is None:
+            return self._take_stored(cid, keep) if self._stored_count and not keep else None
+        self.early_count += not entry.kept
+        if keep:
+            entry.kept = True
+        else:
+            del self._entries[cid]
+            self._entry_bytes -= _ENTRY_BYTES + (len(entry.data) if entry.data is not None else 0)
+        return Section(entry.offset, cid, self._data(cid, entry))
+
+    def _take_stored(self, cid: bytes, keep: bool) -> Section | None:
+        database = self._opened()
+        with _storage():
+            found = database.execute(
+                "SELECT offset, size, data, kept FROM block WHERE key = ? AND cid = ?", (_key(cid), cid)
+            ).fetchone()
+            if found is None:
+                return None
+            entry = _Entry(*found)
+            if not keep:
+                database.execute("DELETE FROM block WHERE key = ?", (_key(cid),))
+                self._stored_count -= 1
+            elif not entry.kept:
+                database.execute("UPDATE block SET kept = 1 WHERE key = ?", (_key(cid),))
+        self.early_count += not entry.kept
+        return Section(entry.offset, cid, self._data(cid, entry))
+
+    def _data(self, cid: bytes, entry: _Entry) -> bytes:
+        if entry.data is not None:
+            return entry.data
+        if self._archive is None:
+            raise TransportError("a block was asked for that was only counted", where=Where(cid=cid_text(cid)))
+        data = os.pread(self._archive, entry.size, _data_offset(entry))
+        if cid_of(data) != cid:
+            raise DigestMismatch(
+                "block does not hash to its CID any more: the file has changed since it was first read",
+                where=Where(stage="read", offset=entry.offset, cid=cid_text(cid)),
+            )
+        return data
+
+    # --- what is remembered -----------------------------------------------------------------------------------
+
+    def met(self, cid: bytes) -> None:
+        """Log a block that was handed on for the first time."""
+        self.met_count += 1
+        with _storage():
+            self._log.write(cid)
+
+    def was_met(self, cid: bytes) -> bool:
+        """Whether the log has a CID. Reads all of it: for error messages."""
+        return any(cid in piece for piece in self._logged())
+
+    def remember(self, cid: bytes, name: str) -> None:
+        """Keep the name of a block that may be linked again."""
+        self._names[cid] = name
+        self._name_bytes += _ENTRY_BYTES + len(name)
+        if self._name_bytes > self._memory_bytes:
+            self._store_names()
+
+    def recall(self, cid: bytes) -> str | None:
+        """The name of a block that was handed on before."""
+        name = self._names.get(cid)
+        if name is None and self._stored_names:
+            sql = "SELECT name FROM name WHERE key = ? AND cid = ?"
+            with _storage():
+                found = self._opened().execute(sql, (_key(cid), cid)).fetchone()
+            return str(found[0]) if found is not None else None
+        return name
+
+    def leftovers(self, most_examples: int = 20) -> Leftovers:
+        """What is still here though nothing took it, and was not met before."""
+        count, examples = 0, list[tuple[bytes, int]]()
+        for left in self._left():
+            for piece in self._logged():
+                for cid in piece:
+                    left.pop(cid, None)
+            count += len(left)
+            examples += sorted(left.items(), key=lambda item: item[1])[:most_examples]
+        return Leftovers(count, tuple(sorted(examples, key=lambda item: item[1])[:most_examples]))
+
+    def _left(self) -> Iterator[dict[bytes, int]]:
+        """CIDs (with offsets) that nobody took, a bounded number at a time."""
+        self._store_entries(self._stored_count > 0)
+        memory = [(cid, entry.offset) for cid, entry in self._entries.items() if not entry.kept]
+        for start in range(0, len(memory), _LEFT_AT_A_TIME):
+            yield dict(memory[start : start + _LEFT_AT_A_TIME])
+        if self._stored_count:
+            cursor = self._opened().execute("SELECT cid, offset FROM block WHERE kept = 0")
+            while rows := cursor.fetchmany(_LEFT_AT_A_TIME):
+                yield dict(rows)
+
+    def _logged(self) -> Iterator[list[bytes]]:
+        self._log.seek(0)
+        while piece := self._log.read(_LOG_PIECE):
+            yield [piece[at : at + CID_BYTES] for at in range(0, len(piece), CID_BYTES)]
+        self._log.seek(0, os.SEEK_END)
+
+    # --- the file ---------------------------------------------------------------------------------------------
+
+    def _store_entries(self, wanted: bool = True) -> None:
+        if not wanted or not self._entries:
+            return
+        rows = sorted((_key(cid), cid, e.offset, e.size, e.kept, e.data) for cid, e in self._entries.items())
+        database = self._opened()
+        self._watch_space()
+        with _storage():
+            before = database.total_changes
+            database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._stored_count += database.total_changes - before
+        self._entries.clear()
+        self._entry_bytes = 0
+
+    def _store_names(self) -> None:
+        rows = sorted((_key(cid), cid, name) for cid, name in self._names.items())
+        self._watch_space()
+        with _storage():
+            self._opened().executemany("INSERT OR IGNORE INTO name VALUES (?, ?, ?)", rows)
+        self._stored_names += len(rows)
+        self._names.clear()
+        self._name_bytes = 0
+
+    def _watch_space(self) -> None:
+        folder = self._folder or self._folders[0]
+        if (free := shutil.disk_usage(folder).free) < SHELF_RESERVE_BYTES:
+            raise StorageFull(
+                f"{folder} has {free} bytes free, expected at least {SHELF_RESERVE_BYTES} for blocks that came too early",
+                hint="--spool-dir names another folder",
+            )
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._database is None:
+            with _storage():
+                self._database, self._folder = _open_unlinked(self._folders)
+        return self._database
+
+
+def _open_unlinked(folders: Sequence[Path]) -> tuple[sqlite3.Connection, Path]:
+    """A database in a file that has lost its name already, in the first folder where one can be made."""
+    handle, name, folder = _first_file(folders)
+    os.close(handle)
+    try:
+        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        database.executescript(_PRAGMAS + _TABLES)
+        database.execute("BEGIN")
+    finally:
+        os.unlink(name)
+    return database, folder
+
+
+def _first_file(folders: Sequence[Path]) -> tuple[int, str, Path]:
+    first: OSError | None = None
+    for folder in folders:
+        try:
+            handle, name = tempfile.mkstemp(prefix=".pattern-stream-", suffix=".shelf", dir=folder)
+        except OSError as error:
+            first = first or error
+        else:
+            return handle, name, folder
+    tried = ", ".join(map(str, folders))
+    failure = first or FileNotFoundError("no folder was given")
+    raise storage_error(failure, f"no file for blocks that came too early can be made in any of: {tried}") from failure
+
+
+def _key(cid: bytes) -> int:
+    """64 bits of the digest. Two blocks that share them cannot both be here: one would be missed, and refused."""
+    return int.from_bytes(cid[4:12], "big", signed=True)
+
+
+def _data_offset(entry: _Entry) -> int:
+    inner = CID_BYTES + entry.size
+    return entry.offset + (inner.bit_length() + 6) // 7 + CID_BYTES
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, "writing blocks that came too early") from error
+    except sqlite3.Error as error:
+        full = "full" in str(error)
+        kind = StorageFull if full else TransportError
+        hint = "--spool-dir names another folder"
+        raise kind(f"the shelf for blocks that came too early could not be used: {error}", hint=hint) from error

@@ -1,0 +1,134 @@
+"""Gzip on the way in: recognised by its first bytes, unwrapped in bounded steps, checked as gzip itself checks."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from enum import Enum, auto
+from typing import Final
+
+from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
+from pattern_stream.format import COPY_BYTES
+
+GZIP_MAGIC: Final = b"\x1f\x8b"
+"""How a gzip member starts. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
+
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+"""zlib: expect a gzip head and check the trailing checksum and length."""
+
+_STEP_BYTES: Final = 64 * 1024
+"""Input given to zlib at a time: what it cannot take at once it copies."""
+
+
+class _At(Enum):
+    """Where in the gzip stream we are."""
+
+    MEMBER = auto()
+    BETWEEN = auto()
+    PADDING = auto()
+
+
+class Gunzip:
+    """Gzip bytes in, their content out, in pieces of at most 1 MiB however well they are packed. Knows no event loop.
+
+    Several members follow each other, zeros may follow the last. Raises CorruptStream, TrailingBytes; at `finish`,
+    TruncatedArchive.
+    """
+
+    def __init__(self) -> None:
+        self.bytes_read = 0
+        self._member = zlib.decompressobj(_GZIP_WINDOW)
+        self._at = _At.MEMBER
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What comes out of some more input."""
+        for start in range(0, len(data), _STEP_BYTES):
+            rest = data[start : start + _STEP_BYTES]
+            while rest:
+                piece, left = self._step(rest)
+                self.bytes_read += len(rest) - len(left)
+                rest = left
+                if piece:
+                    yield piece
+            yield from self._drain()
+
+    def finish(self) -> None:
+        """The input has ended: it must not be inside a member."""
+        if self._at is _At.MEMBER:
+            raise self._fault(TruncatedArchive, "gzip data ends inside a member")
+
+    def _step(self, data: bytes) -> tuple[bytes, bytes]:
+        """One piece of output, and the input that is left."""
+        if self._at is _At.BETWEEN:
+            self._begin(data[0])
+        if self._at is _At.PADDING:
+            if data.strip(b"\0"):
+                raise self._fault(TrailingBytes, "bytes follow the last gzip member, expected its end or zeros")
+            return b"", b""
+        return self._unpack(data)
+
+    def _begin(self, first: int) -> None:
+        if first == GZIP_MAGIC[0]:
+            self._member = zlib.decompressobj(_GZIP_WINDOW)
+            self._at = _At.MEMBER
+        else:
+            self._at = _At.PADDING
+
+    def _unpack(self, data: bytes) -> tuple[bytes, bytes]:
+        try:
+            piece = self._member.decompress(data, COPY_BYTES)
+        except zlib.error as error:
+            raise self._fault(CorruptStream, f"gzip data is damaged: {error}") from error
+        if self._member.eof:
+            self._at = _At.BETWEEN
+            return piece, self._member.unused_data
+        return piece, self._member.unconsumed_tail
+
+    def _drain(self) -> Iterator[bytes]:
+        """What zlib holds back though it has taken all input: output beyond the limit of the last call."""
+        while self._at is _At.MEMBER:
+            piece, _ = self._unpack(b"")
+            if not piece:
+                return
+            yield piece
+
+    def _fault(self, kind: type[ArchiveError], message: str) -> ArchiveError:
+        return kind(f"{message}, after {self.bytes_read} bytes of input").at(stage="unwrap")
+
+
+async def unwrap(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Unwrap gzip, recognised by its first two bytes; anything else passes unchanged.
+
+    In:      bytes in pieces of any size.
+    Out:     pieces of at most 1 MiB where it was gzip, else those that came.
+    Memory:  one piece in and one out, whatever the ratio.
+    Raises:  CorruptStream: damage or a wrong checksum; TruncatedArchive: a cut; TrailingBytes: garbage at the end.
+    Source:  RFC 1952.
+    """
+    try:
+        head = await _read_head(source)
+        if not head.startswith(GZIP_MAGIC):
+            if head:
+                yield head
+            async for piece in source:
+                yield piece
+            return
+        gunzip = Gunzip()
+        for piece in gunzip.feed(head):
+            yield piece
+        async for packed in source:
+            for piece in gunzip.feed(packed):
+                yield piece
+        gunzip.finish()
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _read_head(source: AsyncIterator[bytes]) -> bytes:
+    """The first bytes: enough to recognise gzip, or all there are."""
+    head = b""
+    while len(head) < len(GZIP_MAGIC) and (piece := await anext(source, None)) is not None:
+        head = head + piece if head else piece
+    return head

@@ -1,0 +1,252 @@
+"""Files, pipes, devices and the standard streams as ends of a line: `open_output` and `open_input`."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol, Self, TypeVar
+
+from anyio import to_thread
+
+from pattern_stream.errors import FileMissing, TransportError, UsageError
+from pattern_stream.format import COPY_BYTES
+from pattern_stream.transport.blocking import PatientThread
+from pattern_stream.transport.descriptors import copy_range, read_some, set_binary, translated, widen_pipe, write_all
+from pattern_stream.transport.partial import PartialFile
+
+T = TypeVar("T")
+
+_STDIN: Final = 0
+_STDOUT: Final = 1
+_RANGE_STEP: Final = 8 * 1024 * 1024
+"""Bytes copied between two looks at whether the line was cancelled."""
+
+
+class Run(Protocol):
+    """How blocking calls are made: in a thread that is waited for, or in one that can be left."""
+
+    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+
+
+class FileOutput:
+    """An output: bytes by `write`, ranges of files by `copy_range`.
+
+    `folder`: where a spool best lies, None where the output has no place of its own (a pipe, a device).
+    `partial`: the file that holds the bytes until they get their name, None where they are written at once.
+    """
+
+    def __init__(self, descriptor: int, name: str, run: Run, partial_path: Path | None = None) -> None:
+        self.name = name
+        self.partial = partial_path
+        self.folder = partial_path.parent if partial_path is not None else None
+        self.bytes_written = 0
+        self._descriptor = descriptor
+        self._run = run
+
+    async def write(self, data: bytes, /) -> None:
+        """Write all of it. Raises StorageFull, TransportError; a closed pipe raises BrokenPipeError."""
+        with translated(f"writing {self.name}"):
+            await self._run(partial(write_all, self._descriptor, data))
+        self.bytes_written += len(data)
+
+    async def copy_range(self, source_fd: int, offset: int, count: int, /) -> None:
+        """Write `count` bytes from `offset` of an open file. Raises as `write` does."""
+        for at in range(offset, offset + count, _RANGE_STEP):
+            step = min(_RANGE_STEP, offset + count - at)
+            with translated(f"writing {self.name}"):
+                await self._run(self._copying(source_fd, at, step))
+            self.bytes_written += step
+
+    def _copying(self, source_fd: int, offset: int, count: int) -> Callable[[], None]:
+        """The call that copies. One that may be left behind gets a descriptor of its own, and closes it: the caller
+        closes his, and the number would be given to another file.
+        """
+        if self.partial is not None:
+            return partial(copy_range, source_fd, self._descriptor, offset, count)
+        return partial(_copy_and_close, os.dup(source_fd), self._descriptor, offset, count)
+
+
+class ByteSource:
+    """Bytes of an input in pieces of at most 1 MiB, once.
+
+    `total_bytes`: the length, where it is a plain file. `path`: that file.
+    """
+
+    def __init__(self, descriptor: int, name: str, run: Run, path: Path | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.total_bytes = os.fstat(descriptor).st_size if path is not None else None
+        self.bytes_read = 0
+        self._descriptor: int | None = descriptor
+        self._run = run
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._descriptor is None:
+            raise StopAsyncIteration
+        with translated(f"reading {self.name}"):
+            data = await self._run(partial(read_some, self._descriptor, COPY_BYTES))
+        if not data:
+            raise StopAsyncIteration
+        self.bytes_read += len(data)
+        return data
+
+    async def aclose(self) -> None:
+        """Give no more bytes. The file is closed by who opened it."""
+        self._descriptor = None
+
+
+@asynccontextmanager
+async def open_output(target: Path | None = None, *, force: bool = False) -> AsyncGenerator[FileOutput]:
+    """Open an output: a file, a device or FIFO, or standard output for None and "-".
+
+    A file is written aside and gets its name at the end, mode 0600; leaving by an error leaves nothing. An existing one
+    needs `force`. A device or FIFO is written as it is and needs none.
+
+    Raises:  FileTaken, FileMissing, UsageError (a folder, a terminal), TransportError: before any work;
+             FileTaken, StorageFull, TransportError at the end.
+    """
+    if target is None or str(target) == "-":
+        opened = _standard_output()
+    elif _is_plain(target):
+        opened = _aside(target, force)
+    else:
+        opened = _as_it_is(target)
+    async with opened as output:
+        yield output
+
+
+@asynccontextmanager
+async def open_input(source: Path | None = None) -> AsyncGenerator[ByteSource]:
+    """Open an input: a file, a device or FIFO, or standard input for None and "-".
+
+    Raises:  FileMissing, UsageError (a folder, a terminal), TransportError.
+    """
+    thread = PatientThread()
+    if source is None or str(source) == "-":
+        try:
+            yield ByteSource(_standard(_STDIN), "standard input", thread.run)
+        finally:
+            thread.end()
+        return
+    run: Run = to_thread.run_sync if _is_plain(source) else thread.run
+    opening = _Opening(source, os.O_RDONLY)
+    try:
+        descriptor = await _open_source(opening, run)
+        yield ByteSource(descriptor, str(source), run, source if _is_plain(source) else None)
+    finally:
+        thread.end(opening.close)
+
+
+@asynccontextmanager
+async def _aside(target: Path, force: bool) -> AsyncGenerator[FileOutput]:
+    aside = PartialFile(target, force=force)
+    published = False
+    try:
+        yield FileOutput(aside.descriptor, str(target), to_thread.run_sync, aside.path)
+        await to_thread.run_sync(aside.publish)
+        published = True
+    finally:
+        aside.close(remove=not published)
+
+
+@asynccontextmanager
+async def _as_it_is(target: Path) -> AsyncGenerator[FileOutput]:
+    """A device or FIFO. Opening a FIFO waits for its reader."""
+    thread = PatientThread()
+    opening = _Opening(target, os.O_WRONLY)
+    try:
+        with translated(f"opening {target}"):
+            descriptor = await thread.run(opening)
+        _refuse_terminal(descriptor, str(target))
+        yield FileOutput(descriptor, str(target), thread.run)
+        if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+            with translated(f"writing {target}"):
+                await thread.run(os.fsync, descriptor)
+    finally:
+        # In the thread: a call that was left there may still use the descriptor, or only now get it.
+        thread.end(opening.close)
+
+
+class _Opening:
+    """A file to be opened by a call that may block, and closed whether or not somebody waited for that."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self.path = path
+        self._flags = flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        self._descriptor: int | None = None
+
+    def __call__(self) -> int:
+        self._descriptor = os.open(self.path, self._flags)
+        widen_pipe(self._descriptor)
+        return self._descriptor
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@asynccontextmanager
+async def _standard_output() -> AsyncGenerator[FileOutput]:
+    thread = PatientThread()
+    descriptor = _standard(_STDOUT)
+    try:
+        yield FileOutput(descriptor, "standard output", thread.run)
+    finally:
+        thread.end()
+
+
+def _standard(descriptor: int) -> int:
+    """A standard stream, ready for bytes. Trap: where it was closed, its number may belong to any file of ours."""
+    name = "standard input" if descriptor == _STDIN else "standard output"
+    if (sys.__stdin__ if descriptor == _STDIN else sys.__stdout__) is None:
+        raise TransportError(f"{name} is closed")
+    _refuse_terminal(descriptor, name)
+    set_binary(descriptor)
+    widen_pipe(descriptor)
+    return descriptor
+
+
+def _refuse_terminal(descriptor: int, name: str) -> None:
+    if os.isatty(descriptor):
+        hint = "name a file, or pipe an archive into it" if descriptor == _STDIN else "name a file with -o, or pipe it"
+        raise UsageError(f"{name} is a terminal, and an archive is binary", hint=hint)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file like any other, or nothing yet; through links. Folders are refused by who opens."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        with translated(f"opening {path}"):
+            raise error
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+async def _open_source(opening: _Opening, run: Run) -> int:
+    if opening.path.is_dir():
+        raise UsageError(f"{opening.path} is a folder, expected a file")
+    try:
+        with translated(f"opening {opening.path}"):
+            return await run(opening)
+    except TransportError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise FileMissing(f"{opening.path} is not there") from error.__cause__
+        raise
+
+
+def _copy_and_close(source: int, target: int, offset: int, count: int) -> None:
+    try:
+        copy_range(source, target, offset, count)
+    finally:
+        os.close(source)

@@ -1,0 +1,143 @@
+"""The shelf gives back what was laid down, remembers what it must, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pattern_stream.archive.shelf import Shelf
+from pattern_stream.codec.cid import cid_of, cid_text
+from pattern_stream.errors import DigestMismatch, StorageFull, TransportError
+from pattern_stream.items import Section
+from tests.archives import framed
+
+
+def section(number: int, size: int = 10) -> Section:
+    """A block of its own for every number."""
+    data = f"{number:09}".encode() + b"." * size
+    return Section(100 * number, cid_of(data), data)
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 5000, 10**7])
+def test_what_was_put_is_taken_once(memory_bytes: int, tmp_path: Path) -> None:
+    """A block comes back as it was, once; from memory and from disk alike."""
+    sections = [section(number, number * 7) for number in range(50)]
+    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+        for each in sections:
+            shelf.put(each)
+
+        for each in random.Random(3).sample(sections, len(sections)):
+            assert each == shelf.take(each.cid)
+            assert shelf.take(each.cid) is None
+        assert 50 == shelf.early_count
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**7])
+def test_what_is_kept_is_taken_again_and_again(memory_bytes: int, tmp_path: Path) -> None:
+    """A kept block stays, and counts as early only where it was not handed on when it was put."""
+    early, late = section(1), section(2)
+    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+        shelf.put(early)
+        shelf.put(late, kept=True)
+
+        assert [early] * 3 == [shelf.take(early.cid, keep=True) for _ in range(3)]
+        assert [late] * 3 == [shelf.take(late.cid, keep=True) for _ in range(3)]
+        assert 1 == shelf.early_count
+        assert 0 == shelf.leftovers().unreferenced
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**7])
+def test_leftovers_are_told_from_repeated_blocks(memory_bytes: int, tmp_path: Path) -> None:
+    """What is left and was met before is a repetition; the rest is unreferenced, the first by offset named."""
+    met, stranger, later = section(1), section(2), section(3)
+    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+        shelf.met(met.cid)
+        for each in (met, later, stranger, met, stranger):
+            shelf.put(each, data=False)
+
+        left = shelf.leftovers()
+        assert 2 == left.unreferenced
+        assert ((stranger.cid, stranger.offset), (later.cid, later.offset)) == left.examples
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 10**7])
+def test_names_are_recalled(memory_bytes: int, tmp_path: Path) -> None:
+    """A name given to a CID is found again, in memory and on disk."""
+    cids = [section(number).cid for number in range(30)]
+    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+        for number, cid in enumerate(cids):
+            shelf.remember(cid, f"block {number}")
+
+        assert [f"block {number}" for number in range(30)] == [shelf.recall(cid) for cid in cids]
+        assert shelf.recall(section(99).cid) is None
+
+
+def test_a_plain_file_is_read_again(tmp_path: Path) -> None:
+    """With the archive at hand only offsets are kept, and a block is hashed again when it is read."""
+    archive = tmp_path / "a.car"
+    data = [b"x" * size for size in (1, 91, 92, 200, 20_000)]
+    offsets, body = [], b"head"
+    for each in data:
+        offsets.append(len(body))
+        body += framed(cid_of(each) + each)
+    archive.write_bytes(body)
+    descriptor = os.open(archive, os.O_RDWR)
+    with Shelf([tmp_path], archive=descriptor, memory_bytes=1) as shelf:
+        for offset, each in zip(offsets, data, strict=True):
+            shelf.put(Section(offset, cid_of(each), each))
+
+        assert data[:-1] == [taken.data for each in data[:-1] if (taken := shelf.take(cid_of(each)))]
+        os.pwrite(descriptor, b"!", offsets[-1] + 100)
+        with pytest.raises(DigestMismatch, match="has changed") as caught:
+            shelf.take(cid_of(data[-1]))
+        assert (offsets[-1], cid_text(cid_of(data[-1]))) == (caught.value.where.offset, caught.value.where.cid)
+    os.close(descriptor)
+
+
+def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    """The file has no name even while it is used."""
+    with Shelf([tmp_path], memory_bytes=1) as shelf:
+        shelf.put(section(1))
+        shelf.put(section(2))
+
+        assert [] == list(tmp_path.iterdir())
+
+
+def test_the_first_usable_folder_is_taken(tmp_path: Path) -> None:
+    """A folder that is not there is passed over; none at all is an error that names them."""
+    with Shelf([tmp_path / "missing", tmp_path], memory_bytes=1) as shelf:
+        shelf.put(section(1))
+
+        assert section(1) == shelf.take(section(1).cid)
+    with pytest.raises(TransportError, match="missing"), Shelf([tmp_path / "missing"], memory_bytes=1) as shelf:
+        shelf.put(section(1))
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shelf stops before the disk is full."""
+    monkeypatch.setattr("pattern_stream.archive.shelf.SHELF_RESERVE_BYTES", 1 << 60)
+
+    with pytest.raises(StorageFull, match="bytes free"), Shelf([tmp_path], memory_bytes=1) as shelf:
+        shelf.put(section(1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 8), st.sampled_from(["put", "take", "keep"])), max_size=40), st.booleans())
+def test_the_shelf_is_a_mapping(steps: list[tuple[int, str]], small: bool) -> None:
+    """Whatever is done in whatever order, the shelf agrees with a plain dict."""
+    model: dict[bytes, Section] = {}
+    with Shelf(memory_bytes=600 if small else 10**7) as shelf:
+        for number, step in steps:
+            each = section(number)
+            if step == "put":
+                shelf.put(each)
+                model.setdefault(each.cid, each)
+            elif step == "take":
+                assert model.pop(each.cid, None) == shelf.take(each.cid)
+            else:
+                assert model.get(each.cid) == shelf.take(each.cid, keep=True)

@@ -1,0 +1,25 @@
+"""How tests drive a line: feed it, dribble bytes into it, collect what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+async def collect(items: AsyncIterable[Item]) -> list[Item]:
+    """Everything that comes, as a list."""
+    return [item async for item in items]
+
+
+async def feed(items: Iterable[Item]) -> AsyncGenerator[Item]:
+    """The items of a list as an upstream."""
+    for item in items:
+        yield item
+
+
+async def dribble(data: bytes, count: int = 1) -> AsyncGenerator[bytes]:
+    """Bytes in pieces of at most `count`."""
+    for at in range(0, len(data), count):
+        yield data[at : at + count]
