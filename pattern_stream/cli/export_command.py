@@ -1,0 +1,215 @@
+"""`pattern-stream export`: a constellation, a group or an agent out of the database, as an archive."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+
+import click
+
+from pattern_stream.cli.options import PATH, database, examples, json_output, talking
+from pattern_stream.cli.output import (
+    counted,
+    document,
+    error_line,
+    human_bytes,
+    path_text,
+    plain,
+    print_findings,
+    say,
+    styled,
+)
+from pattern_stream.cli.places import binary_output, chosen_database
+from pattern_stream.cli.running import run
+from pattern_stream.cli.session import Session
+from pattern_stream.errors import ExitCode, UsageError
+from pattern_stream.format import DEFAULT_OWNER, MAX_CHUNK_MESSAGES, TARGET_CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
+    from pattern_stream.schema.scopes import Scope, ScopeKind
+
+AT_LEAST_ONE: Final = click.IntRange(min=1)
+
+
+class Given(TypedDict):
+    """What the command line gave."""
+
+    name: str | None
+    scope: ScopeKind | None
+    thin: bool
+    output: Path
+    force: bool
+    no_messages: bool
+    no_archival: bool
+    max_chunk_bytes: int
+    max_messages_per_chunk: int
+    owner: str | None
+    spool_dir: Path | None
+    dry_run: bool
+    verify: bool
+    salvage: bool
+    db: Path | None
+
+
+@click.command(
+    short_help="Write a constellation, a group or an agent to an archive.",
+    epilog=examples(
+        "pattern-stream export | gzip > constellation.car.gz",
+        "pattern-stream export Anchor --scope agent -o anchor.car",
+        "pattern-stream export --dry-run --json",
+    ),
+)
+@click.argument("name", required=False)
+@click.option(
+    "--scope",
+    type=click.Choice(["constellation", "group", "agent"]),
+    help="What to export.  [default: constellation; with NAME: whichever has it]",
+)
+@click.option("--thin", is_flag=True, help="Of a group, the configuration only: no agents, no messages.")
+@click.option("-o", "--output", type=PATH, default="-", metavar="FILE", help="Where to.  [default: -, stdout]")
+@click.option("--force", is_flag=True, help="Replace an existing FILE.")
+@click.option("--no-messages", is_flag=True, help="Leave messages out.")
+@click.option("--no-archival", is_flag=True, help="Leave archival entries out.")
+@click.option(
+    "--max-chunk-bytes",
+    type=AT_LEAST_ONE,
+    default=TARGET_CHUNK_BYTES,
+    show_default=True,
+    help="Bytes of messages at which a chunk closes.",
+)
+@click.option(
+    "--max-messages-per-chunk",
+    type=AT_LEAST_ONE,
+    default=MAX_CHUNK_MESSAGES,
+    show_default=True,
+    help="Messages at which a chunk closes.",
+)
+@click.option("--owner", metavar="TEXT", help=f"Owner to name in a constellation archive.  [default: {DEFAULT_OWNER}]")
+@click.option("--spool-dir", type=PATH, metavar="DIR", help="Where the archive grows until it is whole.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: show counts, size, and what would not fit.")
+@click.option("--verify", is_flag=True, help="Read FILE back whole before it gets its name.")
+@click.option("--salvage", is_flag=True, help="Export a damaged memory block as far as it is good, list it, exit 3.")
+@json_output("Summary as JSON: on stdout if the archive goes to a file, else on stderr.")
+@database()
+@talking
+@click.pass_obj
+def export(session: Session, /, **given: Unpack[Given]) -> int:
+    """Write a constellation (the default), or the group or agent NAME, to an archive.
+
+    NAME is a name or an id; an exact id wins. Nothing is written before the whole archive is known to be good.
+    SOURCE_DATE_EPOCH, where set, is the archive's date: the same database then gives the same bytes.
+    """
+    if given["dry_run"]:
+        return _plan(session, given)
+    out = binary_output(session, given["output"])
+    if given["verify"] and out is None:
+        raise UsageError("--verify was given without a file: stdout cannot be read back", hint="name one with -o FILE")
+    return _export(session, given, out)
+
+
+def _export(session: Session, given: Given, out: Path | None) -> int:
+    scope, options = scope_of(given), options_of(given)
+    path = chosen_database(session, given["db"])
+    from pattern_stream.pipelines.exporting import export_archive
+
+    result = run(session, lambda progress: export_archive(path, out, scope=scope, options=options, progress=progress))
+    _warn(session, result)
+    if session.json:
+        document(result.as_dict(), err=out is None)
+    else:
+        _tell(session, result, out)
+    return ExitCode.LOSS if result.loss else ExitCode.DONE
+
+
+def _plan(session: Session, given: Given) -> int:
+    scope, options = scope_of(given), options_of(given)
+    path = chosen_database(session, given["db"])
+    from pattern_stream.pipelines.exporting import plan_export
+
+    plan = run(session, lambda progress: plan_export(path, scope=scope, options=options, progress=progress))
+    _warn(session, plan)
+    for problem in plan.problems:
+        error_line(f"{styled('does not fit:', 'red')} {plain(str(problem))}")
+    if session.json:
+        document(plan.as_dict())
+    else:
+        _tell_plan(session, plan)
+    return ExitCode.UNSUPPORTED if plan.problems else ExitCode.DONE
+
+
+# --- what was asked for ------------------------------------------------------------------------------------------
+
+
+def scope_of(given: Given) -> Scope:
+    """The scope that the options mean. Raises UsageError where they do not fit together."""
+    from pattern_stream.schema.scopes import Scope
+
+    kind, name = given["scope"], given["name"]
+    if kind is None and name is None:
+        kind = "constellation"
+    if given["owner"] is not None and kind != "constellation":
+        raise UsageError(f"--owner goes with scope constellation, found scope {kind or 'agent or group'}")
+    return Scope(kind, name, given["thin"])
+
+
+def options_of(given: Given) -> ExportOptions:
+    """The pipeline's options."""
+    from pattern_stream.pipelines.exporting import ExportOptions
+    from pattern_stream.schema.scopes import Limits
+
+    return ExportOptions(
+        messages=not given["no_messages"],
+        archival=not given["no_archival"],
+        limits=Limits(given["max_chunk_bytes"], given["max_messages_per_chunk"]),
+        owner=DEFAULT_OWNER if given["owner"] is None else given["owner"],
+        spool_dir=given["spool_dir"],
+        salvage=given["salvage"],
+        force=given["force"],
+        verify=given["verify"],
+        exported_at=fixed_date(os.environ.get("SOURCE_DATE_EPOCH")),
+    )
+
+
+def fixed_date(epoch: str | None) -> str | None:
+    """SOURCE_DATE_EPOCH, seconds since 1970, as RFC 3339 text; None where it is not set."""
+    if not epoch:
+        return None
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"SOURCE_DATE_EPOCH is {epoch[:40]!r}, expected whole seconds since 1970") from error
+
+
+# --- what came of it ---------------------------------------------------------------------------------------------
+
+
+def _warn(session: Session, result: ExportResult | ExportPlan) -> None:
+    """What was found on the way, and in one line what this archive is not."""
+    print_findings(session, result.findings)
+    not_carried, derived = result.census.not_carried, result.census.derived
+    if not not_carried and not derived:
+        return
+    line = f"not carried by format version 3: {counted(not_carried) or 'nothing'}"
+    say(session, f"{line}; derived, to be made again: {counted(derived)}" if derived else line)
+
+
+def _tell(session: Session, result: ExportResult, out: Path | None) -> None:
+    target = "stdout" if out is None else path_text(out)
+    say(session, f"{_scope_text(result)} -> {target}: {human_bytes(result.bytes)}, {result.sections:,} sections")
+    say(session, f"root {result.root}")
+    say(session, f"holds {counted(result.stats)}")
+    say(session, f"{result.folded_blocks:,} memory blocks had edits pending and are current, {result.seconds:.1f} s")
+
+
+def _tell_plan(session: Session, plan: ExportPlan) -> None:
+    say(session, f"{_scope_text(plan)}, dry run: {human_bytes(plan.bytes)}, {plan.sections:,} sections")
+    if plan.stats:
+        say(session, f"holds {counted(plan.stats)}")
+
+
+def _scope_text(result: ExportResult | ExportPlan) -> str:
+    parts = ("thin" if result.scope.thin else None, result.scope.kind, result.scope.name)
+    return plain(" ".join(part for part in parts if part))

@@ -1,0 +1,151 @@
+"""`pattern-stream import`: an archive into a database, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import click
+
+from pattern_stream.cli.options import PATH, database, examples, json_output, talking
+from pattern_stream.cli.output import counted, document, path_text, plain, print_findings, say
+from pattern_stream.cli.places import binary_input, chosen_database
+from pattern_stream.cli.running import run
+from pattern_stream.cli.session import Session
+from pattern_stream.errors import UsageError
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+
+if TYPE_CHECKING:
+    from pattern_stream.db.conflicts import OnConflict
+    from pattern_stream.pipelines.importing import ImportOptions, ImportResult
+
+
+class Given(TypedDict):
+    """What the command line gave."""
+
+    file: Path
+    new_ids: bool
+    id_key: str | None
+    rename: tuple[str, ...]
+    only: tuple[str, ...]
+    no_messages: bool
+    no_archival: bool
+    owner: str | None
+    on_conflict: OnConflict
+    dry_run: bool
+    no_verify_documents: bool
+    max_document_bytes: int
+    spool_dir: Path | None
+    db: Path | None
+
+
+@click.command(
+    "import",
+    short_help="Take an archive into a database.",
+    epilog=examples(
+        "pattern-stream import constellation.car.gz --db copy.db",
+        "pattern-stream import anchor.car --new-ids --rename Anchor=Anchor2",
+        "pattern-stream export | pattern-stream import - --db copy.db",
+    ),
+)
+@click.argument("file", type=PATH)
+@click.option("--new-ids", is_flag=True, help="Give everything a new id.  [default: ids are kept]")
+@click.option("--id-key", metavar="HEX", help="32 bytes in hex that make new ids repeatable.")
+@click.option(
+    "--rename",
+    multiple=True,
+    metavar="[OLD=]NEW",
+    help="Another name for the agent or group of the archive, or for the one named OLD. Repeatable.",
+)
+@click.option(
+    "--only", multiple=True, metavar="KIND:NAME", help="Only agent:NAME or group:NAME, with what is theirs. Repeatable."
+)
+@click.option("--no-messages", is_flag=True, help="Leave messages out.")
+@click.option("--no-archival", is_flag=True, help="Leave archival entries out.")
+@click.option("--owner", metavar="ID", help="Who gets memory blocks whose owner is not in the archive.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(["fail", "skip", "replace"]),
+    default="fail",
+    show_default=True,
+    help="What happens where an id is there already. A taken name is always a conflict.",
+)
+@click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
+@click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
+@click.option(
+    "--max-document-bytes",
+    type=click.IntRange(min=1),
+    default=MAX_DOCUMENT_BYTES,
+    show_default=True,
+    help="Largest memory document that is taken.",
+)
+@click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
+@json_output("Summary as one JSON document on stdout.")
+@database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")
+@talking
+@click.pass_obj
+def import_(session: Session, /, **given: Unpack[Given]) -> None:
+    """Take the archive FILE into a database, in one transaction: all of it, or nothing.
+
+    FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and found
+    good, so the real program may have it open.
+    """
+    source, options = binary_input(given["file"]), options_of(given)
+    path = chosen_database(session, given["db"], must_exist=False)
+    from pattern_stream.pipelines.importing import import_archive
+
+    result = run(session, lambda progress: import_archive(source, path, options=options, progress=progress))
+    if session.json:
+        document(result.as_dict())
+    else:
+        _tell(session, result)
+
+
+def options_of(given: Given) -> ImportOptions:
+    """The pipeline's options. Raises UsageError where they do not fit together."""
+    from pattern_stream.pipelines.importing import ImportOptions
+
+    return ImportOptions(
+        new_ids=given["new_ids"],
+        id_key=None if given["id_key"] is None else _key(given["id_key"]),
+        renames=tuple(map(_renaming, given["rename"])),
+        only=given["only"],
+        messages=not given["no_messages"],
+        archival=not given["no_archival"],
+        owner=given["owner"],
+        on_conflict=given["on_conflict"],
+        dry_run=given["dry_run"],
+        verify_documents=not given["no_verify_documents"],
+        max_document_bytes=given["max_document_bytes"],
+        spool_dir=given["spool_dir"],
+    )
+
+
+def _key(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise UsageError(f"--id-key is {text[:70]!r}, expected 64 hex digits") from error
+
+
+def _renaming(text: str) -> tuple[str | None, str]:
+    """`NEW` or `OLD=NEW`; the first `=` divides."""
+    old, divided, new = text.partition("=")
+    if not new and (divided or not old):
+        raise UsageError(f"--rename is {text!r}, expected NEW or OLD=NEW")
+    return (old, new) if divided else (None, old)
+
+
+def _tell(session: Session, result: ImportResult) -> None:
+    print_findings(session, result.findings)
+    if result.dry_run:
+        say(session, "dry run: nothing was kept")
+    made = ", made for it" if result.created else ""
+    ids = "new ids" if result.new_ids else "ids kept"
+    say(session, f"{plain(result.type)} -> {path_text(result.db)}{made}: {counted(result.rows) or 'nothing'}; {ids}")
+    for what, found in (("agents", result.agents), ("groups", result.groups)):
+        if found:
+            say(session, f"{what}: {', '.join(plain(one.name) for one in found)}")
+    if result.skipped:
+        say(session, f"skipped, there already: {counted(result.skipped)}")
+    say(session, f"{result.seconds:.1f} s, others could not write for {result.locked_seconds:.1f} s")

@@ -1,0 +1,109 @@
+"""`pattern-stream inspect`: what is in an archive, for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pattern_stream.cli.options import PATH, examples, json_output, talking
+from pattern_stream.cli.output import counted, document, human_bytes, plain, show, table
+from pattern_stream.cli.places import binary_input
+from pattern_stream.cli.running import run
+from pattern_stream.cli.session import Session
+
+Item = Mapping[str, Any]
+
+
+@click.command(
+    short_help="Show what an archive holds.",
+    epilog=examples("pattern-stream inspect constellation.car.gz", "pattern-stream export | pattern-stream inspect -"),
+)
+@click.argument("file", type=PATH)
+@json_output("Everything as one JSON document on stdout.")
+@talking
+@click.pass_obj
+def inspect(session: Session, file: Path) -> None:
+    """Show what the archive FILE holds: agents, groups, memory blocks, counts, times, and what looks wrong.
+
+    FILE may be gzipped; "-" is stdin. Every block is checked against its hash on the way.
+    """
+    source = binary_input(file)
+    from pattern_stream.pipelines.inspecting import inspect_archive
+
+    found = run(session, lambda progress: inspect_archive(source, progress=progress)).as_dict()
+    if session.json:
+        document(found)
+        return
+    for line in report(found):
+        show(line)
+
+
+def report(found: Item) -> Iterator[str]:
+    """The lines that a person reads. `found` is the JSON form, all of it from the archive and not to be trusted."""
+    kind, version, date = (plain(str(found[key])) for key in ("type", "version", "exported_at"))
+    yield f"{kind} archive, version {version}, exported {date}"
+    yield f"root {found['root']}"
+    yield "holds " + counted(found["stats"])
+    yield from _section("agents", _AGENT_HEADERS, [_agent_cells(agent) for agent in found["agents"]])
+    yield from _section("groups", _GROUP_HEADERS, [_group_cells(group) for group in found["groups"]])
+    yield from _section("memory blocks", _BLOCK_HEADERS, list(_block_rows(found)))
+    yield from _attachments(found)
+    yield from _section("looks wrong", ("what", "where"), [_finding_cells(finding) for finding in found["findings"]])
+
+
+_AGENT_HEADERS = ("name", "status", "model", "messages", "first", "last", "archival", "summaries", "blocks", "id")
+_GROUP_HEADERS = ("name", "pattern", "members", "shared blocks", "id")
+_BLOCK_HEADERS = ("owner", "label", "type", "permission", "size", "first line")
+
+
+def _attachments(found: Item) -> Iterator[str]:
+    if found["attachments"]:
+        yield ""
+        yield f"shared block attachments: {found['attachments']:,}"
+
+
+def _section(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
+    if rows:
+        yield ""
+        yield f"{title}: {len(rows)}"
+        yield from table(headers, rows)
+
+
+def _agent_cells(agent: Item) -> tuple[object, ...]:
+    first, last = (_day(agent[key]) for key in ("first_message_at", "last_message_at"))
+    entries, summaries = agent["archival_entries"], agent["archive_summaries"]
+    named = agent["name"], agent["status"], agent["model"]
+    return *named, agent["messages"], first, last, entries, summaries, len(agent["memory_blocks"]), agent["id"]
+
+
+def _group_cells(group: Item) -> tuple[object, ...]:
+    members = ", ".join(str(member["agent_id"]) for member in group["members"])
+    return group["name"], group["pattern_type"], members, group["shared_blocks"], group["id"]
+
+
+def _block_rows(found: Item) -> Iterator[tuple[object, ...]]:
+    for agent in found["agents"]:
+        yield from (_block_cells(agent["name"], block) for block in agent["memory_blocks"])
+    yield from (_block_cells(block["owner_id"], block) for block in found["unowned_blocks"])
+
+
+def _block_cells(owner: object, block: Item) -> tuple[object, ...]:
+    size = human_bytes(block["snapshot_bytes"] or 0)
+    first_line = next(iter(str(block["preview"] or "").split("\n")), "")
+    return owner, block["label"], block["block_type"], block["permission"], size, _shortened(first_line)
+
+
+def _finding_cells(finding: Item) -> tuple[object, ...]:
+    where = ", ".join(f"{name} {value}" for name, value in finding["where"].items())
+    return f"{finding['severity']}: {finding['message']}", where
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _day(instant: object) -> str:
+    return str(instant)[:10] if instant else ""

@@ -1,0 +1,58 @@
+"""Options that several commands share, as decorators, and the command class that gives each help text its example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pattern_stream.cli.session import Session
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def examples(*lines: str) -> str:
+    """An epilog that shows commands as they are typed."""
+    return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
+
+
+def talking(command: Decorated) -> Decorated:
+    """`-q`, `-v` and `--progress`."""
+    command = click.option(
+        "--progress",
+        type=click.Choice(["auto", "bar", "plain", "json", "none"]),
+        default="auto",
+        show_default=True,
+        expose_value=False,
+        callback=_keep,
+        help="How to show progress on stderr: a bar on a terminal, else a line per 10 % or 30 s; json: objects.",
+    )(command)
+    command = _flag("-v", "--verbose", help="Say more; for an internal error, show the traceback.")(command)
+    return _flag("-q", "--quiet", help="Say nothing but errors.")(command)
+
+
+def json_output(text: str) -> Callable[[Decorated], Decorated]:
+    """`--json`, with what it gives."""
+    return _flag("--json", help=text)
+
+
+def database(
+    text: str = "The database.  [default: $PATTERN_DB, else where Pattern keeps it]",
+) -> Callable[[Decorated], Decorated]:
+    """`--db PATH`."""
+    return click.option("--db", type=PATH, metavar="PATH", help=text)
+
+
+def _flag(*names: str, help: str) -> Callable[[Decorated], Decorated]:
+    # Eager: known before any other option is judged, so that a usage error already obeys it.
+    return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=_keep, help=help)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Put an option into the session instead of handing it to the command."""
+    if parameter.name is not None:
+        setattr(context.ensure_object(Session), parameter.name, value)

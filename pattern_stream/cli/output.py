@@ -1,0 +1,179 @@
+"""Everything that is printed: lines on stderr, data and JSON documents on stdout, nothing that can drive a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+import click
+
+from pattern_stream.cli.session import Session
+from pattern_stream.errors import Finding
+
+ALIKE_SHOWN: Final = 3
+"""Warnings of one kind that are shown without -v."""
+
+_JOINERS: Final = "\u200c\u200d"  # inside words of some scripts and inside emoji; they move nothing
+_UNPRINTABLE_IN_JSON: Final = re.compile(
+    "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def plain(text: str) -> str:
+    """Text as one harmless line: control, bidi and other unseen characters are shown as escapes.
+
+    A name in a database or archive may hold terminal escapes that recolour, retitle or rewrite what was printed.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if _harmless(char) else _escaped(char) for char in text)
+
+
+def _harmless(char: str) -> bool:
+    return char.isprintable() or char in _JOINERS or (char.isspace() and char not in "\u2028\u2029" and char > "\x9f")
+
+
+def _escaped(char: str) -> str:
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(char) or char.encode(
+        "unicode_escape", "backslashreplace"
+    ).decode()
+
+
+def path_text(path: Path | str) -> str:
+    """A path as harmless text, whatever bytes its name is made of."""
+    return plain(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def wants_colour(stream: IO[Any]) -> bool:
+    """Whether a stream gets colours: NO_COLOR forbids, then FORCE_COLOR demands, then a terminal that is not dumb."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, colour: str) -> str:
+    """Text for stderr in a colour, where colours are wanted."""
+    stream = sys.stderr
+    return click.style(text, fg=colour, bold=True) if stream is not None and wants_colour(stream) else text
+
+
+def error_line(text: str) -> None:
+    """One line on stderr, also with -q. A stderr that is closed or full takes no one down."""
+    # color=True: whether to colour was decided by `styled`, and click must not decide again.
+    if sys.stderr is not None:
+        click.echo(text, err=True, color=True)
+
+
+def say(session: Session, text: str) -> None:
+    """One line on stderr, unless -q."""
+    if not session.quiet:
+        error_line(text)
+
+
+def detail(session: Session, text: str) -> None:
+    """One line on stderr with -v."""
+    if session.verbose:
+        say(session, text)
+
+
+def show(text: str) -> None:
+    """Data on stdout."""
+    click.echo(text, color=sys.stdout is not None and wants_colour(sys.stdout))
+
+
+def document(value: Mapping[str, Any], *, err: bool = False) -> None:
+    """One JSON document on stdout; on stderr, where stdout is the archive, on one line among the others."""
+    click.echo(json_text(value, indent=not err), err=err)
+
+
+def json_text(value: Any, *, indent: bool = False) -> str:
+    """JSON whose strings hold no raw control or bidi characters, so that it is safe to look at."""
+    import orjson
+
+    try:
+        text = orjson.dumps(value, default=_fallback, option=orjson.OPT_INDENT_2 if indent else None).decode()
+    except TypeError:  # a lone surrogate, an integer beyond 64 bits
+        text = json.dumps(value, default=_fallback, indent=2 if indent else None)
+    return _UNPRINTABLE_IN_JSON.sub(lambda match: json.dumps(match[0])[1:-1], text)
+
+
+def _fallback(value: Any) -> Any:
+    if isinstance(value, Path):
+        return os.fsencode(value).decode("utf-8", "backslashreplace")
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def print_findings(session: Session, findings: Iterable[Finding]) -> None:
+    """Each finding as one line on stderr; of one kind of warning the first few, and with -v all."""
+    colours = {"error": "red", "warning": "yellow", "info": "blue"}
+    met = Counter[str]()
+    for finding in findings:
+        met[finding.code] += finding.severity != "error"
+        if session.verbose or met[finding.code] <= ALIKE_SHOWN:
+            say(session, f"{styled(f'{finding.severity}:', colours[finding.severity])} {plain(str(finding))}")
+    for code, count in met.items():
+        if count > ALIKE_SHOWN and not session.verbose:
+            say(session, f"and {count - ALIKE_SHOWN} more of {code}; -v shows all")
+
+
+def held(stats: Mapping[str, int]) -> str:
+    """The statistics of an archive in words, what there is none of left out: `7 agents, 591 messages`."""
+    counts = {key.removesuffix("_count"): count for key, count in stats.items() if key.endswith("_count") and count}
+    names = {key: key.replace("_", " ").removesuffix("y") + ("ies" if key.endswith("y") else "s") for key in counts}
+    return ", ".join(
+        f"{count:,} {names[key] if count != 1 else key.replace('_', ' ')}" for key, count in counts.items()
+    )
+
+
+def human_bytes(count: int) -> str:
+    """A size as people write it, in decimal units: `1.2 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    size, units = count / 1000, ["PB", "TB", "GB", "MB", "kB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop()
+    unit = units[-1]
+    return f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`{"tasks": 3, "events": 12}` as `events 12, tasks 3`: most first."""
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{plain(name)} {count:,}" for name, count in most)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines of aligned columns, numbers to the right; the same on a terminal and in a pipe."""
+    raw = [tuple(row) for row in rows]
+    cells = [tuple("" if cell is None else plain(str(cell)) for cell in row) for row in raw]
+    numeric = [bool(raw) and all(isinstance(row[n], int | None) for row in raw) for n in range(len(headers))]
+    widths = [max(text_width(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
+    return [_aligned(line, widths, numeric) for line in [tuple(headers), tuple("-" * w for w in widths), *cells]]
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    parts = []
+    for cell, width, right in zip(cells, widths, numeric, strict=True):
+        padding = " " * (width - text_width(cell))
+        parts.append(padding + cell if right else cell + padding)
+    return "  ".join(parts).rstrip()
+
+
+def text_width(text: str) -> int:
+    """Columns that a text takes on a terminal: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) or c in _JOINERS else 2 if east_asian_width(c) in "WF" else 1 for c in text)

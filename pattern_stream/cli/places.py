@@ -1,0 +1,65 @@
+"""Where a command reads from and writes to: the database, the archive, and no binary on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from pattern_stream.cli.output import path_text, plain, say
+from pattern_stream.cli.session import Session
+from pattern_stream.errors import UsageError
+
+STREAM: Final = Path("-")
+"""stdin or stdout."""
+
+
+def chosen_database(session: Session, given: Path | None, *, must_exist: bool = True) -> Path:
+    """The database of --db, $PATTERN_DB or Pattern's own places, named on stderr. Raises DatabaseNotFound."""
+    from pattern_stream.db.locate import locate_database
+
+    located = locate_database(given, os.environ, Path.cwd(), must_exist=must_exist)
+    say(session, f"database: {path_text(located.path)} ({plain(located.origin)})")
+    return located.path
+
+
+def binary_input(given: Path) -> Path | None:
+    """The archive to read, None for stdin. Raises UsageError where it would be typed by hand."""
+    if given != STREAM:
+        return given
+    if sys.stdin is None or sys.stdin.isatty():
+        found = "closed" if sys.stdin is None else "a terminal"
+        raise UsageError(f"stdin is {found}, expected an archive", hint="name a file, or pipe an archive in")
+    return None
+
+
+def binary_output(session: Session, given: Path) -> Path | None:
+    """The file an archive goes to, None for stdout. Raises UsageError where it would end on a terminal."""
+    if given == STREAM:
+        session.archive_on_stdout = True
+        if sys.stdout is None:
+            raise UsageError("stdout is closed, expected a file or a pipe", hint="name a file with -o FILE")
+        _refuse_terminal(sys.stdout.isatty(), "stdout")
+        return None
+    _refuse_terminal(_is_terminal(given), path_text(given))
+    return given
+
+
+def _refuse_terminal(is_terminal: bool, name: str) -> None:
+    if is_terminal:
+        hint = "name a file with -o FILE, or pipe it: pattern-stream export | gzip > out.car.gz"
+        raise UsageError(f"{name} is a terminal, expected a file or a pipe: an archive is binary", hint=hint)
+
+
+def _is_terminal(path: Path) -> bool:
+    if not path.is_char_device():
+        return False
+    try:
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    except OSError:
+        return False  # whoever opens it for writing says why it cannot be
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)

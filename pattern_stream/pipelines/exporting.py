@@ -1,0 +1,318 @@
+"""The export line, wired: a database and a scope in, one archive out, whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream import __version__
+from pattern_stream.archive.writer import WriteResult, write_car
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.varint import encode_varint
+from pattern_stream.db.migrations import schema_version
+from pattern_stream.db.open import open_reader
+from pattern_stream.db.scoping import Census, resolve_scope, take_census
+from pattern_stream.db.source import read_scope
+from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError
+from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION
+from pattern_stream.items import (
+    AsyncWriter,
+    Block,
+    BlockEvent,
+    Folded,
+    Progress,
+    ProgressCallback,
+    Root,
+    RowEvent,
+    Rows,
+)
+from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.pipelines.verifying import verify_archive
+from pattern_stream.schema.instants import instant_to_wire
+from pattern_stream.schema.records import MemoryUpdate
+from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
+from pattern_stream.stages.chunking import chunk
+from pattern_stream.stages.encoding import encode
+from pattern_stream.stages.folding import fold_memory
+from pattern_stream.stages.mapping import map_rows
+from pattern_stream.stages.streams import closing
+from pattern_stream.transport.files import open_output
+
+CREATED_BY = f"pattern-stream {__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How to export. `exported_at`: RFC 3339 text, by default the clock; fixing it makes equal databases equal bytes."""
+
+    messages: bool = True
+    archival: bool = True
+    limits: Limits = Limits()
+    owner: str = DEFAULT_OWNER
+    spool_dir: Path | None = None
+    salvage: bool = False
+    force: bool = False
+    verify: bool = False
+    exported_at: str | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """Which rows go along."""
+        return Selection(self.messages, self.archival, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was written. `bytes` is the length of the archive, `root` the CID of its manifest as text."""
+
+    scope: ResolvedScope
+    root: str
+    bytes: int
+    sections: int
+    stats: dict[str, int]
+    folded_blocks: int
+    census: Census
+    seconds: float
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def not_carried(self) -> dict[str, int]:
+        """Rows by table that format version 3 has no place for."""
+        return self.census.not_carried
+
+    @property
+    def derived(self) -> dict[str, int]:
+        """Rows by table that can be made again from others and were left out."""
+        return self.census.derived
+
+    @property
+    def loss(self) -> bool:
+        """Whether something was lost that was asked to be tolerated (--salvage)."""
+        return any(finding.severity == "error" for finding in self.findings)
+
+    def as_dict(self) -> dict[str, object]:
+        """The summary, as the command line prints it."""
+        return {
+            "scope": "thin group" if self.scope.thin else self.scope.kind,
+            "name": self.scope.name,
+            "id": self.scope.id,
+            "version": FORMAT_VERSION,
+            "root": self.root,
+            "bytes": self.bytes,
+            "sections": self.sections,
+            "stats": self.stats,
+            "folded_blocks": self.folded_blocks,
+            "not_carried": self.not_carried,
+            "derived": self.derived,
+            "warnings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPlan:
+    """What an export would do. `bytes` is the length of the archive, measured by making it without keeping it."""
+
+    scope: ResolvedScope
+    bytes: int
+    sections: int
+    stats: dict[str, int]
+    census: Census
+    seconds: float
+    problems: list[PatternStreamError] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """The plan as the command line prints it."""
+        return {
+            "scope": "thin group" if self.scope.thin else self.scope.kind,
+            "name": self.scope.name,
+            "id": self.scope.id,
+            "version": FORMAT_VERSION,
+            "dry_run": True,
+            "bytes": self.bytes,
+            "sections": self.sections,
+            "stats": self.stats,
+            "rows": self.census.carried,
+            "not_carried": self.census.not_carried,
+            "derived": self.census.derived,
+            "does_not_fit": [{"code": p.code, "message": p.message, "where": p.where.as_dict()} for p in self.problems],
+            "warnings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class _Line:
+    """An export line before its sink: open resources, and what is counted on the way."""
+
+    connection: AsyncConnection
+    scope: ResolvedScope
+    census: Census
+    sandbox: Sandbox
+    options: ExportOptions
+    progress: ProgressCallback | None
+    log: FindingLog = field(default_factory=FindingLog)
+    folded_blocks: int = 0
+
+    async def blocks(self) -> AsyncGenerator[BlockEvent]:
+        """The line itself: straight calls, one stage a line."""
+        rows = read_scope(self.connection, self.scope, self.options.selection)
+        folded = fold_memory(self._watched(rows), self._fold, self.log.report)
+        records = map_rows(folded, self.log.report)
+        drafts = chunk(records, self.options.limits)
+        encoded = encode(drafts, exported_at=_exported_at(self.options), lineage=await self._lineage())
+        async with closing(encoded):
+            async for block in encoded:
+                yield block
+
+    async def _fold(self, snapshot: bytes, updates: Sequence[tuple[int, bytes]], metadata: str | None) -> Folded:
+        folded = await self.sandbox.fold(snapshot, updates, metadata)
+        self.folded_blocks += folded.changed
+        return folded
+
+    async def _watched(self, events: AsyncIterator[RowEvent]) -> AsyncGenerator[RowEvent]:
+        """Tell the caller how many rows have passed."""
+        done = 0
+        async with closing(events):
+            async for event in events:
+                if isinstance(event, Rows) and event.record is not MemoryUpdate:
+                    done += len(event.rows)
+                    if self.progress is not None:
+                        self.progress(Progress("export", min(done, self.census.total), self.census.total, "rows"))
+                yield event
+
+    async def _lineage(self) -> dict[str, Any]:
+        lineage: dict[str, Any] = {"created_by": CREATED_BY, "source_schema": await schema_version(self.connection)}
+        try:
+            lineage["loro_version"] = version("loro")
+        except PackageNotFoundError:
+            pass  # a frozen build without package metadata
+        return lineage
+
+
+async def export_archive(
+    database: Path | AsyncConnection,
+    out: Path | AsyncWriter | None,
+    *,
+    scope: Scope = Scope(),  # noqa: B008  frozen
+    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
+    progress: ProgressCallback | None = None,
+) -> ExportResult:
+    """Write one archive of a scope. Nothing is emitted before all of it is known to be good.
+
+    `database`: a path, or an open connection inside a read transaction. `out`: a path (written aside and renamed),
+    any object with `async write(bytes)`, or None for standard output.
+
+    Raises what its parts raise: DatabaseError (not found, busy, corrupt cell), NotInDatabase, NameConflict,
+    LimitExceeded, DamagedMemory, TransportError, UsageError.
+    """
+    started = time.monotonic()
+    async with AsyncExitStack() as resources:
+        target: AsyncWriter
+        if out is None or isinstance(out, Path):
+            target = await resources.enter_async_context(open_output(out, force=options.force))
+        else:
+            target = out
+        line = await _open_line(resources, database, scope, options, progress)
+        near = getattr(target, "folder", None)
+        written = await write_car(
+            line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress
+        )
+        if options.verify:
+            await _read_back(target, written)
+        return _result(line, written, time.monotonic() - started)
+
+
+async def plan_export(
+    database: Path | AsyncConnection,
+    *,
+    scope: Scope = Scope(),  # noqa: B008  frozen
+    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
+    progress: ProgressCallback | None = None,
+) -> ExportPlan:
+    """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block."""
+    started = time.monotonic()
+    sections, size, stats = 0, 0, {}
+    problems: list[PatternStreamError] = []
+    async with AsyncExitStack() as resources:
+        line = await _open_line(resources, database, scope, options, progress)
+        try:
+            async with closing(line.blocks()) as blocks:
+                async for event in blocks:
+                    if isinstance(event, Block):
+                        sections, size = sections + 1, size + section_bytes(event)
+                    elif isinstance(event, Root):
+                        stats = dict(event.stats)
+        except LimitExceeded as error:
+            problems.append(error)
+        elapsed = time.monotonic() - started
+        total = size + CAR_HEADER_BYTES if size else 0
+        return ExportPlan(
+            line.scope, total, sections, stats, line.census, elapsed, problems, line.log.findings()
+        )
+
+
+async def _open_line(
+    resources: AsyncExitStack,
+    database: Path | AsyncConnection,
+    scope: Scope,
+    options: ExportOptions,
+    progress: ProgressCallback | None,
+) -> _Line:
+    connection = (
+        database
+        if isinstance(database, AsyncConnection)
+        else await resources.enter_async_context(open_reader(database))
+    )
+    resolved = await resolve_scope(connection, scope)
+    census = await take_census(connection, resolved, options.selection)
+    sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
+    return _Line(connection, resolved, census, sandbox, options, progress)
+
+
+def _result(line: _Line, written: WriteResult, seconds: float) -> ExportResult:
+    return ExportResult(
+        scope=line.scope,
+        root=cid_text(written.root),
+        bytes=written.bytes,
+        sections=written.sections,
+        stats=dict(written.stats),
+        folded_blocks=line.folded_blocks,
+        census=line.census,
+        seconds=seconds,
+        findings=line.log.findings(),
+    )
+
+
+def _exported_at(options: ExportOptions) -> str:
+    if options.exported_at is not None:
+        return instant_to_wire(options.exported_at)
+    return instant_to_wire(datetime.now(UTC).isoformat())
+
+
+def section_bytes(block: Block) -> int:
+    """The length of a block as framed: length, CID and data, in bytes."""
+    inner = CID_BYTES + len(block.data)
+    return len(encode_varint(inner)) + inner
+
+
+async def _read_back(target: AsyncWriter, written: WriteResult) -> None:
+    """Read a file whole before it gets its name. Raises TransportError where it is not what was written."""
+    path = getattr(target, "partial", None)
+    if not isinstance(path, Path):
+        raise UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
+    found = await verify_archive(path)
+    if found.ok and found.root == cid_text(written.root):
+        return
+    fault = next((str(finding) for finding in found.findings if finding.severity == "error"), f"root {found.root}")
+    raise TransportError(f"the file does not read back as it was written: found {fault}, expected a sound archive")

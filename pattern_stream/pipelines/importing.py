@@ -1,0 +1,337 @@
+"""The import line, wired: an archive in, a database with all of it, or as it was."""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream.archive.replay import Replay
+from pattern_stream.archive.spool import spool_folders
+from pattern_stream.db.aside import is_vacant, open_aside
+from pattern_stream.db.conflicts import OnConflict
+from pattern_stream.db.open import open_writer
+from pattern_stream.db.schema import create_schema, require_writable_schema
+from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
+from pattern_stream.errors import Finding, Report, UsageError, ignore_findings
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.items import Open, ProgressCallback, RecordEvent
+from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.reading import ArchiveSource, open_archive
+from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.schema.identity import KEY_BYTES, Identity
+from pattern_stream.schema.nodes import AgentExport
+from pattern_stream.stages.checking import check_documents
+from pattern_stream.stages.chunking import unchunk
+from pattern_stream.stages.filtering import Filter, select, without
+from pattern_stream.stages.mapping import unmap_records
+from pattern_stream.stages.renaming import Renamer, reassign, rename
+from pattern_stream.stages.streams import closing
+from pattern_stream.stages.surveying import GROUP_NODES, Survey, choose, survey_records
+from pattern_stream.stages.translating import translate, watch_batches
+from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.transport.files import open_input
+
+_GC_THRESHOLD: Final = 50_000
+"""New objects before garbage is looked for: rows are no garbage, and looking through them is a tenth of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
+    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`."""
+
+    new_ids: bool = False
+    id_key: bytes | None = None
+    renames: tuple[tuple[str | None, str], ...] = ()
+    only: tuple[str, ...] = ()
+    messages: bool = True
+    archival: bool = True
+    owner: str | None = None
+    on_conflict: OnConflict = "fail"
+    dry_run: bool = False
+    verify_documents: bool = True
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    spool_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.id_key is not None and not self.new_ids:
+            raise UsageError("a key of new ids was given without --new-ids")
+        if self.id_key is not None and len(self.id_key) != KEY_BYTES:
+            raise UsageError(f"key of new ids is {len(self.id_key)} bytes, expected {KEY_BYTES}")
+        if sum(old is None for old, _ in self.renames) > 1:
+            raise UsageError("--rename NAME was given more than once, expected once: it names the archive's one thing")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """An agent or group: its id in the archive and here, and its name here."""
+
+    old: str
+    new: str
+    name: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As in the summary."""
+        return {"old": self.old, "new": self.new, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here."""
+
+    db: Path
+    created: bool
+    type: str
+    new_ids: bool
+    dry_run: bool
+    agents: list[Imported]
+    groups: list[Imported]
+    rows: dict[str, int]
+    skipped: dict[str, int]
+    seconds: float
+    locked_seconds: float
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary, as the command line prints it."""
+        return {
+            "db": str(self.db),
+            "created": self.created,
+            "dry_run": self.dry_run,
+            "type": self.type,
+            "ids": "new" if self.new_ids else "kept",
+            "agents": [agent.as_dict() for agent in self.agents],
+            "groups": [group.as_dict() for group in self.groups],
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "warnings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+            "locked_seconds": round(self.locked_seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class _Source:
+    """An archive that may be wanted twice: a file is opened again, anything else is kept on the way."""
+
+    source: ArchiveSource
+    replay: Replay | None = None
+    passes: int = 0
+
+    def next_pass(self) -> ArchiveSource:
+        """The archive from its beginning."""
+        self.passes += 1
+        if self.replay is None or self.source is None or isinstance(self.source, Path):
+            return self.source
+        return self.replay.first(self.source) if self.passes == 1 else self.replay.again()
+
+
+@dataclass(slots=True)
+class _Line:
+    """An import line under way."""
+
+    source: _Source
+    near: Path
+    options: ImportOptions
+    identity: Identity | None
+    sandbox: Sandbox
+    progress: ProgressCallback | None
+    log: FindingLog = field(default_factory=FindingLog)
+    survey: Survey | None = None
+    checked: bool = False
+    type: str = ""
+    agents: list[Imported] = field(default_factory=list)
+    groups: list[Imported] = field(default_factory=list)
+
+    async def look_through(self, *, documents: bool) -> None:
+        """Read the whole archive and believe it, before anything is locked or chosen."""
+        self.survey = Survey()
+        async with AsyncExitStack() as resources:
+            events = survey_records(await self._records(resources, "check", self.log.report), self.survey)
+            if documents and self.options.verify_documents:
+                events = check_documents(events, self.sandbox.check)
+                self.checked = True
+            async with closing(events):
+                async for _ in events:
+                    pass
+
+    async def write(self, connection: AsyncConnection) -> Loaded:
+        """The line itself: straight calls, one stage a line."""
+        report = ignore_findings if self.survey is not None else self.log.report
+        async with AsyncExitStack() as resources:
+            events = await self._records(resources, "import", report)
+            chosen = self._chosen(events)
+            if self.options.verify_documents and not self.checked:
+                chosen = check_documents(chosen, self.sandbox.check)
+            named = self._renamed(chosen)
+            records = self._identified(named)
+            rows = unmap_records(records, self.log.report)
+            key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
+            return await write_rows(connection, rows, LoadOptions(self.options.on_conflict, key), self.log.report)
+
+    async def _records(
+        self, resources: AsyncExitStack, stage: str, report: Report
+    ) -> AsyncGenerator[RecordEvent]:
+        archive = await resources.enter_async_context(
+            open_archive(
+                self.source.next_pass(),
+                stage=stage,
+                progress=self.progress,
+                spool_dir=self.options.spool_dir,
+                near=self.near,
+            )
+        )
+        walker = Walker(await archive.reader.open(), archive.shelf, report=report)
+        nodes = walk(archive.reader.sections(), walker, archive.shelf)
+        return self._noting_type(unchunk(nodes, max_document_bytes=self.options.max_document_bytes), walker)
+
+    async def _noting_type(self, events: AsyncIterator[RecordEvent], walker: Walker) -> AsyncGenerator[RecordEvent]:
+        async with closing(events):
+            async for event in events:
+                if not self.type and walker.manifest is not None:
+                    self.type = walker.manifest["export_type"]
+                yield event
+
+    def _chosen(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+        options, left_out = self.options, without(messages=self.options.messages, archival=self.options.archival)
+        wanted = choose(self.survey, options.only) if options.only and self.survey is not None else None
+        return select(events, Filter(left_out, wanted)) if left_out or wanted is not None else events
+
+    def _renamed(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+        if not self.options.renames:
+            return events
+        whole = next((new for old, new in self.options.renames if old is None), None)
+        return rename(events, Renamer(whole, {old: new for old, new in self.options.renames if old is not None}))
+
+    def _identified(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+        identity, owner = self.identity, self.options.owner
+        if owner is not None and self.survey is not None:
+            events = reassign(events, owner, self.survey.owners)
+            if identity is not None and owner not in self.survey.owners:
+                identity = replace(identity, kept=frozenset({owner}))
+        events = self._noted(watch_batches(events, self.log.report, minted=identity is not None), identity)
+        return events if identity is None else translate(events, identity)
+
+    async def _noted(
+        self, events: AsyncIterator[RecordEvent], identity: Identity | None
+    ) -> AsyncGenerator[RecordEvent]:
+        """Agents and groups for the summary."""
+        async with closing(events):
+            async for event in events:
+                if isinstance(event, Open) and (event.node is AgentExport or event.node in GROUP_NODES):
+                    agent, old = event.node is AgentExport, event.record["id"]
+                    new = old if identity is None else identity.mint(old, "agent" if agent else "group")
+                    (self.agents if agent else self.groups).append(Imported(old, new, event.record["name"]))
+                yield event
+
+
+async def import_archive(
+    source: ArchiveSource,
+    database: Path,
+    *,
+    options: ImportOptions = ImportOptions(),  # noqa: B008  frozen
+    progress: ProgressCallback | None = None,
+) -> ImportResult:
+    """Take in a whole archive in one transaction, or leave the database as it was.
+
+    `source`: a file (gzipped or not), any async iterator of bytes, or None for standard input. `database`: made with the
+    full schema where it is missing. One that holds rows is locked only when the archive has been read and found good.
+
+    Raises what its parts raise: ArchiveError (corrupt, unsupported), NotInArchive, NameConflict, UnsupportedSchema,
+    DatabaseBusy, DatabaseStorage, LimitExceeded, TransportError, UsageError.
+    """
+    started = time.monotonic()
+    created = is_vacant(database)
+    async with AsyncExitStack() as resources:
+        resources.enter_context(_few_collections())
+        line = await _open_line(resources, source, database, options, progress)
+        if created:
+            loaded, locked = await _into_new(line, database), 0.0
+        else:
+            loaded, locked = await _into_existing(line, database)
+        return _result(line, loaded, database, created, time.monotonic() - started, locked)
+
+
+async def _into_new(line: _Line, database: Path) -> Loaded:
+    async with open_aside(database) as aside:
+        if line.options.only or line.options.owner is not None:
+            await line.look_through(documents=False)
+        await begin(aside.connection)
+        await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
+        loaded = await line.write(aside.connection)
+        await commit(aside.connection, dry_run=line.options.dry_run)
+        aside.keep = not line.options.dry_run
+    return loaded
+
+
+async def _into_existing(line: _Line, database: Path) -> tuple[Loaded, float]:
+    async with open_writer(database) as connection:
+        await require_writable_schema(connection)
+        living = await holds_rows(connection)
+        if living or line.options.only or line.options.owner is not None:
+            await line.look_through(documents=living)
+        await begin(connection)
+        locked_at = time.monotonic()
+        loaded = await line.write(connection)
+        await commit(connection, dry_run=line.options.dry_run)
+        return loaded, time.monotonic() - locked_at
+
+
+async def _open_line(
+    resources: AsyncExitStack,
+    source: ArchiveSource,
+    database: Path,
+    options: ImportOptions,
+    progress: ProgressCallback | None,
+) -> _Line:
+    near = database.absolute().parent
+    found = _Source(source)
+    if not (isinstance(source, Path) and source.is_file()):
+        if source is None or isinstance(source, Path):
+            found.source = await resources.enter_async_context(open_input(source))
+        found.replay = resources.enter_context(Replay(spool_folders(options.spool_dir, near)))
+    identity = Identity(options.id_key or secrets.token_bytes(KEY_BYTES)) if options.new_ids else None
+    sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
+    return _Line(found, near, options, identity, sandbox, progress)
+
+
+def _result(
+    line: _Line, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
+) -> ImportResult:
+    fates = loaded.fates
+    return ImportResult(
+        db=database,
+        created=created,
+        type=line.type,
+        new_ids=line.options.new_ids,
+        dry_run=line.options.dry_run,
+        agents=[agent for agent in line.agents if fates.get(("agents", agent.new)) != "skip"],
+        groups=[group for group in line.groups if fates.get(("agent_groups", group.new)) != "skip"],
+        rows=dict(loaded.rows),
+        skipped=dict(loaded.skipped),
+        seconds=seconds,
+        locked_seconds=locked_seconds,
+        findings=line.log.findings(),
+    )
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Look for garbage seldom, and not among what was there before."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, before[1], before[2])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

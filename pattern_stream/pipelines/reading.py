@@ -1,0 +1,76 @@
+"""What every pipeline that reads an archive begins with: bytes from wherever they are, unwrapped, a reader, a shelf."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pattern_stream.archive.reader import ArchiveReader, starts_plain
+from pattern_stream.archive.shelf import Shelf
+from pattern_stream.archive.spool import spool_folders
+from pattern_stream.errors import Report
+from pattern_stream.items import Progress, ProgressCallback
+from pattern_stream.stages.streams import closing
+from pattern_stream.transport.compress import unwrap
+from pattern_stream.transport.files import ByteSource, open_input
+
+ArchiveSource = Path | AsyncIterator[bytes] | None
+"""Where an archive is read from: a file, any async iterator of bytes, or None for standard input."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenArchive:
+    """An archive that is being read. `reader.open()` has not been called yet."""
+
+    reader: ArchiveReader
+    shelf: Shelf
+
+
+@asynccontextmanager
+async def open_archive(
+    source: ArchiveSource,
+    *,
+    stage: str,
+    damage: Report | None = None,
+    progress: ProgressCallback | None = None,
+    spool_dir: Path | None = None,
+    near: Path | None = None,
+) -> AsyncGenerator[OpenArchive]:
+    """Open an archive, gzipped or not. A plain file is looked into again instead of keeping what came too early."""
+    async with AsyncExitStack() as resources:
+        raw: AsyncIterator[bytes]
+        if source is None or isinstance(source, Path):
+            raw = await resources.enter_async_context(open_input(source))
+        else:
+            raw = source
+        plain = raw.path if isinstance(raw, ByteSource) else None
+        total = raw.total_bytes if isinstance(raw, ByteSource) else None
+        shelf = resources.enter_context(Shelf(spool_folders(spool_dir, near), archive=_plain_archive(resources, plain)))
+        pieces = unwrap(_watched(raw, stage, total, progress))
+        await resources.enter_async_context(closing(pieces))
+        yield OpenArchive(ArchiveReader(pieces, damage=damage), shelf)
+
+
+async def _watched(
+    pieces: AsyncIterator[bytes], stage: str, total: int | None, progress: ProgressCallback | None
+) -> AsyncGenerator[bytes]:
+    """Tell the caller how many bytes have come in."""
+    done = 0
+    async with closing(pieces):
+        async for piece in pieces:
+            done += len(piece)
+            if progress is not None:
+                progress(Progress(stage, done, total, "bytes"))
+            yield piece
+
+
+def _plain_archive(resources: AsyncExitStack, path: Path | None) -> int | None:
+    """A descriptor of a regular file that holds the archive as it is, for reading blocks again; None for all else."""
+    if path is None:
+        return None
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    resources.callback(os.close, descriptor)
+    return descriptor if hasattr(os, "pread") and starts_plain(os.pread(descriptor, 16, 0)) else None

@@ -1,0 +1,34 @@
+"""What pipelines give back, and the bounded log of findings that goes with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pattern_stream.errors import Finding
+
+MOST_FINDINGS_PER_CODE = 100
+"""Findings of one code that are kept; further ones are counted. An archive may hold a million odd rows."""
+
+
+@dataclass(slots=True)
+class FindingLog:
+    """Collects findings in bounded memory. Pass `log.report` to stages."""
+
+    kept: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def report(self, finding: Finding) -> None:
+        """Keep or count one more."""
+        self.counts[finding.code] += 1
+        if self.counts[finding.code] <= MOST_FINDINGS_PER_CODE:
+            self.kept.append(finding)
+
+    def findings(self) -> list[Finding]:
+        """What was kept, and a line for each code that had more."""
+        more = [
+            Finding("warning", code, f"and {count - MOST_FINDINGS_PER_CODE} more of {code}")
+            for code, count in self.counts.items()
+            if count > MOST_FINDINGS_PER_CODE
+        ]
+        return [*self.kept, *more]

@@ -1,0 +1,213 @@
+"""An archive read whole and judged: framing, digests, links, shapes, statistics, documents; one run lists all damage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.errors import (
+    ArchiveError,
+    DamagedDocument,
+    ExitCode,
+    Finding,
+    LimitExceeded,
+    UnsupportedArchive,
+)
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.items import Open, ProgressCallback, RecordEvent
+from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.comparing import Comparison, open_comparison
+from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
+from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.schema.values import write_json
+from pattern_stream.stages.chunking import unchunk
+from pattern_stream.stages.counting import Tally
+from pattern_stream.stages.walking import Walker, walk
+
+_UNSUPPORTED = frozenset(
+    error("").code for error in (*UnsupportedArchive.__subclasses__(), UnsupportedArchive, LimitExceeded)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Memory documents: looked into, empty ones among them, damaged ones."""
+
+    checked: int = 0
+    empty: int = 0
+    failed: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """As in the summary."""
+        return {"checked": self.checked, "empty": self.empty, "failed": self.failed}
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. `version`, `type` and `root` are None where the archive does not say. Only errors make it bad."""
+
+    version: int | None
+    type: str | None
+    root: str | None
+    bytes: int
+    sections: int
+    distinct_blocks: int
+    duplicates: int
+    unreferenced: int
+    depth_first: bool
+    stats_match: bool
+    documents: Documents
+    against: Comparison | None
+    seconds: float
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the archive is whole and sound."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0, 4, 5 where nothing is wrong but what this release does not know, 10 where a comparison differs."""
+        codes = {finding.code for finding in self.findings if finding.severity == "error"}
+        if codes:
+            return ExitCode.UNSUPPORTED if codes <= _UNSUPPORTED else ExitCode.CORRUPT
+        return ExitCode.DIFFERS if self.against is not None and self.against.count else ExitCode.DONE
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary, as the command line prints it."""
+        summary = {
+            "ok": self.ok,
+            "version": self.version,
+            "type": self.type,
+            "root": self.root,
+            "bytes": self.bytes,
+            "sections": self.sections,
+            "distinct_blocks": self.distinct_blocks,
+            "duplicates": self.duplicates,
+            "unreferenced": self.unreferenced,
+            "order": "depth-first" if self.depth_first else "other",
+            "stats_match": self.stats_match,
+            "documents": self.documents.as_dict(),
+            "findings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+        return summary | ({"against": self.against.as_dict()} if self.against is not None else {})
+
+
+async def verify_archive(
+    source: ArchiveSource,
+    *,
+    documents: bool = True,
+    against: Path | None = None,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    progress: ProgressCallback | None = None,
+    spool_dir: Path | None = None,
+) -> Verification:
+    """Read a whole archive and list everything that is wrong with it; write nothing.
+
+    `documents`: look into every memory document too. `against`: a database that every record is compared with.
+
+    Raises DatabaseError where the database to compare with cannot be read, TransportError and OSError where the archive
+    cannot be; whatever is wrong with the archive itself is a finding.
+    """
+    started = time.monotonic()
+    async with AsyncExitStack() as resources:
+        check = _Check(max_document_bytes, documents)
+        archive = await resources.enter_async_context(
+            open_archive(source, stage="verify", damage=check.report, progress=progress, spool_dir=spool_dir)
+        )
+        check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
+        if against is not None:
+            check.comparison = await resources.enter_async_context(open_comparison(against, check.sandbox.fold))
+        await check.run(archive)
+        return check.result(archive, time.monotonic() - started)
+
+
+@dataclass(slots=True)
+class _Check:
+    """One verification under way."""
+
+    max_document_bytes: int
+    with_documents: bool
+    sandbox: Sandbox | None = None
+    comparison: Comparison | None = None
+    walker: Walker | None = None
+    log: FindingLog = field(default_factory=FindingLog)
+    errors: int = 0
+    checked: int = 0
+    empty: int = 0
+    failed: int = 0
+
+    def report(self, finding: Finding) -> None:
+        """Keep one more finding."""
+        self.errors += finding.severity == "error"
+        self.log.report(finding)
+
+    async def run(self, archive: OpenArchive) -> None:
+        """Read everything; what is wrong with the archive goes to the log."""
+        try:
+            root = await archive.reader.open()
+        except ArchiveError as error:
+            self.report(Finding.of(error.at(stage="read")))
+            return
+        self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report)
+        nodes = walk(archive.reader.sections(), self.walker, archive.shelf)
+        try:
+            await self._judge(unchunk(nodes, max_document_bytes=self.max_document_bytes, damage=self.report))
+        except ArchiveError as error:  # gzip's own faults, and what no reading goes on after
+            self.report(Finding.of(error))
+
+    async def _judge(self, events: AsyncGenerator[RecordEvent]) -> None:
+        errors = 0
+        async with aclosing(events):
+            async for event in events:
+                if self.with_documents and isinstance(event, Open) and "loro_snapshot" in event.extra:
+                    await self._look_into(event, whole=self.errors == errors)
+                if self.comparison is not None:
+                    await self.comparison.add(event)
+                errors = self.errors
+
+    async def _look_into(self, event: Open, *, whole: bool) -> None:
+        """A document that is not whole was reported already, with what it lacks."""
+        if self.sandbox is None or not whole:
+            return
+        block, metadata = event.record, event.record["metadata"]
+        self.checked += 1
+        try:
+            found = await self.sandbox.check(
+                event.extra["loro_snapshot"], None if metadata is None else write_json(metadata)
+            )
+            self.empty += found.empty
+        except (DamagedDocument, LimitExceeded) as error:
+            self.failed += 1
+            self.report(Finding.of(error.at(stage="documents", table="memory_blocks", row_id=block["id"])))
+
+    def result(self, archive: OpenArchive, seconds: float) -> Verification:
+        """The summary of what was found."""
+        reader, walker = archive.reader, self.walker
+        tally = walker.tally if walker is not None else Tally()
+        manifest = walker.manifest if walker is not None else None
+        findings = self.log.findings()
+        sections = reader.section_count
+        return Verification(
+            version=manifest["version"] if manifest is not None else None,
+            type=manifest["export_type"] if manifest is not None else None,
+            root=cid_text(reader.root) if reader.header is not None else None,
+            bytes=reader.bytes_read,
+            sections=sections,
+            distinct_blocks=tally.distinct_blocks,
+            duplicates=tally.duplicates,
+            unreferenced=tally.unreferenced,
+            depth_first=walker.depth_first if walker is not None else False,
+            stats_match=manifest is not None and manifest["stats"] == tally.stats(),
+            documents=Documents(self.checked, self.empty, self.failed),
+            against=self.comparison,
+            seconds=seconds,
+            findings=findings,
+        )
