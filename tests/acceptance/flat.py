@@ -1,0 +1,176 @@
+"""An archive of any scope and any section order, taken apart into flat records by kind.
+
+The same shape is computed from a database by `oracle.py`, so that both can be laid side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.acceptance.car import Archive, Link, must
+
+Wire = dict[str, Any]
+
+MANIFEST_KEYS = {"stats", "version", "data_cid", "export_type", "exported_at"}
+MANIFEST_EXTRAS = {"created_by", "source_schema", "loro_version", "section_count"}
+STATS_KEYS = {
+    "agent_count", "chunk_count", "group_count", "total_bytes", "total_blocks", "message_count", "memory_block_count",
+    "archival_entry_count", "archive_summary_count",
+}  # fmt: skip
+AGENT_LISTS = {"memory_block_cids", "message_chunk_cids", "archival_entry_cids", "archive_summary_cids"}
+CONSTELLATION_KEYS = {
+    "version", "owner_id", "exported_at", "agent_exports", "group_exports", "shared_attachments",
+    "all_memory_block_cids", "standalone_agent_cids",
+}  # fmt: skip
+GROUP_KEYS = {"group", "members", "shared_memory_cids", "shared_attachment_exports"}
+
+
+@dataclass
+class Chunk:
+    """A message chunk: its envelope, its messages, and its CID where it came from an archive."""
+
+    index: int
+    start: str
+    end: str
+    count: int
+    messages: list[Wire]
+    cid: Link | None = None
+
+
+@dataclass
+class AgentPart:
+    """An agent and what is its own; `cids` names the blocks of entries and summaries by id."""
+
+    record: Wire
+    memory: list[str] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+    entries: list[Wire] = field(default_factory=list)
+    summaries: list[Wire] = field(default_factory=list)
+    cids: dict[str, Link] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> list[Wire]:
+        return [message for chunk in self.chunks for message in chunk.messages]
+
+
+@dataclass
+class GroupPart:
+    """A group; `thin_members` is all a thin export has instead of the other lists."""
+
+    record: Wire
+    members: list[Wire] = field(default_factory=list)
+    agents: list[str] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+    attachments: list[Wire] = field(default_factory=list)
+    thin_members: list[str] | None = None
+
+
+@dataclass
+class MemoryPart:
+    """A memory block without its links, and its document with the pieces joined."""
+
+    record: Wire
+    snapshot: bytes
+    piece_bytes: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Flat:
+    """Everything an archive says, whatever its scope."""
+
+    type: str
+    agents: dict[str, AgentPart] = field(default_factory=dict)
+    groups: dict[str, GroupPart] = field(default_factory=dict)
+    memory: dict[str, MemoryPart] = field(default_factory=dict)
+    attachments: list[Wire] = field(default_factory=list)
+    leftover: list[str] = field(default_factory=list)
+    standalone: list[str] = field(default_factory=list)
+    owner: str | None = None
+
+
+class _Loader:
+    def __init__(self, archive: Archive) -> None:
+        self.archive, self.flat = archive, Flat(archive.manifest["export_type"])
+        self.agent_of: dict[Link, str] = {}
+
+    def load(self) -> Flat:
+        data = self.archive.data
+        if self.flat.type == "Agent":
+            self.agent(data)
+        elif self.flat.type == "Constellation":
+            self.constellation(data)
+        elif "member_agent_ids" in data:
+            must(set(data) == {"group", "member_agent_ids"}, f"keys of a thin group: {sorted(data)}")
+            group = data["group"]
+            self.flat.groups[group["id"]] = GroupPart(group, thin_members=data["member_agent_ids"])
+        else:
+            must(set(data) == GROUP_KEYS | {"agent_exports"}, f"keys of a group: {sorted(data)}")
+            self.group(data, [self.agent(item) for item in data["agent_exports"]])
+        return self.flat
+
+    def constellation(self, data: Wire) -> None:
+        must(set(data) == CONSTELLATION_KEYS, f"keys of a constellation: {sorted(data)}")
+        must(data["version"] == 3, f"version {data['version']}")
+        must(data["exported_at"] == self.archive.manifest["exported_at"], "two different exported_at")
+        for key, link in data["agent_exports"].items():
+            must(self.agent(self.archive.node(link)) == key, f"agent_exports[{key}] leads to another agent")
+            self.agent_of[link] = key
+        for item in data["group_exports"]:
+            must(set(item) == GROUP_KEYS | {"agent_cids"}, f"keys of a group: {sorted(item)}")
+            self.group(item, [self.agent_of[link] for link in item["agent_cids"]])
+        self.flat.attachments, self.flat.owner = data["shared_attachments"], data["owner_id"]
+        self.flat.leftover = [self.memory(link) for link in data["all_memory_block_cids"]]
+        self.flat.standalone = [self.agent_of[link] for link in data["standalone_agent_cids"]]
+
+    def group(self, item: Wire, agents: list[str]) -> None:
+        shared = [self.memory(link) for link in item["shared_memory_cids"]]
+        part = GroupPart(item["group"], item["members"], agents, shared, item["shared_attachment_exports"])
+        self.flat.groups[part.record["id"]] = part
+
+    def agent(self, item: Wire) -> str:
+        must(set(item) == AGENT_LISTS | {"agent"}, f"keys of an agent: {sorted(item)}")
+        part = AgentPart(item["agent"])
+        part.memory = [self.memory(link) for link in item["memory_block_cids"]]
+        part.chunks = [self.chunk(link) for link in item["message_chunk_cids"]]
+        for key, found in (("archival_entry_cids", part.entries), ("archive_summary_cids", part.summaries)):
+            for link in item[key]:
+                found.append(self.archive.node(link))
+                part.cids[found[-1]["id"]] = link
+        name: str = part.record["id"]
+        must(name not in self.flat.agents, f"agent {name} stands twice")
+        self.flat.agents[name] = part
+        return name
+
+    def chunk(self, link: Link) -> Chunk:
+        node = self.archive.node(link)
+        must(set(node) == {"messages", "chunk_index", "end_position", "message_count", "start_position"}, "chunk keys")
+        return Chunk(
+            node["chunk_index"], node["start_position"], node["end_position"], node["message_count"], node["messages"],
+            link,
+        )  # fmt: skip
+
+    def memory(self, link: Link) -> str:
+        node = dict(self.archive.node(link))
+        links, total = node.pop("snapshot_chunk_cids"), node.pop("total_snapshot_bytes")
+        pieces = [self.archive.node(piece) for piece in links]
+        for index, (piece, after) in enumerate(zip(pieces, [*links[1:], None], strict=True)):
+            must(set(piece) == {"data", "index", "next_cid"} and type(piece["data"]) is bytes, "snapshot piece keys")
+            must(piece["index"] == index and piece["next_cid"] == after, f"snapshot piece {index} is out of line")
+        data = b"".join(piece["data"] for piece in pieces)
+        must(len(data) == total, f"total_snapshot_bytes {total}, found {len(data)}")
+        known = self.flat.memory.setdefault(
+            node["id"], MemoryPart(node, data, [len(piece["data"]) for piece in pieces])
+        )
+        must(known.record == node and known.snapshot == data, f"memory block {node['id']} stands in two forms")
+        return str(node["id"])
+
+
+def flatten(archive: Archive) -> Flat:
+    """Take an archive apart, checking its manifest and the key sets of its nodes on the way."""
+    manifest = archive.manifest
+    must(set(manifest) >= MANIFEST_KEYS, f"keys of the manifest: {sorted(manifest)}")
+    must(set(manifest) <= MANIFEST_KEYS | MANIFEST_EXTRAS, f"keys of the manifest: {sorted(manifest)}")
+    must(manifest["version"] == 3, f"version {manifest['version']}")
+    must(set(manifest["stats"]) == STATS_KEYS, f"statistics: {sorted(manifest['stats'])}")
+    return _Loader(archive).load()
