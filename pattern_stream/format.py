@@ -53,7 +53,7 @@ BATCH_ROWS: Final = 512
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of cells in one batch between stages. Ours."""
 
-SPOOL_MEMORY_BYTES: Final = 8 * 1024 * 1024
+SPOOL_MEMORY_BYTES: Final = 4 * 1024 * 1024
 """Archive bytes kept in memory before the spool goes to disk. Ours."""
 
 SPOOL_RESERVE_BYTES: Final = 16 * 1024 * 1024
@@ -97,3 +97,6 @@ EMPTY_DOCUMENT_BYTES: Final = 81
 
 MAX_BLOCK_CONTAINERS: Final = 250_000
 """Arrays and maps in one block that is decoded; each costs up to 184 bytes of memory. Ours."""
+
+MAX_BLOCK_VALUES: Final = 500_000
+"""Values in one block beyond MAX_BLOCK_BYTES that is decoded; each costs up to 64 bytes of memory. Ours."""

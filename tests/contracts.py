@@ -1,4 +1,4 @@
-"""What every stage and every transport must pass, whatever it does: it closes its upstream, takes nothing, hides nothing."""
+"""What every stage and transport must pass, whatever it does: it closes its upstream, takes nothing, hides nothing."""
 
 from __future__ import annotations
 

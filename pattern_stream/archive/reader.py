@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 
 from pattern_stream.codec.car import Header, SectionSplitter, verify_section
-from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report
 from pattern_stream.format import CAR_HEADER_BYTES
 from pattern_stream.items import Section
@@ -15,10 +15,10 @@ from pattern_stream.items import Section
 class ArchiveReader:
     """An archive being read from any iterator of bytes. `open` reads the header, `sections` the rest.
 
-    `damage`: where a fault goes that does not stop the reading; None raises the first. A block that does not hash to its
-    CID, or has a CID of another kind, is then left out and reading goes on; a fault of the framing ends it, since nothing behind it can be trusted.
-    `bytes_read` counts what came in so far, `section_count` the sections framed, damaged ones too; `failed`: the framing
-    was at fault.
+    `damage`: where a fault goes that does not stop the reading; None raises the first. A block that does not hash to
+    its CID, or has a CID of another kind, is then left out and reading goes on; a fault of the framing ends it, since
+    nothing behind it can be trusted (`failed`).
+    `bytes_read` counts what came in so far, `section_count` the sections framed, damaged ones too.
     """
 
     def __init__(self, source: AsyncIterator[bytes], *, damage: Report | None = None) -> None:
@@ -99,7 +99,7 @@ class ArchiveReader:
         try:
             for section in self._splitter.feed(piece):
                 self.section_count += 1
-                if self._is_sound(section):
+                if cid_of(section.data) == section.cid or self._tell(section):
                     yield section
         except ArchiveError as error:
             self.failed = True
@@ -114,13 +114,13 @@ class ArchiveReader:
             self.failed = True
             self._fail(error)
 
-    def _is_sound(self, section: Section) -> bool:
+    def _tell(self, section: Section) -> bool:
+        """What is wrong with a section whose CID is not that of its data."""
         try:
             verify_section(section)
         except ArchiveError as error:
             self._fail(error.at(offset=section.offset, cid=cid_text(section.cid)))
-            return False
-        return True
+        return False
 
     def _fail(self, error: ArchiveError) -> None:
         error.at(stage="read")

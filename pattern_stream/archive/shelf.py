@@ -1,7 +1,7 @@
 """Where blocks wait that came before they were wanted: memory first, then a file that vanishes with the program.
 
 Also what a walk has to remember of blocks that it has handed on: the names of those that may be linked again, and a log
-of all CIDs, which tells a repeated block from one that nothing links to. All of it in bounded memory, whatever the order.
+of all CIDs, which tells a repeated block from one that nothing links to. All in bounded memory, whatever the order.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import struct
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where, storage_error
+from pattern_stream.archive.unlinked import open_unlinked, storage
+from pattern_stream.codec.cid import cid_of, cid_text
+from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where
 from pattern_stream.format import CID_BYTES, SHELF_MEMORY_BYTES, SHELF_RESERVE_BYTES
 from pattern_stream.items import Section
 
@@ -30,29 +31,27 @@ _LOG_MEMORY_BYTES: Final = 1024 * 1024
 _LOG_PIECE: Final = CID_BYTES * 16_384
 _LEFT_AT_A_TIME: Final = 65_536
 
+_KEY: Final = struct.Struct(">4xq")
+"""64 bits of the digest. Two blocks that share them cannot both be here: one would be missed, and refused."""
+
 _TABLES: Final = """
-    CREATE TABLE block (key INTEGER PRIMARY KEY, cid BLOB, offset INTEGER, size INTEGER, kept INTEGER, data BLOB);
+    CREATE TABLE block (key INTEGER PRIMARY KEY, cid BLOB, offset INTEGER, size INTEGER, data BLOB, kept INTEGER);
     CREATE TABLE name (key INTEGER PRIMARY KEY, cid BLOB, name TEXT);
 """
-_PRAGMAS: Final = """
-    PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
-    PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
-"""
 
 
-@dataclass(slots=True)
-class _Entry:
-    """A block on the shelf. `kept`: it was handed on already and stays for other links."""
+class _Entry(NamedTuple):
+    """A block on the shelf. `data` None: to be read from the archive. `kept`: handed on already, stays for others."""
 
     offset: int
     size: int
     data: bytes | None
-    kept: bool = False
+    kept: bool | int
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What was never taken: blocks that nothing links to, and how many of the others were met before."""
+    """What was never taken: how many blocks nothing links to, and the first of them as (CID, offset)."""
 
     unreferenced: int
     examples: tuple[tuple[bytes, int], ...] = ()
@@ -82,7 +81,7 @@ class Shelf:
         self._database: sqlite3.Connection | None = None
         self._stored_count = 0
         self._stored_names = 0
-        self._log = tempfile.SpooledTemporaryFile(_LOG_MEMORY_BYTES, dir=self._folders[0])  # noqa: SIM115
+        self._log = tempfile.SpooledTemporaryFile(_LOG_MEMORY_BYTES, dir=str(self._folders[0]))  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +104,16 @@ class Shelf:
 
     def put(self, section: Section, *, kept: bool = False, data: bool = True) -> None:
         """Lay a block down. `kept`: it was handed on already. Without `data` it is only counted as left over."""
-        if section.cid in self._entries:
+        offset, cid, found = section
+        if cid in self._entries:
             return
-        held = section.data if data and self._archive is None else None
-        self._entries[section.cid] = _Entry(section.offset, len(section.data), held, kept)
-        self._entry_bytes += _ENTRY_BYTES + (len(held) if held is not None else 0)
+        size = len(found)
+        if data and self._archive is None:
+            self._entries[cid] = _Entry(offset, size, found, kept)
+            self._entry_bytes += _ENTRY_BYTES + size
+        else:
+            self._entries[cid] = _Entry(offset, size, None, kept)
+            self._entry_bytes += _ENTRY_BYTES
         if self._entry_bytes > self._memory_bytes:
             self._store_entries()
 
@@ -122,15 +126,23 @@ class Shelf:
             return self._take_stored(cid, keep) if self._stored_count and not keep else None
         self.early_count += not entry.kept
         if keep:
-            entry.kept = True
+            self._entries[cid] = entry._replace(kept=True)
         else:
             del self._entries[cid]
+            self._forget_stored(cid)
             self._entry_bytes -= _ENTRY_BYTES + (len(entry.data) if entry.data is not None else 0)
         return Section(entry.offset, cid, self._data(cid, entry))
 
+    def _forget_stored(self, cid: bytes) -> None:
+        """A block that came again, after it had been stored, is in both places."""
+        if self._stored_count:
+            with storage():
+                deleted = self._opened().execute("DELETE FROM block WHERE key = ?", (_key(cid),)).rowcount
+            self._stored_count -= deleted
+
     def _take_stored(self, cid: bytes, keep: bool) -> Section | None:
         database = self._opened()
-        with _storage():
+        with storage():
             found = database.execute(
                 "SELECT offset, size, data, kept FROM block WHERE key = ? AND cid = ?", (_key(cid), cid)
             ).fetchone()
@@ -163,7 +175,7 @@ class Shelf:
     def met(self, cid: bytes) -> None:
         """Log a block that was handed on for the first time."""
         self.met_count += 1
-        with _storage():
+        with storage():
             self._log.write(cid)
 
     def was_met(self, cid: bytes) -> bool:
@@ -182,7 +194,7 @@ class Shelf:
         name = self._names.get(cid)
         if name is None and self._stored_names:
             sql = "SELECT name FROM name WHERE key = ? AND cid = ?"
-            with _storage():
+            with storage():
                 found = self._opened().execute(sql, (_key(cid), cid)).fetchone()
             return str(found[0]) if found is not None else None
         return name
@@ -220,10 +232,10 @@ class Shelf:
     def _store_entries(self, wanted: bool = True) -> None:
         if not wanted or not self._entries:
             return
-        rows = sorted((_key(cid), cid, e.offset, e.size, e.kept, e.data) for cid, e in self._entries.items())
+        rows = sorted((*_KEY.unpack_from(cid), cid, *entry) for cid, entry in self._entries.items())
         database = self._opened()
         self._watch_space()
-        with _storage():
+        with storage():
             before = database.total_changes
             database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._stored_count += database.total_changes - before
@@ -233,7 +245,7 @@ class Shelf:
     def _store_names(self) -> None:
         rows = sorted((_key(cid), cid, name) for cid, name in self._names.items())
         self._watch_space()
-        with _storage():
+        with storage():
             self._opened().executemany("INSERT OR IGNORE INTO name VALUES (?, ?, ?)", rows)
         self._stored_names += len(rows)
         self._names.clear()
@@ -243,62 +255,22 @@ class Shelf:
         folder = self._folder or self._folders[0]
         if (free := shutil.disk_usage(folder).free) < SHELF_RESERVE_BYTES:
             raise StorageFull(
-                f"{folder} has {free} bytes free, expected at least {SHELF_RESERVE_BYTES} for blocks that came too early",
+                f"{folder} has {free} bytes free, expected {SHELF_RESERVE_BYTES} for blocks that came too early",
                 hint="--spool-dir names another folder",
             )
 
     def _opened(self) -> sqlite3.Connection:
         if self._database is None:
-            with _storage():
-                self._database, self._folder = _open_unlinked(self._folders)
+            with storage():
+                self._database, self._folder = open_unlinked(self._folders, _TABLES)
         return self._database
 
 
-def _open_unlinked(folders: Sequence[Path]) -> tuple[sqlite3.Connection, Path]:
-    """A database in a file that has lost its name already, in the first folder where one can be made."""
-    handle, name, folder = _first_file(folders)
-    os.close(handle)
-    try:
-        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-        database.executescript(_PRAGMAS + _TABLES)
-        database.execute("BEGIN")
-    finally:
-        os.unlink(name)
-    return database, folder
-
-
-def _first_file(folders: Sequence[Path]) -> tuple[int, str, Path]:
-    first: OSError | None = None
-    for folder in folders:
-        try:
-            handle, name = tempfile.mkstemp(prefix=".pattern-stream-", suffix=".shelf", dir=folder)
-        except OSError as error:
-            first = first or error
-        else:
-            return handle, name, folder
-    tried = ", ".join(map(str, folders))
-    failure = first or FileNotFoundError("no folder was given")
-    raise storage_error(failure, f"no file for blocks that came too early can be made in any of: {tried}") from failure
-
-
 def _key(cid: bytes) -> int:
-    """64 bits of the digest. Two blocks that share them cannot both be here: one would be missed, and refused."""
-    return int.from_bytes(cid[4:12], "big", signed=True)
+    key: int = _KEY.unpack_from(cid)[0]
+    return key
 
 
 def _data_offset(entry: _Entry) -> int:
     inner = CID_BYTES + entry.size
     return entry.offset + (inner.bit_length() + 6) // 7 + CID_BYTES
-
-
-@contextmanager
-def _storage() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, "writing blocks that came too early") from error
-    except sqlite3.Error as error:
-        full = "full" in str(error)
-        kind = StorageFull if full else TransportError
-        hint = "--spool-dir names another folder"
-        raise kind(f"the shelf for blocks that came too early could not be used: {error}", hint=hint) from error

@@ -23,12 +23,12 @@ _WINDOW_BYTES: Final = 256 * 1024
 
 
 class Area:
-    """Bytes appended at the end and read back by offset: in memory until a file is given, then mostly in the file."""
+    """Bytes appended at the end and read back by offset. `tail`: those still in memory, all of them before a flush."""
 
-    __slots__ = ("_file", "_stored_bytes", "_tail", "_window", "_window_offset")
+    __slots__ = ("_file", "_stored_bytes", "_window", "_window_offset", "tail")
 
     def __init__(self) -> None:
-        self._tail = bytearray()
+        self.tail = bytearray()
         self._file: IO[bytes] | None = None
         self._stored_bytes = 0
         self._window = b""
@@ -37,12 +37,7 @@ class Area:
     @property
     def size(self) -> int:
         """All bytes of the area, wherever they are."""
-        return self._stored_bytes + len(self._tail)
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that are still in memory."""
-        return len(self._tail)
+        return self._stored_bytes + len(self.tail)
 
     @property
     def descriptor(self) -> int | None:
@@ -51,22 +46,22 @@ class Area:
 
     def append(self, head: bytes, data: bytes) -> None:
         """Put a section at the end."""
-        self._tail += head
-        self._tail += data
+        self.tail += head
+        self.tail += data
 
     def flush(self, folder: Path) -> None:
         """Move what is in memory to the end of the file. Blocks. Raises OSError."""
         if self._file is None:
             self._file = _open_nameless(folder)
-        with memoryview(self._tail) as tail:
+        with memoryview(self.tail) as tail:
             _write_all(self._file, tail)
-        self._stored_bytes += len(self._tail)
-        self._tail.clear()
+        self._stored_bytes += len(self.tail)
+        self.tail.clear()
 
     def peek(self, offset: int, count: int) -> bytes | bytearray | None:
         """A piece that is at hand in memory, None where it must be loaded."""
         if self._file is None:
-            return self._tail[offset : offset + count]
+            return self.tail[offset : offset + count]
         start = offset - self._window_offset
         if start >= 0 and start + count <= len(self._window):
             return self._window[start : start + count]
@@ -87,7 +82,7 @@ class Area:
         """Give file and memory back."""
         if self._file is not None:
             self._file.close()
-        self._tail = bytearray()
+        self.tail = bytearray()
         self._window = b""
 
 
@@ -122,12 +117,12 @@ class Spool:
     @property
     def pending_bytes(self) -> int:
         """Bytes that are still in memory."""
-        return self.leaves.pending_bytes + self.inserts.pending_bytes
+        return len(self.leaves.tail) + len(self.inserts.tail)
 
     @property
     def is_due(self) -> bool:
         """Whether enough is in memory to be written."""
-        return self.pending_bytes >= self._limit_bytes
+        return len(self.leaves.tail) + len(self.inserts.tail) >= self._limit_bytes
 
     @property
     def is_on_disk(self) -> bool:

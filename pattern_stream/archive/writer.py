@@ -7,7 +7,7 @@ from array import array
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from anyio import to_thread
 
@@ -40,13 +40,12 @@ class WriteResult:
     stats: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Bytes of one area, in output order."""
 
     is_insert: bool
     offset: int
-    count: int
+    byte_count: int
 
 
 class Layout:
@@ -118,12 +117,13 @@ class CarDraft:
         head = encode_section_head(block.cid, len(block.data))
         self.sections += 1
         if not block.closes:
-            if self._spool.leaves.size == 0 and self.layout.open_count == 0 and self._first_cid is None:
+            if self._first_cid is None and self.layout.open_count == 0:
                 self._first_cid = block.cid
             self._spool.leaves.append(head, block.data)
             return
         inserts = self._spool.inserts
-        if self.layout.close(inserts.size, len(head) + len(block.data)) == 0 and self._first_cid is None:
+        number = self.layout.close(inserts.size, len(head) + len(block.data))
+        if self._first_cid is None and number == 0:
             self._first_cid = block.cid
         inserts.append(head, block.data)
 
@@ -185,8 +185,10 @@ async def _emit(
     total = len(header) + spool.size
     emitter = _Emitter(out, total, progress)
     await emitter.put(header)
-    for piece in draft.pieces():
-        await emitter.copy(spool.inserts if piece.is_insert else spool.leaves, piece.offset, piece.count)
+    for is_insert, offset, count in draft.pieces():
+        area = spool.inserts if is_insert else spool.leaves
+        if not emitter.gather(area, offset, count):
+            await emitter.copy(area, offset, count)
     await emitter.flush()
     return total
 
@@ -201,6 +203,16 @@ class _Emitter:
         self._done_bytes = 0
         self._total_bytes = total_bytes
         self._progress = progress
+
+    def gather(self, area: Area, offset: int, count: int) -> bool:
+        """Take a small piece that is at hand, while there is room: a million small nodes must not cost much."""
+        if count >= _RANGE_BYTES or len(self._pending) + count > COPY_BYTES:
+            return False
+        data = area.peek(offset, count)
+        if data is None:
+            return False
+        self._pending += data
+        return True
 
     async def put(self, data: bytes | bytearray) -> None:
         self._pending += data

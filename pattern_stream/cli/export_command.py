@@ -14,6 +14,7 @@ from pattern_stream.cli.output import (
     counted,
     document,
     error_line,
+    held,
     human_bytes,
     path_text,
     plain,
@@ -200,14 +201,14 @@ def _tell(session: Session, result: ExportResult, out: Path | None) -> None:
     target = "stdout" if out is None else path_text(out)
     say(session, f"{_scope_text(result)} -> {target}: {human_bytes(result.bytes)}, {result.sections:,} sections")
     say(session, f"root {result.root}")
-    say(session, f"holds {counted(result.stats)}")
+    say(session, f"holds {held(result.stats) or 'nothing'}")
     say(session, f"{result.folded_blocks:,} memory blocks had edits pending and are current, {result.seconds:.1f} s")
 
 
 def _tell_plan(session: Session, plan: ExportPlan) -> None:
     say(session, f"{_scope_text(plan)}, dry run: {human_bytes(plan.bytes)}, {plan.sections:,} sections")
     if plan.stats:
-        say(session, f"holds {counted(plan.stats)}")
+        say(session, f"holds {held(plan.stats) or 'nothing'}")
 
 
 def _scope_text(result: ExportResult | ExportPlan) -> str:

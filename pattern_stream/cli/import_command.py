@@ -87,8 +87,8 @@ class Given(TypedDict):
 def import_(session: Session, /, **given: Unpack[Given]) -> None:
     """Take the archive FILE into a database, in one transaction: all of it, or nothing.
 
-    FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and found
-    good, so the real program may have it open.
+    FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and
+    found good, so the real program may have it open.
     """
     source, options = binary_input(given["file"]), options_of(given)
     path = chosen_database(session, given["db"], must_exist=False)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pattern_stream.cli.options import PATH, examples, json_output, talking
-from pattern_stream.cli.output import counted, document, human_bytes, plain, show, table
+from pattern_stream.cli.output import document, held, human_bytes, plain, show, table
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
@@ -46,23 +46,20 @@ def report(found: Item) -> Iterator[str]:
     kind, version, date = (plain(str(found[key])) for key in ("type", "version", "exported_at"))
     yield f"{kind} archive, version {version}, exported {date}"
     yield f"root {found['root']}"
-    yield "holds " + counted(found["stats"])
+    yield "holds " + (held(found["stats"]) or "nothing")
     yield from _section("agents", _AGENT_HEADERS, [_agent_cells(agent) for agent in found["agents"]])
-    yield from _section("groups", _GROUP_HEADERS, [_group_cells(group) for group in found["groups"]])
-    yield from _section("memory blocks", _BLOCK_HEADERS, list(_block_rows(found)))
-    yield from _attachments(found)
-    yield from _section("looks wrong", ("what", "where"), [_finding_cells(finding) for finding in found["findings"]])
+    names = {entry["id"]: entry["name"] for entry in (*found["agents"], *found["groups"])}
+    yield from _section("groups", _GROUP_HEADERS, [_group_cells(group, names) for group in found["groups"]])
+    yield from _section("memory blocks", _BLOCK_HEADERS, list(_block_rows(found, names)))
+    if found["attachments"]:
+        yield from ("", f"attachments of shared blocks: {found['attachments']:,}")
+    if found["findings"]:
+        yield from ("", f"looks wrong: {len(found['findings'])}", *map(_finding_line, found["findings"]))
 
 
 _AGENT_HEADERS = ("name", "status", "model", "messages", "first", "last", "archival", "summaries", "blocks", "id")
 _GROUP_HEADERS = ("name", "pattern", "members", "shared blocks", "id")
 _BLOCK_HEADERS = ("owner", "label", "type", "permission", "size", "first line")
-
-
-def _attachments(found: Item) -> Iterator[str]:
-    if found["attachments"]:
-        yield ""
-        yield f"shared block attachments: {found['attachments']:,}"
 
 
 def _section(title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:
@@ -79,15 +76,17 @@ def _agent_cells(agent: Item) -> tuple[object, ...]:
     return *named, agent["messages"], first, last, entries, summaries, len(agent["memory_blocks"]), agent["id"]
 
 
-def _group_cells(group: Item) -> tuple[object, ...]:
-    members = ", ".join(str(member["agent_id"]) for member in group["members"])
+def _group_cells(group: Item, names: Mapping[str, str]) -> tuple[object, ...]:
+    members = ", ".join(names.get(member["agent_id"], member["agent_id"]) for member in group["members"])
     return group["name"], group["pattern_type"], members, group["shared_blocks"], group["id"]
 
 
-def _block_rows(found: Item) -> Iterator[tuple[object, ...]]:
+def _block_rows(found: Item, names: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
     for agent in found["agents"]:
         yield from (_block_cells(agent["name"], block) for block in agent["memory_blocks"])
-    yield from (_block_cells(block["owner_id"], block) for block in found["unowned_blocks"])
+    yield from (
+        _block_cells(names.get(block["owner_id"], block["owner_id"]), block) for block in found["unowned_blocks"]
+    )
 
 
 def _block_cells(owner: object, block: Item) -> tuple[object, ...]:
@@ -96,9 +95,9 @@ def _block_cells(owner: object, block: Item) -> tuple[object, ...]:
     return owner, block["label"], block["block_type"], block["permission"], size, _shortened(first_line)
 
 
-def _finding_cells(finding: Item) -> tuple[object, ...]:
+def _finding_line(finding: Item) -> str:
     where = ", ".join(f"{name} {value}" for name, value in finding["where"].items())
-    return f"{finding['severity']}: {finding['message']}", where
+    return plain(f"{finding['severity']}: {finding['message']}" + (f" ({where})" if where else ""))
 
 
 def _shortened(text: str, limit: int = 60) -> str:

@@ -23,6 +23,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "import": "pattern_stream.cli.import_command:import_",
     "list": "pattern_stream.cli.list_command:list_",
     "inspect": "pattern_stream.cli.inspect_command:inspect",
+    "verify": "pattern_stream.cli.verify_command:verify",
+    "dump": "pattern_stream.cli.dump_command:dump",
     "init": "pattern_stream.cli.init_command:init",
     "demo": "pattern_stream.cli.demo_command:demo",
 }

@@ -12,7 +12,8 @@ from pattern_stream.cli.session import Session
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+# readable=False: click would call a file without permission a usage error, before we can say what it is.
+PATH = click.Path(path_type=Path, readable=False)
 
 
 def examples(*lines: str) -> str:

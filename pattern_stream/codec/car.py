@@ -5,11 +5,12 @@ Stricter than the format: shortest varints, no empty sections, no padding, exact
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 from pattern_stream.codec import dagcbor
-from pattern_stream.codec.cid import require_digest, require_supported, split_cid
+from pattern_stream.codec.cid import cid_of, require_digest, require_supported, split_cid
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.codec.varint import decode_varint, encode_varint
 from pattern_stream.errors import (
@@ -34,9 +35,6 @@ _MAGICS: Final = (
     (b"\x1f\x8b", "a gzip file", "unpack it first: gzip -dc FILE"),
     (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first: zstd -dc FILE"),
 )
-
-
-T = TypeVar("T")
 
 
 class Section(NamedTuple):
@@ -72,9 +70,10 @@ def verify_section(section: Section) -> None:
     Raises:  UnsupportedCid: another version, codec or hash, by name.
              DigestMismatch: the data hashes to something else.
     """
-    where = Where(offset=section.offset)
-    require_supported(section.cid, where=where)
-    require_digest(section.cid, section.data, where=where)
+    if cid_of(section.data) != section.cid:
+        where = Where(offset=section.offset)
+        require_supported(section.cid, where=where)
+        require_digest(section.cid, section.data, where=where)
 
 
 class SectionSplitter:
@@ -114,7 +113,8 @@ class SectionSplitter:
             self._at = 0
             self._buffer += piece
         if self.header is None:
-            self._guard(self._split_header)
+            with self._kept_fault():
+                self._split_header()
         return self._sections()
 
     def finish(self) -> None:
@@ -122,18 +122,21 @@ class SectionSplitter:
 
         Raises:  TruncatedArchive: they end inside the header or a section. A fault found before, again.
         """
-        self._guard(self._check_end)
+        with self._kept_fault():
+            self._check_end()
 
     def _sections(self) -> Iterator[Section]:
-        while (section := self._guard(self._split_section)) is not None:
-            yield section
+        with self._kept_fault():
+            while (section := self._split_section()) is not None:
+                yield section
 
-    def _guard(self, step: Callable[[], T]) -> T:
-        """Run one step; its fault gets the offset, is kept, and is all there is from then on."""
+    @contextmanager
+    def _kept_fault(self) -> Iterator[None]:
+        """The first fault gets its offset, is kept, and is all there is from then on."""
         if self._fault is not None:
             raise self._fault
         try:
-            return step()
+            yield
         except ArchiveError as error:
             self._fault = error.at(offset=self.offset)
             raise
@@ -151,25 +154,25 @@ class SectionSplitter:
             return
         if not buffer.startswith(_CARV2_PRAGMA):
             self.header = _decode_header(bytes(buffer[start : start + length]), any_roots=self._any_roots)
-            self._advance(start + length)
+            self._at, self._needed = start + length, 1
         elif len(buffer) >= _CARV2_HEADER_BYTES:
             raise _carv2(buffer)
 
     def _split_section(self) -> Section | None:
         buffer, at = self._buffer, self._at
-        if len(buffer) - at < self._needed:
+        if self.header is None or len(buffer) - at < self._needed:
             return None
         length, start = self._length("section", self._max_section_bytes)
         end = start + length
         if start == 0 or len(buffer) < end:
             return None
-        if length >= CID_BYTES and buffer.startswith(CID_PREFIX, start):
-            cid, data_at = bytes(buffer[start : start + CID_BYTES]), start + CID_BYTES
+        cid_end = start + CID_BYTES
+        if cid_end <= end and buffer.startswith(CID_PREFIX, start):
+            cid, data = bytes(buffer[start:cid_end]), bytes(memoryview(buffer)[cid_end:end])
         else:
-            cid, data_at = _foreign_cid(buffer, start, end)
-        section = Section(self._base + at, cid, bytes(memoryview(buffer)[data_at:end]))
-        self._advance(end)
-        return section
+            cid, data = _split_foreign(bytes(memoryview(buffer)[start:end]))
+        self._at, self._needed = end, 1
+        return Section(self._base + at, cid, data)
 
     def _length(self, name: str, limit: int) -> tuple[int, int]:
         """Length of the header or section at `_at`, and where in the buffer it starts: 0 while its varint is cut."""
@@ -185,10 +188,6 @@ class SectionSplitter:
         self._needed = start - self._at + length
         return length, start
 
-    def _advance(self, at: int) -> None:
-        self._at = at
-        self._needed = 1
-
     def _check_end(self) -> None:
         found = len(self._buffer) - self._at
         if self.header is None and self._buffer.startswith(_CARV2_PRAGMA):
@@ -199,9 +198,9 @@ class SectionSplitter:
             raise TruncatedArchive(f"archive ends {found} bytes into a section, expected {self._needed} or more")
 
 
-def _foreign_cid(buffer: bytearray, start: int, end: int) -> tuple[bytes, int]:
-    cid, cid_bytes = split_cid(bytes(memoryview(buffer)[start:end]))
-    return cid, start + cid_bytes
+def _split_foreign(body: bytes) -> tuple[bytes, bytes]:
+    cid, cid_bytes = split_cid(body)
+    return cid, body[cid_bytes:]
 
 
 def _refuse_containers(buffer: bytearray) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from pattern_stream.codec.cid import cid_parts, cid_text, describe_unsupported, is_supported
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import MalformedBlock, MalformedSection, UnsupportedCid
-from pattern_stream.format import CID_TAG, MAX_BLOCK_CONTAINERS, MAX_DEPTH
+from pattern_stream.format import CID_TAG, MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_BLOCK_VALUES, MAX_DEPTH
 
 _UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _OTHER = range(8)
 _KINDS: Final = ("integer", "negative integer", "byte string", "text", "array", "map", "tag", "simple value or float")
@@ -69,6 +69,7 @@ class _Reader:
         self._any_cid = any_cid
         self._strict = strict
         self._containers = 0
+        self._values_left = MAX_BLOCK_VALUES if len(data) > MAX_BLOCK_BYTES else MAX_BLOCK_BYTES
 
     def fail(self, found: str, expected: str, at: int | None = None) -> NoReturn:
         raise MalformedBlock(f"{found}, expected {expected}, at byte {self.at if at is None else at} of the block")
@@ -96,6 +97,9 @@ class _Reader:
     def _item(self, depth: int) -> Any:
         """A scalar or link, or a container as far as its head."""
         start = self.at
+        self._values_left -= 1
+        if self._values_left < 0:
+            self.fail(f"more than {MAX_BLOCK_VALUES} values in {len(self._data)} bytes", f"at most {MAX_BLOCK_VALUES}")
         if depth > MAX_DEPTH:
             self._fail_depth()
         major, info, argument = self._head()

@@ -76,31 +76,23 @@ def _reserved(partial: Path) -> Iterator[None]:
 
     # Trap: the lock is not on the database itself, since closing any descriptor of it would drop SQLite's own locks.
     """
-    lock_path = partial.with_name(partial.name + ".lock")
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    try:
-        if not _lock(descriptor):
-            raise TargetExists(f"another program is making {partial}, expected to be the only one")
-        if sys.platform != "win32":
-            remove_database(partial)
+    if sys.platform == "win32":  # no such locks: what was left behind is in the way until somebody removes it
         yield
-        lock_path.unlink(missing_ok=True)
-    except BaseException:
-        if _lock(descriptor):
+        return
+    lock_path = partial.with_name(partial.name + ".lock")
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TargetExists(f"another program is making {partial}, expected to be the only one") from error
+        try:
+            remove_database(partial)
+            yield
+        finally:
             lock_path.unlink(missing_ok=True)
-        raise
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _name(partial: Path, place: Path) -> None:

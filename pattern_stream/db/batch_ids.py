@@ -42,7 +42,9 @@ class TakenBatches:
         if not changed:
             return list(rows)
         return [
-            (*row[:_BATCH], changed[pair], *row[_BATCH + 1 :]) if (pair := (row[_BATCH], row[_AGENT])) in changed else row
+            (*row[:_BATCH], changed[pair], *row[_BATCH + 1 :])
+            if (pair := (row[_BATCH], row[_AGENT])) in changed
+            else row
             for row in rows
         ]
 

@@ -20,9 +20,17 @@ _HINT: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change."""
+
+    on_conflict: OnConflict = "fail"
+    batch_key: bytes = bytes(32)
+
+
 @dataclass(slots=True)
 class Conflicts:
-    """Agents, groups and memory blocks in full, other rows counted with the first of them. False while there is none."""
+    """Agents, groups and memory blocks in full, other rows counted, the first of them named. False while empty."""
 
     named: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,7 +52,10 @@ class Conflicts:
     def error(self) -> NameConflict:
         """All of them as one error, a line each."""
         total = len(self.named) + self.counts.total()
-        lines = [f"found {total} things that are in the database already, expected none; nothing was written", *self.named]
+        lines = [
+            f"found {total} things that are in the database already, expected none; nothing was written",
+            *self.named,
+        ]
         if self.counts:
             lines.append("rows: " + ", ".join(f"{count} in {table}" for table, count in sorted(self.counts.items())))
             lines += self.examples

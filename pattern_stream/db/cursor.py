@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,8 @@ from pattern_stream.db.failures import translate
 from pattern_stream.db.scale import Cells, Scale
 from pattern_stream.errors import InvalidCell, PatternStreamError, Where
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
+
+Parameters = Sequence[object] | Mapping[str, object]
 
 PATH_KEY: Final = "pattern_stream.path"
 """Where the `info` of a connection that `open` made keeps the path of its database."""
@@ -131,11 +133,11 @@ def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sq
 
 
 async def batches(
-    connection: AsyncConnection, sql: str, parameters: Sequence[object] = (), *, table: str, key_column: int = 0
+    connection: AsyncConnection, sql: str, parameters: Parameters = (), *, table: str, key_column: int = 0
 ) -> AsyncGenerator[list[Cells]]:
     """The rows of a statement in batches, read inside the connection's own transaction.
 
-    In:      SQL with `?` parameters; `table` and `key_column` (index of the cell that names a row) are for messages.
+    In:      SQL with `?` or `:name` parameters; `table` and `key_column` (index of the cell that names a row) are for messages.
     Out:     Lists of at most BATCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
     Memory:  one batch.
     Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row.

@@ -72,10 +72,14 @@ class Dangling:
         table = record.table
         lost = f"t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {table} p WHERE p.id = t.{column})"
         after = -1 if self._replaced else self._highest[record]
-        for rowid, row_id, parent in self._found(f"SELECT t.rowid, t.id, t.{column} FROM {table} t WHERE {lost}", after):
+        for rowid, row_id, parent in self._found(
+            f"SELECT t.rowid, t.id, t.{column} FROM {table} t WHERE {lost}", after
+        ):
             self._connection.execute(f"UPDATE {table} SET {column} = NULL WHERE rowid = ?", (rowid,))
             where = Where(table=table, row_id=row_id, field=column)
-            self._report(Finding("warning", "parent-missing", f"{parent} is neither in the archive nor here: cut", where))
+            self._report(
+                Finding("warning", "parent-missing", f"{parent} is neither in the archive nor here: cut", where)
+            )
 
     def _drop(self, record: type[Record]) -> int:
         (left, left_table), (right, right_table) = _ENDS[record]
@@ -109,6 +113,10 @@ def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
     keys = connection.execute(f'PRAGMA foreign_key_list("{table}")').fetchall()
     column = next((key[3] for key in keys if key[0] == number), None)
     names = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")').fetchall()}
-    name = connection.execute(f'SELECT id FROM "{table}" WHERE rowid = ?', (rowid,)).fetchone() if "id" in names else None
+    name = (
+        connection.execute(f'SELECT id FROM "{table}" WHERE rowid = ?', (rowid,)).fetchone() if "id" in names else None
+    )
     where = Where(table=table, row_id=str(name[0] if name else rowid), field=column)
-    return MalformedNode(f"row refers to a row of {parent} that is neither in the archive nor in the database", where=where)
+    return MalformedNode(
+        f"row refers to a row of {parent} that is neither in the archive nor in the database", where=where
+    )

@@ -28,7 +28,7 @@ NULL: Final = Nullable(nullable=True)
 
 
 def column(name: str, kind: type[TypeEngine[Any]], default: str | None = None, *, nullable: bool = False) -> Any:
-    """A column; `default` is SQL text."""
+    """A column; `default` is SQL text, an expression in parentheses."""
     server_default = None if default is None else sa.text(default)
     return sa.Column(name, kind(), nullable=nullable, server_default=server_default)
 

@@ -5,6 +5,7 @@ Memory documents are not written here: whoever calls brings something that autho
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pattern_stream.db.aside import open_aside
 from pattern_stream.db.demo_messages import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
 from pattern_stream.db.demo_tables import DAY, TableRow, archival_rows, cast_rows, other_rows, shared_rows
 from pattern_stream.db.demo_words import Voice, plain_moment
 from pattern_stream.db.demo_world import BlockPlan, build_world
+from pattern_stream.db.failures import translated
 from pattern_stream.db.fulltext import FULL_TEXT
-from pattern_stream.db.open import open_new, translated
 from pattern_stream.db.schema import create_schema
 from pattern_stream.errors import TargetExists
 from pattern_stream.format import BATCH_ROWS
@@ -94,21 +96,13 @@ async def write_demo(
     Memory:  one batch of rows, and the documents of one block.
     Raises:  TargetExists, DatabaseError, OSError; what `author` raises.
     """
-    partial = path.with_name(path.name + ".partial")
-    _require_free(path)
-    async with open_new(partial) as connection:
-        story = _Story(connection, author, messages, seed, progress)
-        await story.write()
-    _require_free(path, partial)
-    partial.rename(path)
-    return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
-
-
-def _require_free(path: Path, partial: Path | None = None) -> None:
-    if path.exists() or path.is_symlink():
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+    if os.path.lexists(path):
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
+    async with open_aside(path) as made:
+        story = _Story(made.connection, author, messages, seed, progress)
+        await story.write()
+        made.keep = True
+    return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
 
 
 @dataclass(slots=True)

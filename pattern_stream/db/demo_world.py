@@ -120,8 +120,7 @@ def build_world(voice: Voice, rounds: int) -> World:
     people = [Person(p.name, p.status, p.share, p.about, voice.hex()) for p in _CAST]
     world = World(people, {name: voice.hex() for name in GROUPS})
     for person in people[:-1]:
-        for label, kind, schema, fate in _USUAL:
-            world.blocks.append(_plan(voice, person.id, label, kind, schema, rounds, fate))
+        world.blocks += (_plan(voice, person.id, *usual[:3], rounds, usual[3]) for usual in _USUAL)
     special: tuple[tuple[str, str, str, Schema | None, str], ...] = (
         (CONSTELLATION_OWNER, "weather", "working", TEXT, "plain"),
         (CONSTELLATION_OWNER, "house rules", "core", None, "consolidated"),

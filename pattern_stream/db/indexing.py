@@ -1,8 +1,8 @@
 """Going round the triggers that index each inserted row: most of the cost of an insert, and cheap when done at once.
 
-Only the triggers after INSERT are taken away, and put back from their own text, inside the import's transaction. Triggers
-after UPDATE and DELETE stay, and so does anything that somebody else added. (Python 3.12 could switch all triggers of a
-connection off instead, foreign ones included: no faster, and not what their owner wants.)
+Only the triggers after INSERT are taken away, and put back from their own text, inside the import's transaction.
+Triggers after UPDATE and DELETE stay, and so does anything that somebody else added. (Python 3.12 could switch all
+triggers of a connection off instead, foreign ones included: no faster, and not what their owner wants.)
 """
 
 from __future__ import annotations

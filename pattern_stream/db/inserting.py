@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from functools import cache
 from itertools import chain
 from typing import Any, Final, Literal
 
@@ -26,6 +25,7 @@ Manner = Literal["add", "replace", "keep"]
 _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
 
+_STATEMENTS: Final[dict[tuple[type[Record], int, Manner], str]] = {}
 _KEYS: Final[dict[type[Record], tuple[str, ...]]] = {
     Member: ("group_id", "agent_id"),
     SharedAttachment: ("block_id", "agent_id"),
@@ -42,7 +42,7 @@ def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[
     done, at = 0, 0
     largest = max(1, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(record.columns))
     while at < len(rows):
-        size = next(size for size in _SIZES if size <= min(len(rows) - at, max(largest, 1)))
+        size = next(size for size in _SIZES if size <= min(len(rows) - at, largest))
         batch = rows[at : at + size]
         try:
             cursor = connection.execute(statement(record, size, manner), tuple(chain.from_iterable(batch)))
@@ -52,9 +52,15 @@ def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[
     return done
 
 
-@cache
 def statement(record: type[Record], row_count: int, manner: Manner = "add") -> str:
     """The INSERT of so many rows. The same text object each time, so that the driver finds it prepared."""
+    key = record, row_count, manner
+    if key not in _STATEMENTS:
+        _STATEMENTS[key] = _statement(record, row_count, manner)
+    return _STATEMENTS[key]
+
+
+def _statement(record: type[Record], row_count: int, manner: Manner) -> str:
     columns = ", ".join(f'"{column}"' for column in record.columns)
     values = ", ".join([f"({', '.join('?' * len(record.columns))})"] * row_count)
     sql = f"INSERT INTO {record.table} ({columns}) VALUES {values}"
@@ -68,7 +74,11 @@ def statement(record: type[Record], row_count: int, manner: Manner = "add") -> s
 
 
 def _refused(
-    connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner, error: sqlite3.IntegrityError
+    connection: sqlite3.Connection,
+    record: type[Record],
+    rows: Sequence[Row],
+    manner: Manner,
+    error: sqlite3.IntegrityError,
 ) -> MalformedNode:
     """The row at fault: a statement that fails leaves nothing behind, so its rows are tried one by one."""
     for row in rows:
@@ -77,5 +87,7 @@ def _refused(
         except sqlite3.IntegrityError as refusal:
             key = " ".join(str(row[record.index(column)]) for column in keys_of(record))
             where = Where(table=record.table, row_id=key)
-            return MalformedNode(f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where)
+            return MalformedNode(
+                f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where
+            )
     return MalformedNode(f"{record.noun} cannot be stored: {error}", where=Where(table=record.table))

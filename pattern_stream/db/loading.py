@@ -1,7 +1,7 @@
 """The import itself, on the driver's own thread: rows into the tables, inside a transaction that the caller owns.
 
-What an agent, group or memory block meets in the database decides its fate, and that of all it owns. At the first conflict
-writing ends and reading goes on, so that all conflicts are told at once.
+What an agent, group or memory block meets in the database decides its fate, and that of all it owns. At the first
+conflict writing ends and reading goes on, so that all conflicts are told at once.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from pattern_stream.db.batch_ids import TakenBatches
-from pattern_stream.db.conflicts import Conflicts, OnConflict
+from pattern_stream.db.conflicts import Conflicts, LoadOptions, OnConflict
 from pattern_stream.db.dangling import Dangling
 from pattern_stream.db.indexing import DeferredIndex, highest_rowid
-from pattern_stream.db.inserting import Manner, insert, keys_of
+from pattern_stream.db.inserting import Manner, insert
 from pattern_stream.db.memory_blocks import BlockStore
+from pattern_stream.db.sieve import Sieve
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.nodes import (
@@ -34,8 +34,8 @@ from pattern_stream.schema.records import (
     ArchivalEntry,
     ArchiveSummary,
     Group,
-    MemoryBlock,
     Member,
+    MemoryBlock,
     Message,
     Record,
     SharedAttachment,
@@ -52,14 +52,6 @@ _NAMED: Final[dict[type[NodeType], type[Record]]] = {
     GroupConfigExport: Group,
 }
 _MANNERS: Final[dict[Fate, Manner]] = {"add": "add", "replace": "replace", "skip": "keep", "conflict": "keep"}
-
-
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change."""
-
-    on_conflict: OnConflict = "fail"
-    batch_key: bytes = bytes(32)
 
 
 @dataclass(slots=True)
@@ -101,7 +93,7 @@ class Loader:
         self._index = DeferredIndex(connection)
         self._dangling = Dangling(connection, self._highest, report, replaced=options.on_conflict == "replace")
         self._blocks = BlockStore(connection, options.on_conflict, self.loaded.conflicts, report)
-        self._batches: TakenBatches | None = None
+        self._sieve = Sieve(connection, options, self._highest, self.loaded.conflicts)
 
     def add(self, events: Iterable[RowEvent]) -> None:
         """The next events of the tree."""
@@ -123,8 +115,7 @@ class Loader:
         for record, gone in self._dangling.mend().items():
             self.loaded.rows[record.table] -= gone
         self._blocks.close()
-        if self._batches is not None:
-            self._batches.close()
+        self._sieve.close()
         self.loaded.rows, self.loaded.skipped = +self.loaded.rows, +self.loaded.skipped
         return self.loaded
 
@@ -188,7 +179,9 @@ class Loader:
             else:
                 found.append(there)
         cells = {"group_id": group["id"], "joined_at": group["created_at"], "role": None, "capabilities": "[]"}
-        rows = [tuple((cells | {"agent_id": agent})[column] for column in Member.columns) for agent in dict.fromkeys(found)]
+        rows = [
+            tuple((cells | {"agent_id": agent})[column] for column in Member.columns) for agent in dict.fromkeys(found)
+        ]
         self._write(Member, rows, fate, manner=None if fate == "skip" else "keep")
 
     def _exists(self, table: str, row_id: str) -> bool:
@@ -236,42 +229,11 @@ class Loader:
         """Messages, archival entries, summaries."""
         self._dangling.watch_parents(record, rows)
         if self._living:
-            rows, replaced = self._sift(record, rows)
-            if record is Message:
-                rows, replaced = self._keep_batches_apart(rows), self._keep_batches_apart(replaced)
-            self._write(record, replaced, "replace")
+            sifted = self._sieve.sift(record, rows)
+            self.loaded.skipped[record.table] += sifted.skipped
+            self._write(record, sifted.replaced, "replace")
+            rows = sifted.added
         self._write(record, rows, "add")
-
-    def _sift(self, record: type[Record], rows: list[Row]) -> tuple[list[Row], list[Row]]:
-        """The rows to add and those to replace, in a database that held rows before."""
-        key, owner = record.index("id"), record.index("agent_id")
-        marks = ", ".join("?" * len(rows))
-        found = self._connection.execute(
-            f"SELECT id, agent_id FROM {record.table} WHERE id IN ({marks}) AND rowid <= ?",
-            (*(row[key] for row in rows), self._highest[record]),
-        ).fetchall()
-        taken = dict(found)
-        if not taken:
-            return rows, []
-        replaced: dict[str, Row] = {}
-        for row in rows:
-            if row[key] not in taken:
-                continue
-            fate = self._fate("add" if taken[row[key]] == row[owner] else "conflict")
-            if fate == "conflict":
-                self.loaded.conflicts.add_row(record.table, row[key])
-            elif fate == "skip":
-                self.loaded.skipped[record.table] += 1
-            elif row[key] in replaced:
-                raise MalformedNode(f"{record.noun} is in the archive twice", where=Where(table=record.table, row_id=row[key]))
-            else:
-                replaced[row[key]] = row
-        return [row for row in rows if row[key] not in taken], list(replaced.values())
-
-    def _keep_batches_apart(self, rows: list[Row]) -> list[Row]:
-        if self._batches is None:
-            self._batches = TakenBatches(self._connection, self._options.batch_key)
-        return self._batches.keep_apart(rows)
 
     def _add_attachments(self, rows: list[Row]) -> None:
         """Attachments belong to the agent that gains access; a constellation lists them once more than its groups."""
@@ -280,16 +242,10 @@ class Loader:
         self.loaded.skipped[SharedAttachment.table] += len(rows) - len(mine)
         self._dangling.watch(SharedAttachment)
         if self._living and self._options.on_conflict == "fail":
-            self._find_taken(SharedAttachment, mine)
-        self._write(SharedAttachment, mine, "add", manner="replace" if self._options.on_conflict == "replace" else "keep")
-
-    def _find_taken(self, record: type[Record], rows: list[Row]) -> None:
-        keys = keys_of(record)
-        sql = f"SELECT 1 FROM {record.table} WHERE {' AND '.join(f'{key} = ?' for key in keys)} AND rowid <= ?"
-        for row in rows:
-            key = tuple(row[record.index(column)] for column in keys)
-            if self._connection.execute(sql, (*key, self._highest[record])).fetchone() is not None:
-                self.loaded.conflicts.add_row(record.table, " ".join(key))
+            self._sieve.find_taken(SharedAttachment, mine)
+        self._write(
+            SharedAttachment, mine, "add", manner="replace" if self._options.on_conflict == "replace" else "keep"
+        )
 
     def _write(self, record: type[Record], rows: Sequence[Row], fate: Fate, manner: Manner | None = None) -> None:
         if fate == "skip" and manner is None:

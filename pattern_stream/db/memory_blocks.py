@@ -103,9 +103,8 @@ class BlockStore:
         if holder is None:
             return Decided(fate, row)
         if self._met(holder) is None:
-            self._conflicts.add_named(
-                f"memory block {row[_ID]}: its label {row[_LABEL]!r} of owner {row[_OWNER]} is that of memory block {holder}"
-            )
+            label = f"its label {row[_LABEL]!r} of owner {row[_OWNER]}"
+            self._conflicts.add_named(f"memory block {row[_ID]}: {label} is that of memory block {holder}")
             return Decided("conflict")
         number = 2
         while self._holder_of(row[_OWNER], f"{row[_LABEL]} ({number})", row[_ID]) is not None:

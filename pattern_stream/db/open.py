@@ -31,7 +31,7 @@ __all__ = ["batches", "open_new", "open_reader", "open_writer", "read_mode", "tr
 READ_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
     "PRAGMA mmap_size = 0",  # a file that shrinks under a mapping ends the process
-    "PRAGMA cache_size = -8000",
+    "PRAGMA cache_size = -4000",
     "PRAGMA cell_size_check = ON",
     "PRAGMA trusted_schema = OFF",
 )

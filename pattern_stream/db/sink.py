@@ -12,9 +12,10 @@ from typing import Any, Final, TypeVar
 import aiosqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pattern_stream.db.conflicts import LoadOptions
 from pattern_stream.db.dangling import foreign_key_fault
 from pattern_stream.db.failures import translated
-from pattern_stream.db.loading import CARRIED, Loaded, Loader, LoadOptions
+from pattern_stream.db.loading import CARRIED, Loaded, Loader
 from pattern_stream.errors import PatternStreamError, Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Open, RowEvent, Rows

@@ -43,7 +43,7 @@ from pattern_stream.schema.scopes import ResolvedScope, Selection
 _BY_ID = "length(CAST(t.id AS BLOB)), t.id"
 """Agents in the order in which their ids sort as map keys on the wire."""
 
-_MEMBERS = "SELECT m.agent_id FROM group_members m JOIN agents a ON a.id = m.agent_id WHERE m.group_id = ?1"
+_MEMBERS = "SELECT m.agent_id FROM group_members m JOIN agents a ON a.id = m.agent_id WHERE m.group_id = :id"
 
 _SHARED_INTO_GROUP = f"""b.agent_id NOT IN ({_MEMBERS})
     AND b.id IN (SELECT s.block_id FROM shared_block_agents s WHERE s.agent_id IN ({_MEMBERS}))"""
@@ -55,7 +55,7 @@ IN_CONSTELLATION = """(b.is_active = 1 OR EXISTS (SELECT 1 FROM shared_block_age
         JOIN agents oa ON oa.id = o.agent_id WHERE o.group_id = m.group_id)))"""
 """Whether a constellation archive holds memory block `b`: an inactive one only where a group reaches it (v3 11, E4)."""
 
-_IN_GROUP = f"""(({_SHARED_INTO_GROUP}) OR (b.is_active = 1 AND (b.agent_id = ?1 OR b.agent_id IN ({_MEMBERS}))))"""
+_IN_GROUP = f"""(({_SHARED_INTO_GROUP}) OR (b.is_active = 1 AND (b.agent_id = :id OR b.agent_id IN ({_MEMBERS}))))"""
 """Whether a group archive holds memory block `b`."""
 
 _UNOWNED = "b.is_active = 1 AND NOT EXISTS (SELECT 1 FROM agents o WHERE o.id = b.agent_id)"
@@ -76,21 +76,21 @@ class _Walk:
         self._named: set[str] = set()
 
     def batches(
-        self, record: type[Record], tail: str, *parameters: object
+        self, record: type[Record], tail: str, subject: str | None = None
     ) -> AsyncGenerator[list[Row]]:
-        """Rows of one record type; `tail` is the SQL after the table's alias: `b` for memory blocks, else `t`."""
+        """Rows of one record type; `tail` is the SQL after the alias (`b` for memory blocks, else `t`), `:id` in it `subject`."""
         alias = "b" if record is MemoryBlock else "t"
         sql = f"SELECT {self._columns.select(record, alias)} FROM {record.table} {alias} {tail}"
-        return batches(self._connection, sql, parameters, table=record.table, key_column=record.key_column)
+        return batches(self._connection, sql, {"id": subject}, table=record.table, key_column=record.key_column)
 
-    async def _each(self, record: type[Record], tail: str, *parameters: object) -> AsyncGenerator[Row]:
-        async with aclosing(self.batches(record, tail, *parameters)) as found:
+    async def _each(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[Row]:
+        async with aclosing(self.batches(record, tail, subject)) as found:
             async for batch in found:
                 for row in batch:
                     yield row
 
-    async def _all(self, record: type[Record], tail: str, *parameters: object) -> AsyncGenerator[RowEvent]:
-        async with aclosing(self.batches(record, tail, *parameters)) as found:
+    async def _all(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[RowEvent]:
+        async with aclosing(self.batches(record, tail, subject)) as found:
             async for batch in found:
                 yield Rows(record, batch)
 
@@ -120,7 +120,7 @@ class _Walk:
         """One agent with all that is its own."""
         agent_id = row[Agent.index("id")]
         yield Open(AgentExport, row, key)
-        own = "WHERE b.agent_id = ? AND b.is_active = 1 ORDER BY b.label, b.id"
+        own = "WHERE b.agent_id = :id AND b.is_active = 1 ORDER BY b.label, b.id"
         async for block in self._each(MemoryBlock, own, agent_id):
             async for event in self._block(block, named=key is not None and await self._is_shared(block)):
                 yield event
@@ -181,7 +181,7 @@ class _Walk:
         """First what others share into the group, then what is the group's own; nothing twice."""
         async for row in self._each(MemoryBlock, f"WHERE {_SHARED_INTO_GROUP} ORDER BY b.id", group_id):
             yield row
-        own = f"WHERE b.agent_id = ?1 AND b.is_active = 1 AND NOT ({_SHARED_INTO_GROUP}) ORDER BY b.label, b.id"
+        own = f"WHERE b.agent_id = :id AND b.is_active = 1 AND NOT ({_SHARED_INTO_GROUP}) ORDER BY b.label, b.id"
         async for row in self._each(MemoryBlock, own, group_id):
             yield row
 
@@ -192,10 +192,15 @@ class _Walk:
 
     async def _messages(self, agent_id: str) -> AsyncGenerator[RowEvent]:
         living = "AND t.is_deleted = 0" if self._columns.has("messages", "is_deleted") else ""
-        async for event in self._all(
-            Message, f"WHERE t.agent_id = ? {living} ORDER BY t.position DESC, t.id", agent_id
-        ):
+        # the index has them by position; sorting by id as well costs a third of the fetch, and positions rarely tie
+        tie = ", t.id" if await self._positions_tie(agent_id) else ""
+        tail = f"WHERE t.agent_id = :id {living} ORDER BY t.position DESC{tie}"
+        async for event in self._all(Message, tail, agent_id):
             yield event
+
+    async def _positions_tie(self, agent_id: str) -> bool:
+        sql = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
+        return await self._finds(sql, agent_id, "messages")
 
     async def _block(self, row: Row, *, named: bool) -> AsyncGenerator[RowEvent]:
         """A memory block with its active updates; `named` where another node may refer to it."""
@@ -205,7 +210,7 @@ class _Walk:
         yield Open(MemoryBlockExport, row, block_id if named else None)
         if self._columns.has("memory_block_updates"):
             active = "AND t.is_active = 1" if self._columns.has("memory_block_updates", "is_active") else ""
-            async for event in self._all(MemoryUpdate, f"WHERE t.block_id = ? {active} ORDER BY t.seq", block_id):
+            async for event in self._all(MemoryUpdate, f"WHERE t.block_id = :id {active} ORDER BY t.seq", block_id):
                 yield event
         yield Close()
 
@@ -222,14 +227,17 @@ class _Walk:
         return await self._any("shared_block_agents", "block_id", row[MemoryBlock.index("id")], by="block_id")
 
     async def _any(self, table: str, column: str, value: object, *, by: str = "agent_id") -> bool:
-        sql = f"SELECT 1 FROM {table} WHERE {by} = ? AND {column} IS NOT NULL LIMIT 1"
-        async with aclosing(batches(self._connection, sql, (value,), table=table)) as found:
+        sql = f"SELECT 1 FROM {table} WHERE {by} = :id AND {column} IS NOT NULL LIMIT 1"
+        return await self._finds(sql, value, table)
+
+    async def _finds(self, sql: str, value: object, table: str) -> bool:
+        async with aclosing(batches(self._connection, sql, {"id": value}, table=table)) as found:
             async for batch in found:
                 return bool(batch)
         return False
 
 
-_MEMBER_TAIL = "WHERE t.group_id = ?1 AND t.agent_id IN (SELECT id FROM agents) ORDER BY t.agent_id"
+_MEMBER_TAIL = "WHERE t.group_id = :id AND t.agent_id IN (SELECT id FROM agents) ORDER BY t.agent_id"
 _WALKED: Mapping[tuple[str, bool], tuple[type[Record], str]] = {
     ("agent", False): (Agent, "agent"),
     ("group", False): (Group, "group"),
@@ -258,7 +266,7 @@ async def read_scope(
                 yield event
         return
     record, method = _WALKED[scope.kind, scope.thin]
-    async with aclosing(walk.batches(record, "WHERE t.id = ?", scope.id)) as found:
+    async with aclosing(walk.batches(record, "WHERE t.id = :id", scope.id)) as found:
         rows = [row async for batch in found for row in batch]
     tree: AsyncGenerator[RowEvent] = getattr(walk, method)(rows[0])
     async with aclosing(tree) as events:

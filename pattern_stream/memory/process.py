@@ -81,13 +81,14 @@ class WorkerProcess:
         """Start a worker and wait until it can serve. Raises WorkerFailed where it cannot."""
         last_words = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
         try:
-            process = await anyio.open_process(
-                [sys.executable, "-I", os.fspath(WORKER)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=last_words,
-                env={**os.environ, "RUST_BACKTRACE": "0"},
-            )
+            with anyio.CancelScope(shield=True):  # a process that was started must be known to be ended
+                process = await anyio.open_process(
+                    [sys.executable, "-I", os.fspath(WORKER)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=last_words,
+                    env={**os.environ, "RUST_BACKTRACE": "0"},
+                )
         except OSError as error:
             last_words.close()
             raise WorkerFailed(f"document worker does not start: {error}") from error
@@ -183,7 +184,7 @@ class WorkerProcess:
 
     async def _cause(self, bounds: Bounds) -> str:
         """Why a worker that is gone is gone: its last words, else its exit status."""
-        with anyio.move_on_after(GRACE_SECONDS):
+        with anyio.move_on_after(GRACE_SECONDS, shield=True):
             await self.process.wait()
         words = _last_words(self.last_words)
         await self.end()

@@ -17,6 +17,7 @@ import orjson
 from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, Where, WorkerFailed
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Folded
+from pattern_stream.memory.answers import Authored, Checked, Shown, authored_of, text_of
 from pattern_stream.memory.process import GRACE_SECONDS, Answer, Bounds, Died, Refused, WorkerProcess
 
 Updates = Sequence[tuple[int, bytes]]
@@ -35,50 +36,6 @@ MAX_SHOWN_BYTES: Final = 16 * 1024 * 1024
 
 CACHED_COUNT: Final = 64
 CACHED_BYTES: Final = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A readable document: whether nothing was ever written to it, its version vector, the text it shows.
-
-    `rendered` is None where the text is too long to hand out.
-    """
-
-    empty: bool
-    frontier: bytes
-    rendered: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a document holds: its values by container name, and the text it shows."""
-
-    values: dict[str, Any]
-    rendered: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AuthoredRow:
-    """An edit, or a checkpoint, as the original stores it. `at` is the index of the step that stored it."""
-
-    at: int
-    blob: bytes
-    version: bytes
-    seq: int = 0
-    active: bool = True
-    consolidated: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Authored:
-    """The stored forms of a document that lived through some steps."""
-
-    snapshot: bytes
-    frontier: bytes
-    last_seq: int
-    preview: str
-    rows: list[AuthoredRow]
-    checkpoints: list[AuthoredRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +127,7 @@ class Sandbox:
             answer = await self._ask(task)
         except Refused as refusal:
             raise DamagedDocument(f"memory document is damaged: {task.fault(refusal)}") from None
-        return Checked(answer.meta.get("empty") is True, answer.blobs[1], _text(answer))
+        return Checked(answer.meta.get("empty") is True, answer.blobs[1], text_of(answer))
 
     async def show(self, snapshot: bytes, updates: Updates, metadata: str | None) -> Shown:
         """The values and the text of the document with its updates. Raises as `fold` without salvage."""
@@ -180,7 +137,7 @@ class Sandbox:
             answer = await self._ask(task)
         except Refused as refusal:
             raise DamagedMemory(task.fault(refusal)) from None
-        return Shown(orjson.loads(answer.blobs[3]), _text(answer))
+        return Shown(orjson.loads(answer.blobs[3]), text_of(answer))
 
     async def author(self, metadata: str | None, seed: int, steps: Sequence[Sequence[Any]]) -> Authored:
         """What the original would have stored for a document that lived through these steps. The same for a seed."""
@@ -189,7 +146,7 @@ class Sandbox:
             answer = await self._exchange(meta, [], self._bounds(0))
         except Refused as refusal:
             raise WorkerFailed(f"document could not be written: {refusal.reason}") from None
-        return _authored(answer)
+        return authored_of(answer)
 
     # --- salvage -------------------------------------------------------------------------------------------------
 
@@ -252,7 +209,7 @@ class Sandbox:
         answer = await self._ask(task)
         changed = answer.meta.get("changed") is True
         snapshot = answer.blobs[0] if changed else task.snapshot
-        folded = Folded(snapshot, answer.blobs[1], changed, _text(answer))
+        folded = Folded(snapshot, answer.blobs[1], changed, text_of(answer))
         if task.is_small and len(folded.rendered or "") <= CACHED_BYTES:
             self._remember(task, folded)
         return folded
@@ -313,20 +270,3 @@ class Sandbox:
 
 def _seq(task: _Task, refusal: Refused) -> int | None:
     return task.updates[refusal.step - 1][0] if 0 < refusal.step <= len(task.updates) else None
-
-
-def _text(answer: Answer) -> str | None:
-    """The rendered text of an answer; None where it was not asked for, or too long to be sent."""
-    if len(answer.blobs) < 4 or answer.meta.get("shown") is not True:
-        return None
-    return answer.blobs[2].decode(errors="replace")
-
-
-def _authored(answer: Answer) -> Authored:
-    snapshot, frontier, *parts = answer.blobs
-    told = [*answer.meta["checkpoints"], *answer.meta["rows"]]
-    made = [AuthoredRow(**known, blob=parts[2 * n], version=parts[2 * n + 1]) for n, known in enumerate(told)]
-    split = len(answer.meta["checkpoints"])
-    return Authored(
-        snapshot, frontier, answer.meta["last_seq"], answer.meta["preview"], rows=made[split:], checkpoints=made[:split]
-    )

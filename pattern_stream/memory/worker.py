@@ -29,24 +29,22 @@ except ImportError:  # Windows has no limits of this kind
     resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from pattern_stream.memory import document
-else:  # by its path: importing the package would cost more than all the rest of the start
-    document = types.ModuleType("document")
-    SourceFileLoader("document", os.path.join(os.path.dirname(__file__), "document.py")).exec_module(document)
+    from pattern_stream.memory import containers, document
+else:  # by their paths: importing the package would cost more than all the rest of the start
+
+    def _beside(name: str) -> types.ModuleType:
+        module = types.ModuleType(name)
+        SourceFileLoader(name, os.path.join(os.path.dirname(__file__), f"{name}.py")).exec_module(module)
+        return module
+
+    containers, document = _beside("containers"), _beside("document")
 
 HEAD: Final = struct.Struct(">cIQ")
 STACK_BYTES: Final = 64 * 1024 * 1024
-MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
-MAX_VALUES: Final = 2_000_000
-MAX_VALUE_DEPTH: Final = 128
 MAX_ERROR_CHARS: Final = 200
 STDERR_BYTES: Final = 64 * 1024
 
 Reply = tuple[dict[str, Any], list[bytes]]
-
-
-class Fault(Exception):
-    """The document cannot be used; the text says why."""
 
 
 @contextmanager
@@ -58,7 +56,7 @@ def guarded() -> Iterator[None]:
         raise
     except BaseException as error:
         if type(error) is BaseException or type(error).__name__ == "PanicException":
-            raise Fault(" ".join(str(error).split())[:MAX_ERROR_CHARS] or "unreadable") from None
+            raise containers.Fault(" ".join(str(error).split())[:MAX_ERROR_CHARS] or "unreadable") from None
         raise
 
 
@@ -89,85 +87,17 @@ def _varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
-# --- reading a document ------------------------------------------------------------------------------------------
-
-
-class Reader:
-    """Root containers by name and type, each read once, with limits on what they may hold."""
-
-    def __init__(self, doc: loro.LoroDoc) -> None:
-        self._doc, self._left, self._read = doc, MAX_VALUES, dict[tuple[str, str], Any]()
-
-    def text(self, name: str) -> str:
-        """The text container of that name."""
-        return str(self._once("text", name, "", self._text))
-
-    def map(self, name: str) -> dict[str, Any]:
-        """The map container of that name."""
-        found: dict[str, Any] = self._once("map", name, {}, lambda key: self._plain(self._doc.get_map(key).get_value()))
-        return found
-
-    def list(self, name: str) -> list[Any]:
-        """The list container of that name."""
-        found: list[Any] = self._once("list", name, [], self._list)
-        return found
-
-    def counter(self, name: str) -> float:
-        """The counter container of that name."""
-        return float(self._once("counter", name, 0.0, lambda key: self._doc.get_counter(key).value))
-
-    def _once(self, kind: str, name: str, missing: Any, read: Any) -> Any:
-        if (kind, name) not in self._read:
-            self._read[kind, name] = read(name) if document.is_container_name(name) else missing
-        return self._read[kind, name]
-
-    def _text(self, name: str) -> str:
-        text = self._doc.get_text(name)
-        if text.len_utf8 > MAX_TEXT_BYTES:
-            raise Fault(f"text {name} is {text.len_utf8} bytes, limit is {MAX_TEXT_BYTES} bytes")
-        return text.to_string()
-
-    def _list(self, name: str) -> Any:
-        items = self._doc.get_list(name)
-        if len(items) > self._left:
-            raise Fault(f"list {name} has {len(items)} items, limit is {MAX_VALUES} values")
-        return self._plain(items.get_value())
-
-    def _plain(self, value: Any) -> Any:
-        """The values without nested containers, which the original never writes; their depth and number checked."""
-        level: Sequence[Any] = [value]
-        for _ in range(MAX_VALUE_DEPTH):
-            members = [m for v in level for m in (v.values() if isinstance(v, dict) else v)]
-            self._left -= len(members)
-            if self._left < 0:
-                raise Fault(f"document holds over {MAX_VALUES} values, which is the limit")
-            level = [member for member in members if isinstance(member, dict | list)]
-            if not level:
-                return _without_containers(value)
-        raise Fault(f"values are nested deeper than {MAX_VALUE_DEPTH} levels")
-
-
-def _without_containers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: member for key, member in value.items() if not isinstance(member, loro.ContainerID)}
-    return [member for member in value if not isinstance(member, loro.ContainerID)]
-
-
-def jsonable(value: Any) -> Any:
-    """A value as JSON can hold it: bytes as numbers, no infinities. Its depth was checked."""
-    if isinstance(value, dict):
-        return {key: jsonable(member) for key, member in value.items()}
-    if isinstance(value, list | bytes):
-        return [jsonable(member) for member in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 # --- what is asked -----------------------------------------------------------------------------------------------
 
 
 def new_document() -> loro.LoroDoc:
     """A document without anything."""
     return loro.LoroDoc()  # type: ignore[no-untyped-call]
+
+
+def new_reader(doc: loro.LoroDoc) -> containers.Reader:
+    """The document's containers."""
+    return containers.Reader(doc, document.is_container_name)
 
 
 def load(base: bytes, updates: Sequence[bytes], *, step: Any = lambda number: None) -> tuple[loro.LoroDoc, bytes]:
@@ -188,7 +118,7 @@ def _bring_in(doc: loro.LoroDoc, data: bytes) -> None:
     if pending is not None and not pending.is_empty:
         ranges = sorted(pending.inner().items())
         named = ", ".join(f"{start} to {end - 1} of peer {peer}" for peer, (start, end) in ranges[:3])
-        raise Fault(f"edits {named} build on edits that are missing")
+        raise containers.Fault(f"edits {named} build on edits that are missing")
 
 
 def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
@@ -200,7 +130,7 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     progress(len(updates) + 1)
     snapshot = doc.export(loro.ExportMode.Snapshot()) if changed or meta["probe"] else b""
     if len(snapshot) > meta["most"]:
-        raise Fault(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
+        raise containers.Fault(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
     progress(len(updates) + 2)
     shown = _shown(meta, doc) if meta["show"] else []
     told = {"changed": changed, "empty": version == b"\0", "shown": sum(map(len, shown)) <= meta["most_shown"]}
@@ -208,12 +138,12 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
 
 
 def _shown(meta: dict[str, Any], doc: loro.LoroDoc) -> list[bytes]:
-    schema, reader = document.parse_schema(meta["metadata"]), Reader(doc)
+    schema, reader = document.parse_schema(meta["metadata"]), new_reader(doc)
     try:
         values, text = document.read_values(schema, reader), document.render(schema, reader)
     except document.RenderedTooLong as error:
-        raise Fault(str(error)) from None
-    found = json.dumps(jsonable(values), ensure_ascii=False).encode() if meta["values"] else b""
+        raise containers.Fault(str(error)) from None
+    found = json.dumps(containers.jsonable(values), ensure_ascii=False).encode() if meta["values"] else b""
     return [text.encode(), found]
 
 
@@ -267,7 +197,7 @@ class Life:
         blob, self.saved = self.doc.export(loro.ExportMode.Updates(self.saved)), self.doc.oplog_vv
         version = canonical_version(self.saved)
         self.rows.append({"seq": self.last_seq, "at": at, "active": True, "blob": blob, "version": version})
-        self.preview = document.render(self.schema, Reader(self.doc))
+        self.preview = document.render(self.schema, new_reader(self.doc))
 
     def undo(self) -> None:
         """The highest active row no longer counts."""
@@ -323,12 +253,12 @@ def answer(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     try:
         with guarded():
             return (author if meta["ask"] == "author" else fold)(meta, blobs)
-    except Fault as fault:
+    except containers.Fault as fault:
         _forget_panics()
         return {"fault": str(fault)}, []
     except MemoryError:
         return {"fault": f"needed more than {meta['memory'] >> 20} MiB"}, []
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  what a document leads to must not end the worker
         return {"fault": f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]}, []
 
 

@@ -24,7 +24,7 @@ from pattern_stream.schema.records import MemoryBlock, Record
 from pattern_stream.schema.values import write_json
 from pattern_stream.stages.mapping import record_of
 
-_NOT_COMPARED: Final = {MemoryBlock: frozenset({"frontier"})}
+_NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier"})}
 """The stored frontier is of no use and is made anew on export; what it stands for is compared with the document."""
 
 

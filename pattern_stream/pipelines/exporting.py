@@ -35,8 +35,8 @@ from pattern_stream.items import (
     Rows,
 )
 from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.pipelines.verifying import verify_archive
 from pattern_stream.schema.instants import instant_to_wire
 from pattern_stream.schema.records import MemoryUpdate
 from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
@@ -225,9 +225,10 @@ async def export_archive(
             target = out
         line = await _open_line(resources, database, scope, options, progress)
         near = getattr(target, "folder", None)
-        written = await write_car(
-            line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress
-        )
+        with few_collections():
+            written = await write_car(
+                line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress
+            )
         if options.verify:
             await _read_back(target, written)
         return _result(line, written, time.monotonic() - started)
@@ -311,6 +312,8 @@ async def _read_back(target: AsyncWriter, written: WriteResult) -> None:
     path = getattr(target, "partial", None)
     if not isinstance(path, Path):
         raise UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
+    from pattern_stream.pipelines.verifying import verify_archive  # 4 MB that an export alone does not need
+
     found = await verify_archive(path)
     if found.ok and found.root == cid_text(written.root):
         return

@@ -10,21 +10,20 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.archive.replay import Replay
 from pattern_stream.archive.spool import spool_folders
 from pattern_stream.db.aside import is_vacant, open_aside
-from pattern_stream.db.conflicts import OnConflict
 from pattern_stream.db.open import open_writer
 from pattern_stream.db.schema import create_schema, require_writable_schema
 from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
-from pattern_stream.errors import Finding, Report, UsageError, ignore_findings
-from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.identity import KEY_BYTES, Identity
@@ -40,83 +39,10 @@ from pattern_stream.stages.translating import translate, watch_batches
 from pattern_stream.stages.walking import Walker, walk
 from pattern_stream.transport.files import open_input
 
+__all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]
+
 _GC_THRESHOLD: Final = 50_000
 """New objects before garbage is looked for: rows are no garbage, and looking through them is a tenth of the time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
-    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`."""
-
-    new_ids: bool = False
-    id_key: bytes | None = None
-    renames: tuple[tuple[str | None, str], ...] = ()
-    only: tuple[str, ...] = ()
-    messages: bool = True
-    archival: bool = True
-    owner: str | None = None
-    on_conflict: OnConflict = "fail"
-    dry_run: bool = False
-    verify_documents: bool = True
-    max_document_bytes: int = MAX_DOCUMENT_BYTES
-    spool_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.id_key is not None and not self.new_ids:
-            raise UsageError("a key of new ids was given without --new-ids")
-        if self.id_key is not None and len(self.id_key) != KEY_BYTES:
-            raise UsageError(f"key of new ids is {len(self.id_key)} bytes, expected {KEY_BYTES}")
-        if sum(old is None for old, _ in self.renames) > 1:
-            raise UsageError("--rename NAME was given more than once, expected once: it names the archive's one thing")
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """An agent or group: its id in the archive and here, and its name here."""
-
-    old: str
-    new: str
-    name: str
-
-    def as_dict(self) -> dict[str, str]:
-        """As in the summary."""
-        return {"old": self.old, "new": self.new, "name": self.name}
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here."""
-
-    db: Path
-    created: bool
-    type: str
-    new_ids: bool
-    dry_run: bool
-    agents: list[Imported]
-    groups: list[Imported]
-    rows: dict[str, int]
-    skipped: dict[str, int]
-    seconds: float
-    locked_seconds: float
-    findings: list[Finding] = field(default_factory=list)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The summary, as the command line prints it."""
-        return {
-            "db": str(self.db),
-            "created": self.created,
-            "dry_run": self.dry_run,
-            "type": self.type,
-            "ids": "new" if self.new_ids else "kept",
-            "agents": [agent.as_dict() for agent in self.agents],
-            "groups": [group.as_dict() for group in self.groups],
-            "rows": self.rows,
-            "skipped": self.skipped,
-            "warnings": [finding.as_dict() for finding in self.findings],
-            "seconds": round(self.seconds, 3),
-            "locked_seconds": round(self.locked_seconds, 3),
-        }
 
 
 @dataclass(slots=True)
@@ -178,9 +104,7 @@ class _Line:
             key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
             return await write_rows(connection, rows, LoadOptions(self.options.on_conflict, key), self.log.report)
 
-    async def _records(
-        self, resources: AsyncExitStack, stage: str, report: Report
-    ) -> AsyncGenerator[RecordEvent]:
+    async def _records(self, resources: AsyncExitStack, stage: str, report: Report) -> AsyncGenerator[RecordEvent]:
         archive = await resources.enter_async_context(
             open_archive(
                 self.source.next_pass(),
@@ -243,8 +167,8 @@ async def import_archive(
 ) -> ImportResult:
     """Take in a whole archive in one transaction, or leave the database as it was.
 
-    `source`: a file (gzipped or not), any async iterator of bytes, or None for standard input. `database`: made with the
-    full schema where it is missing. One that holds rows is locked only when the archive has been read and found good.
+    `source`: a file (gzipped or not), any async iterator of bytes, or None for standard input. `database`: made with
+    the full schema where it is missing. One that holds rows is locked only when the archive has been read and found good.
 
     Raises what its parts raise: ArchiveError (corrupt, unsupported), NotInArchive, NameConflict, UnsupportedSchema,
     DatabaseBusy, DatabaseStorage, LimitExceeded, TransportError, UsageError.

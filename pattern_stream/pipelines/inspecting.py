@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Where
-from pattern_stream.format import EMPTY_DOCUMENT_BYTES
-from pattern_stream.items import Close, Node, Open, ProgressCallback, RecordDict, RecordEvent, Records, Ref, WalkEvent
-from pattern_stream.memory.sandbox import Checked, Sandbox
+from pattern_stream.errors import Finding
+from pattern_stream.items import ProgressCallback
+from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.instants import instant_sort_key
-from pattern_stream.schema.nodes import (
-    AgentExport,
-    ConstellationExport,
-    GroupConfigExport,
-    GroupExport,
-    GroupExportThin,
-    MemoryBlockExport,
-    MessageChunk,
-    NodeType,
-)
-from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.schema.values import write_json
+from pattern_stream.pipelines.surveying import Survey
 from pattern_stream.stages.chunking import unchunk
-from pattern_stream.stages.streams import closing
 from pattern_stream.stages.walking import Walker, walk
-
-PREVIEW_CHARS: Final = 200
-"""How much of the first line of a memory block's text is shown."""
-
-_GROUPS: Final = frozenset({GroupExport, GroupConfigExport, GroupExportThin})
-_COUNTED: Final[dict[type[Record], str]] = {
-    Message: "messages",
-    ArchivalEntry: "archival_entries",
-    ArchiveSummary: "archive_summaries",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +67,7 @@ async def inspect_archive(
         archive = await resources.enter_async_context(
             open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir)
         )
-        survey = _Survey(log, await resources.enter_async_context(Sandbox()))
+        survey = Survey(log, await resources.enter_async_context(Sandbox()))
         walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
         nodes = survey.count_chunks(walk(archive.reader.sections(), walker, archive.shelf))
         await survey.take(unchunk(nodes))
@@ -112,200 +87,3 @@ async def inspect_archive(
             bytes=archive.reader.bytes_read,
             findings=log.findings(),
         )
-
-
-class _Survey:
-    """What was met so far."""
-
-    def __init__(self, log: FindingLog, sandbox: Sandbox) -> None:
-        self.agents: dict[str, dict[str, Any]] = {}
-        self.groups: list[dict[str, Any]] = []
-        self.unowned_blocks: list[dict[str, Any]] = []
-        self.attachments = 0
-        self._log = log
-        self._sandbox = sandbox
-        self._open: list[type[NodeType]] = []
-        self._agent: dict[str, Any] = {}
-        self._chunks: dict[str, int] = {}
-        self._blocks: set[str] = set()
-        self._dangling: list[tuple[str, str, str]] = []
-
-    async def count_chunks(self, events: AsyncIterator[WalkEvent]) -> AsyncGenerator[WalkEvent]:
-        """Pass everything through; note how many message chunks each agent has."""
-        agent_id = ""
-        async with closing(events):
-            async for event in events:
-                if isinstance(event, Node):
-                    if event.node is AgentExport:
-                        agent_id = event.value["agent"]["id"]
-                    elif event.node is MessageChunk:
-                        self._chunks[agent_id] = self._chunks.get(agent_id, 0) + 1
-                yield event
-
-    async def take(self, events: AsyncGenerator[RecordEvent]) -> None:
-        """Take in a whole archive."""
-        async with aclosing(events):
-            async for event in events:
-                await self._add(event)
-        for agent_id, agent in self.agents.items():
-            agent["chunks"] = self._chunks.get(agent_id, 0)
-        self._name_dangling()
-
-    async def _add(self, event: RecordEvent) -> None:
-        if isinstance(event, Open):
-            await self._start(event)
-        elif isinstance(event, Records):
-            self._count(event)
-        elif isinstance(event, Close):
-            self._open.pop()
-        elif isinstance(event, Ref) and event.node is MemoryBlockExport and self._open[-1] in _GROUPS:
-            self.groups[-1]["shared_blocks"] += 1
-
-    async def _start(self, event: Open) -> None:
-        if event.node is AgentExport:
-            self._agent = self.agents[event.record["id"]] = _agent_entry(event.record)
-        elif event.node in _GROUPS:
-            self.groups.append(_group_entry(event))
-        elif event.node is MemoryBlockExport:
-            self._keep_block(await self._block_entry(event), event.record)
-        self._open.append(event.node)
-
-    def _keep_block(self, entry: dict[str, Any], record: RecordDict) -> None:
-        self._blocks.add(entry["id"])
-        if self._open and self._open[-1] is AgentExport:
-            self._agent["memory_blocks"].append(entry)
-            return
-        self.unowned_blocks.append(entry | {"owner_id": record["agent_id"]})
-        if self._open and self._open[-1] in _GROUPS:
-            self.groups[-1]["shared_blocks"] += 1
-
-    def _count(self, event: Records) -> None:
-        if (key := _COUNTED.get(event.record)) is not None:
-            self._agent[key] += len(event.records)
-            if event.record is Message:
-                self._span(event.records)
-        elif event.record is Member:
-            self._keep_members(event.records)
-        elif event.record is SharedAttachment:
-            self._keep_attachments(event.records)
-
-    def _span(self, messages: list[RecordDict]) -> None:
-        texts = [message["created_at"] for message in messages]
-        known = [text for text in (self._agent["first_message_at"], self._agent["last_message_at"]) if text]
-        self._agent["first_message_at"], self._agent["last_message_at"] = _first_and_last([*known, *texts])
-
-    def _keep_members(self, members: list[RecordDict]) -> None:
-        for member in members:
-            self.groups[-1]["members"].append({"agent_id": member["agent_id"], "role": member["role"]})
-            self._refer("group_members", member["group_id"], member["agent_id"])
-
-    def _keep_attachments(self, attachments: list[RecordDict]) -> None:
-        top = self._open[-1] is ConstellationExport
-        if ConstellationExport in self._open and not top:
-            return  # a group repeats what the constellation lists
-        self.attachments += len(attachments)
-        for attachment in attachments:
-            self._refer("shared_block_agents", attachment["block_id"], attachment["agent_id"])
-            if attachment["block_id"] not in self._blocks:
-                self._dangling.append(("shared_block_agents", attachment["block_id"], attachment["block_id"]))
-
-    def _refer(self, table: str, row_id: str, agent_id: str) -> None:
-        """A reference to an agent that was not met yet: it may still come (members stand before agents)."""
-        if agent_id not in self.agents:
-            self._dangling.append((table, row_id, agent_id))
-
-    def _name_dangling(self) -> None:
-        for table, row_id, wanted in self._dangling:
-            if wanted not in self.agents and wanted not in self._blocks:
-                message = f"{wanted!r} is named, but is not in the archive"
-                self._log.report(Finding("warning", "dangling-reference", message, Where(table=table, row_id=row_id)))
-
-    # --- memory blocks --------------------------------------------------------------------------------------------
-
-    async def _block_entry(self, event: Open) -> dict[str, Any]:
-        block, document = event.record, event.extra["loro_snapshot"]
-        text = block["content_preview"]
-        if text is None and len(document) > EMPTY_DOCUMENT_BYTES:
-            found = await self._look(event)
-            text = found.rendered if found is not None else None
-        elif text and len(document) <= EMPTY_DOCUMENT_BYTES:
-            await self._check_emptied(event, text)
-        return {
-            "id": block["id"],
-            "label": block["label"],
-            "block_type": block["block_type"],
-            "permission": block["permission"],
-            "snapshot_bytes": len(document),
-            "preview": _first_line(text),
-        }
-
-    async def _check_emptied(self, event: Open, text: str) -> None:
-        """# Trap: the original exports documents as they were created, without the edits (v3 11, E1)."""
-        found = await self._look(event)
-        if found is not None and found.empty and found.rendered != text:
-            message = (
-                f"memory block {event.record['label']!r} has an empty document, but its preview has "
-                f"{len(text)} characters: the original program exported it without its edits"
-            )
-            where = Where(table="memory_blocks", row_id=event.record["id"])
-            self._log.report(Finding("warning", "emptied-document", message, where))
-
-    async def _look(self, event: Open) -> Checked | None:
-        metadata = event.record["metadata"]
-        try:
-            return await self._sandbox.check(
-                event.extra["loro_snapshot"], None if metadata is None else write_json(metadata)
-            )
-        except (DamagedDocument, LimitExceeded) as error:
-            error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])
-            self._log.report(Finding.of(error))
-            return None
-
-
-def _agent_entry(agent: RecordDict) -> dict[str, Any]:
-    return {
-        "id": agent["id"],
-        "name": agent["name"],
-        "status": agent["status"],
-        "model": f"{agent['model_provider']}/{agent['model_name']}",
-        "messages": 0,
-        "first_message_at": None,
-        "last_message_at": None,
-        "chunks": 0,
-        "archival_entries": 0,
-        "archive_summaries": 0,
-        "memory_blocks": [],
-    }
-
-
-def _group_entry(event: Open) -> dict[str, Any]:
-    group = event.record
-    members = [{"agent_id": agent_id, "role": None} for agent_id in event.extra.get("member_agent_ids", ())]
-    return {
-        "id": group["id"],
-        "name": group["name"],
-        "pattern_type": group["pattern_type"],
-        "members": members,
-        "shared_blocks": 0,
-    }
-
-
-def _first_line(text: str | None) -> str | None:
-    """The first line that is not blank, shortened."""
-    if text is None:
-        return None
-    head = text[: 16 * PREVIEW_CHARS].lstrip()
-    line = head.split("\n", 1)[0].rstrip()
-    return line if len(line) <= PREVIEW_CHARS else line[: PREVIEW_CHARS - 1] + "…"
-
-
-def _first_and_last(instants: Iterable[str]) -> tuple[str, str]:
-    """The earliest and the latest. Without its Z a text of a four-digit year sorts as the instant does."""
-    texts = list(instants)
-    if all(text[0].isdigit() for text in texts):
-        return min(texts, key=_without_zone), max(texts, key=_without_zone)
-    return min(texts, key=instant_sort_key), max(texts, key=instant_sort_key)
-
-
-def _without_zone(text: str) -> str:
-    return text[:-1]

@@ -1,4 +1,4 @@
-"""An archive read whole and judged: framing, digests, links, shapes, statistics, documents; one run lists all damage."""
+"""An archive read whole and judged: framing, digests, links, shapes, statistics, documents. One run lists it all."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def mint_batch(key: bytes, old: str, attempt: int = 0) -> str:
     millisecond = number >> SNOWFLAKE_COUNTER_BITS
     digest = blake3(f"{attempt}@{millisecond}".encode(), key=key).digest(8)
     mask = 1 + int.from_bytes(digest, "big") % _COUNTERS  # never zero, so never the old one
-    return str(number ^ mask)
+    return _spell(number ^ mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,12 @@ class Identity:
 def references(record: type[Record]) -> tuple[tuple[str, Reference], ...]:
     """The fields of a record that hold ids, and of what."""
     return tuple((found.name, found.names) for found in record.fields if found.names is not None)
+
+
+def _spell(number: int) -> str:
+    """# Trap: text of 13 characters would be read as base32."""
+    text = str(number)
+    return text.zfill(_BASE32_CHARS + 1) if len(text) == _BASE32_CHARS else text
 
 
 def _from_base32(text: str) -> int | None:

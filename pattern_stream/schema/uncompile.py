@@ -1,14 +1,13 @@
 """From a record's declaration to the function that turns whole batches of records back into rows: `compile` reversed.
 
-Records from an archive were checked when their blocks were decoded, so the compiled path looks only for what must be said:
-a bare number where JSON stands. When anything is odd the batch is gone through again, value by value.
+Records from an archive were checked when their blocks were decoded, so the compiled path looks only for what must be
+said: a bare number where JSON stands. When anything is odd the batch is gone through again, value by value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -33,7 +32,7 @@ class _BareNumber(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordUnmapper:
-    """Records of one type to rows, in `record.columns` order. What is not on the wire is taken from the dict as it is."""
+    """Records of one type to rows, in `record.columns` order. What is not on the wire is taken as it is."""
 
     record: type[Record]
     unmap_batch: UnmapBatch
@@ -52,17 +51,21 @@ class RecordUnmapper:
         try:
             checked = record_checker(self.record).check_one(record)
         except MalformedNode as error:
-            raise error.at(where)
+            raise error.at(where) from None
         return tuple(
             _careful(field, checked[field.name], where, report) if field.wire else record[field.column]
             for field in self.record.fields
         )
 
 
-@cache
+_UNMAPPERS: dict[type[Record], RecordUnmapper] = {}
+
+
 def record_unmapper(record: type[Record]) -> RecordUnmapper:
     """The unmapper of a record type, compiled once."""
-    return RecordUnmapper(record, _compile(record))
+    if record not in _UNMAPPERS:
+        _UNMAPPERS[record] = RecordUnmapper(record, _compile(record))
+    return _UNMAPPERS[record]
 
 
 def _compile(record: type[Record]) -> UnmapBatch:

@@ -33,4 +33,4 @@ async def _check_one(event: Open, check: Check) -> None:
     try:
         await check(event.extra["loro_snapshot"], None if metadata is None else write_json(metadata))
     except (DamagedDocument, LimitExceeded) as error:
-        raise error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])
+        raise error.at(stage="documents", table="memory_blocks", row_id=event.record["id"]) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 
-from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.errors import Finding, LimitExceeded, Report, Where
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS, MAX_BLOCK_BYTES, MAX_DOCUMENT_BYTES, SNAPSHOT_CHUNK_BYTES
 from pattern_stream.items import Close, Draft, DraftEvent, Node, Open, RecordDict, RecordEvent, Records, Ref, WalkEvent

@@ -34,7 +34,7 @@ _OURS: Final = "pattern-stream"
 
 
 class Tally:
-    """Counts of a walk. `sections` and `data_bytes` (the blocks' own lengths) are of every section, repeated ones too."""
+    """Counts of a walk. `sections` and `data_bytes` (lengths of the blocks) are of every section, repeated ones too."""
 
     def __init__(self) -> None:
         self.sections = 0

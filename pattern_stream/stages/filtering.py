@@ -63,7 +63,8 @@ class Filter:
         between = [
             record
             for record in event.records
-            if record["agent_id"] in wanted.agents and (record["block_id"] in self._blocks or record["block_id"] in wanted.blocks)
+            if record["agent_id"] in wanted.agents
+            and (record["block_id"] in self._blocks or record["block_id"] in wanted.blocks)
         ]
         return Records(SharedAttachment, between) if between else None
 
@@ -84,5 +85,3 @@ async def select(events: Events[RecordEvent], chosen: Filter) -> AsyncGenerator[
             passed = chosen.passes(event)
             if passed is not None:
                 yield passed
-
-

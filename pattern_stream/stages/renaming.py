@@ -75,9 +75,7 @@ async def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerato
     renamer.finish()
 
 
-async def reassign(
-    events: Events[RecordEvent], owner: str, owners: Collection[str]
-) -> AsyncGenerator[RecordEvent]:
+async def reassign(events: Events[RecordEvent], owner: str, owners: Collection[str]) -> AsyncGenerator[RecordEvent]:
     """Give memory blocks whose owner is neither in `owners` nor the constellation to `owner`."""
     async with closing(events):
         async for event in events:
@@ -97,5 +95,3 @@ def _replaced(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _replaced(item, names) for key, item in value.items()}
     return value
-
-

@@ -36,7 +36,7 @@ class GroupSurvey:
 
 @dataclass(slots=True)
 class Survey:
-    """Agents as (id, name), groups, and how many memory blocks. Memory: one entry per agent, group, member and share."""
+    """Agents as (id, name), and groups. Memory: one entry per agent, group, member and shared block."""
 
     agents: list[tuple[str, str]] = field(default_factory=list)
     groups: list[GroupSurvey] = field(default_factory=list)
@@ -117,5 +117,3 @@ def _named(found: list[tuple[str, str]], name: str, kind: Kind) -> set[str]:
     near = difflib.get_close_matches(name, [other for _, other in found], n=3, cutoff=0.5)
     hint = f"the nearest names are {', '.join(near)}" if near else None
     raise NotInArchive(f"found no {kind} with the id or name {name!r} in the archive", hint=hint)
-
-

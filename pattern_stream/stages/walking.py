@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.dagcbor import decode
@@ -18,13 +17,14 @@ from pattern_stream.errors import (
     Where,
     ignore_findings,
 )
-from pattern_stream.format import MAX_REPEATED_BYTES, MAX_REPEATED_LINKS
 from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
 from pattern_stream.schema.checks import check_node, unknown_keys
 from pattern_stream.schema.nodes import AgentExport, ExportManifest, MemoryBlockExport, NodeType, SnapshotChunk
 from pattern_stream.schema.versions import check_version, data_node_type
 from pattern_stream.stages.counting import Tally
 from pattern_stream.stages.streams import Events, closing
+from pattern_stream.stages.waiting import Waiting, WalkLimits
+from pattern_stream.stages.wanting import CLOSE, Inline, Links, Task, children_of
 
 _NAMED: dict[type[NodeType], Callable[[dict[str, Any]], str]] = {
     AgentExport: lambda value: str(value["agent"]["id"]),
@@ -38,65 +38,6 @@ _REMEMBERED_BYTES = 4096
 
 _MISSES_LOOKED_UP = 20
 """Missing blocks that are looked up in the log of those met, which takes reading all of it."""
-
-
-class Left(Protocol):
-    """What nobody linked to: how many blocks, and the first of them as (CID, offset)."""
-
-    @property
-    def unreferenced(self) -> int: ...
-    @property
-    def examples(self) -> tuple[tuple[bytes, int], ...]: ...
-
-
-class Waiting(Protocol):
-    """Where blocks wait that came before they were wanted: what `archive.shelf.Shelf` is."""
-
-    @property
-    def met_count(self) -> int: ...
-    @property
-    def early_count(self) -> int: ...
-    def put(self, section: Section, *, kept: bool = False, data: bool = True) -> None: ...
-    def take(self, cid: bytes, *, keep: bool = False) -> Section | None: ...
-    def met(self, cid: bytes) -> None: ...
-    def was_met(self, cid: bytes) -> bool: ...
-    def remember(self, cid: bytes, name: str) -> None: ...
-    def recall(self, cid: bytes) -> str | None: ...
-    def leftovers(self) -> Left: ...
-
-
-@dataclass(frozen=True, slots=True)
-class WalkLimits:
-    """What no honest archive needs more of. `repeated_bytes` is beside 16 x what was read."""
-
-    repeated_bytes: int = MAX_REPEATED_BYTES
-    repeated_links: int = MAX_REPEATED_LINKS
-
-
-@dataclass(slots=True)
-class _Links:
-    """Links of one key of an open node, from `at` on still wanted."""
-
-    node: type[NodeType]
-    field: str
-    cids: list[bytes]
-    parent: str
-    at: int = 0
-
-
-@dataclass(slots=True)
-class _Inline:
-    """Nodes without blocks of their own, from `at` on still to be handed on, and the block that holds them."""
-
-    node: type[NodeType]
-    values: list[dict[str, Any]]
-    cid: bytes
-    offset: int
-    at: int = 0
-
-
-_CLOSE = Close()
-_Task = _Links | _Inline | Close
 
 
 class Walker:
@@ -120,7 +61,7 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
-        self._tasks: list[_Task] = [_Links(ExportManifest, "roots", [root], "header")]
+        self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False
         self._damaged = False
@@ -136,12 +77,20 @@ class Walker:
 
     def add(self, section: Section) -> Iterator[WalkEvent]:
         """The events that follow from one more section."""
+        return iter(()) if self.set_aside(section) else self.take_wanted(section)
+
+    def set_aside(self, section: Section) -> bool:
+        """Count one more section; lay it on the shelf, and say so, unless it is the one that is wanted."""
         self.tally.count_section(len(section.data))
-        if section.cid != self._wanted:
-            self._shelf.put(section, data=bool(self._tasks))
-            return
+        if section.cid == self._wanted:
+            return False
+        self._shelf.put(section, data=bool(self._tasks))
+        return True
+
+    def take_wanted(self, section: Section) -> Iterator[WalkEvent]:
+        """The events that follow from the section that is wanted."""
         links = self._tasks[-1]
-        if isinstance(links, _Links):  # always: a wanted CID is one of the innermost links
+        if isinstance(links, Links):  # always: a wanted CID is one of the innermost links
             if links.node is SnapshotChunk:
                 self._shelf.put(section, kept=True)
             links.at += 1
@@ -179,9 +128,9 @@ class Walker:
             task = self._tasks[-1]
             if isinstance(task, Close):
                 yield self._tasks.pop()  # type: ignore[misc]  # a Close
-            elif task.at >= len(task.values if isinstance(task, _Inline) else task.cids):
+            elif task.at >= len(task.values if isinstance(task, Inline) else task.cids):
                 self._tasks.pop()
-            elif isinstance(task, _Inline):
+            elif isinstance(task, Inline):
                 task.at += 1
                 yield from self._open(Node(task.node, task.values[task.at - 1], task.cid, task.offset))
             else:
@@ -190,7 +139,7 @@ class Walker:
                     self._wanted = cid
                     return
 
-    def _follow(self, links: _Links, cid: bytes) -> Any:
+    def _follow(self, links: Links, cid: bytes) -> Any:
         """Hand on what a link leads to, if it is here. Returns whether the next link can be looked at."""
         if links.node in _NAMED and (name := self._shelf.recall(cid)) is not None:
             links.at += 1
@@ -212,14 +161,14 @@ class Walker:
             self._miss(links, cid)
         return self._ended
 
-    def _taken(self, links: _Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
+    def _taken(self, links: Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
         if first:
             self._shelf.met(section.cid)
         else:
             self._spend(len(section.data))
         yield from self._hand_on(links, section)
 
-    def _again(self, links: _Links, cid: bytes, name: str) -> Ref:
+    def _again(self, links: Links, cid: bytes, name: str) -> Ref:
         self._repeated_links += 1
         if self._repeated_links > self._limits.repeated_links:
             raise HostileShape(
@@ -241,7 +190,7 @@ class Walker:
                 where=Where(stage="walk"),
             )
 
-    def _miss(self, links: _Links, cid: bytes) -> None:
+    def _miss(self, links: Links, cid: bytes) -> None:
         where = Where(stage="walk", cid=cid_text(cid), field=links.field)
         error: ArchiveError
         self._missed += 1
@@ -260,7 +209,7 @@ class Walker:
 
     # --- what a block is ----------------------------------------------------------------------------------------
 
-    def _hand_on(self, links: _Links, section: Section) -> Iterator[WalkEvent]:
+    def _hand_on(self, links: Links, section: Section) -> Iterator[WalkEvent]:
         try:
             node = self._read(links, section)
         except ArchiveError as error:
@@ -273,7 +222,7 @@ class Walker:
             self._small = node
         yield from self._open(node)
 
-    def _read(self, links: _Links, section: Section) -> Node:
+    def _read(self, links: Links, section: Section) -> Node:
         node = links.node
         value = decode_piece(section.data) if node is SnapshotChunk else decode(section.data)
         if node is ExportManifest:
@@ -295,32 +244,11 @@ class Walker:
         self.tally.count(node)
         if node.node is ExportManifest:
             self.manifest = node.value
-            self._tasks += [_CLOSE, _Links(NodeType, "data_cid", [node.value["data_cid"]], "the manifest")]
+            self._tasks += [CLOSE, Links(NodeType, "data_cid", [node.value["data_cid"]], "the manifest")]
         elif node.node.branches:
-            self._tasks.append(_CLOSE)
-            self._tasks += reversed(list(_children(node)))
+            self._tasks.append(CLOSE)
+            self._tasks += reversed(list(children_of(node)))
         yield node
-
-
-def _children(node: Node) -> Iterator[_Task]:
-    """What a node links to and holds inline, key by key in the order of the bytes."""
-    name = _noun(node)
-    for edge in node.node.branches:
-        value, of = node.value[edge.name], edge.of
-        if edge.kind == "inline":
-            yield _Inline(of, value, node.cid, node.offset or 0)  # type: ignore[arg-type]  # an inline edge's
-        else:
-            cids = list(value.values()) if edge.kind == "link_map" else value
-            yield _Links(of, edge.name, cids, name)  # type: ignore[arg-type]  # a link's type is a node's
-
-
-def _noun(node: Node) -> str:
-    if node.node.record is not None:
-        return f"{node.node.record.noun} {node.value['id']!r}"
-    edge = node.node.embedded()
-    if edge is None or edge.of is None:
-        return "the constellation"
-    return f"{edge.of.noun} {node.value[edge.name]['id']!r}"  # type: ignore[union-attr]  # a record edge's
 
 
 async def walk(
@@ -340,7 +268,9 @@ async def walk(
     walker = root if isinstance(root, Walker) else Walker(root, shelf, report=report)
     async with closing(sections):
         async for section in sections:
-            for event in walker.add(section):
+            if walker.set_aside(section):
+                continue  # the usual case of a shuffled archive
+            for event in walker.take_wanted(section):
                 yield event
     for event in walker.finish():
         yield event

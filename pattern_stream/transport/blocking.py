@@ -32,7 +32,7 @@ class PatientThread:
         def call() -> None:
             try:
                 result = function(*args, **kwargs)
-            except BaseException as error:  # carried over to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001  carried over to the caller, whatever it is
                 _settle(loop, outcome, outcome.set_exception, error)
             else:
                 _settle(loop, outcome, outcome.set_result, result)

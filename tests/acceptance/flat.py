@@ -154,7 +154,8 @@ class _Loader:
         node = dict(self.archive.node(link))
         links, total = node.pop("snapshot_chunk_cids"), node.pop("total_snapshot_bytes")
         pieces = [self.archive.node(piece) for piece in links]
-        for index, (piece, after) in enumerate(zip(pieces, [*links[1:], None], strict=True)):
+        for index, piece in enumerate(pieces):
+            after = links[index + 1] if index + 1 < len(links) else None
             must(set(piece) == {"data", "index", "next_cid"} and type(piece["data"]) is bytes, "snapshot piece keys")
             must(piece["index"] == index and piece["next_cid"] == after, f"snapshot piece {index} is out of line")
         data = b"".join(piece["data"] for piece in pieces)

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.comparing import differences
+from tests.acceptance.documents import make_documents
+from tests.acceptance.oracle import Database, Expected
 from tests.acceptance.running import SECONDS, Export, Folder, command, environment, export, export_all
+from tests.acceptance.world import making
 
 Folders = Callable[[str], Folder]
 
@@ -31,6 +35,31 @@ def test_file_stdout_and_pipe_get_the_same_bytes(name: str, folder: Folders, tmp
     assert wanted == (tmp_path / "redirected.car").read_bytes()
     assert wanted == piped.stdout
     assert wanted == cat.stdout
+
+
+def test_an_archive_larger_than_memory_is_spooled(tmp_path: Path) -> None:
+    """13 MB of messages, entries and a document go over the disk: the same bytes to a file and a pipe, nothing left."""
+    (tmp_path / "spool").mkdir()
+    (document,) = make_documents([["".join(map(str, range(300_000)))]])
+    with making(tmp_path / "large.db") as world:
+        for agent in ("a", "b", "c"):
+            world.add("agents", id=agent)
+            world.block(f"block of {agent}", agent, loro_snapshot=document.base, attached=("a",))
+            for n in range(30):
+                text = f"{agent}{n:03}" * 35_000
+                world.add("messages", id=f"{agent}{n}", agent_id=agent, position=str(n), content_preview=text)
+                world.add("archival_entries", id=f"entry {agent}{n}", agent_id=agent, content=text[: n * 500])
+    spool = ("--spool-dir", str(tmp_path / "spool"))
+    run = export(tmp_path / "large.db", tmp_path / "out.car", *spool)
+    line = command("export", "--db", tmp_path / "large.db", *spool)
+    piped = subprocess.run(line, capture_output=True, env=environment(), timeout=SECONDS, check=True)
+
+    assert 0 == run.code, run.stderr
+    assert list(differences(Expected(Database(tmp_path / "large.db")).constellation_scope(), run.flat)) == []
+    assert len(piped.stdout) > 13_000_000
+    assert piped.stdout == run.path.read_bytes()
+    assert [] == os.listdir(tmp_path / "spool")
+    assert {"large.db", "out.car", "spool"} == set(os.listdir(tmp_path))
 
 
 def test_two_runs_give_the_same_bytes(folder: Folders, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.car import MAX_BLOCK_BYTES, Wrong, cid_of, decode, encode, parse
+from tests.acceptance.car import MAX_BLOCK_BYTES, Wrong, cid_of, decode, encode, parse, parse_ours
 from tests.acceptance.comparing import differences, mended
 from tests.acceptance.documents import read_documents
 from tests.acceptance.flat import flatten
@@ -94,6 +94,14 @@ def test_the_reader_refuses_damaged_archives(folder: Callable[[str], Folder]) ->
     for damaged in (raw[:-1], raw[:700] + b"\0" + raw[701:], raw + b"\0", b"\x3b" + raw[1:]):
         with pytest.raises(Wrong):
             flatten(parse(damaged))
+
+
+def test_the_real_programs_order_is_not_ours(folder: Callable[[str], Folder]) -> None:
+    """An archive that repeats sections, or has children before their parents, does not pass for one of ours."""
+    for name in ("family", "edges"):
+        raw = packed(folder(name).source / "constellation.car")
+        with pytest.raises(Wrong):
+            parse_ours(raw or b"")
 
 
 def test_chunks_close_where_the_rules_say() -> None:

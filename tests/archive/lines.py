@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
@@ -89,7 +90,6 @@ class RangeSink(Sink):
 
     async def copy_range(self, source_fd: int, offset: int, count: int, /) -> None:
         """Read the range and keep it."""
-        with open(source_fd, "rb", closefd=False) as source:
-            source.seek(offset)
-            self.pieces.append(source.read(count))
+        os.lseek(source_fd, offset, os.SEEK_SET)
+        self.pieces.append(os.read(source_fd, count))
         self.ranges += 1

@@ -146,7 +146,7 @@ async def test_other_cids_are_named() -> None:
     archive = agent_archive()
     other = bytes.fromhex("01711220") + bytes(32)
 
-    with pytest.raises(UnsupportedCid, match="sha2-256|0x12") as caught:
+    with pytest.raises(UnsupportedCid, match=r"sha2-256|0x12") as caught:
         await read_whole(archive.to_bytes([*archive.blocks, (other, b"\xa0")]))
 
     assert 5 == caught.value.exit_code
@@ -166,7 +166,7 @@ async def test_stopping_early_closes_the_source() -> None:
     await anext(sections)
     await sections.aclose()
 
-    assert source.ag_frame is None
+    assert await anext(source, None) is None
 
 
 async def test_errors_of_the_source_pass() -> None:
@@ -176,8 +176,9 @@ async def test_errors_of_the_source_pass() -> None:
         yield agent_archive().to_bytes()[:500]
         raise TransportError("the wire broke")
 
+    damage: list[Finding] = []
     with pytest.raises(TransportError, match="the wire broke"):
-        await collect(read_sections(broken(), damage=[].append))
+        await collect(read_sections(broken(), damage=damage.append))
 
 
 def test_a_plain_archive_is_known_by_its_first_bytes() -> None:

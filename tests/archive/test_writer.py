@@ -1,4 +1,4 @@
-"""An archive is header, root and depth-first sections, the same bytes on every way out, and nothing at all before success."""
+"""An archive is header, root and depth-first sections, the same bytes on every way out, and nothing before success."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def assembled(events: Iterable[BlockEvent], *, memory_bytes: int) -> bytes:
 
 def _bytes_of(spool: Spool, piece: Piece) -> bytes:
     area = spool.inserts if piece.is_insert else spool.leaves
-    at_hand = area.peek(piece.offset, piece.count)
-    return area.load(piece.offset, piece.count) if at_hand is None else bytes(at_hand)
+    at_hand = area.peek(piece.offset, piece.byte_count)
+    return area.load(piece.offset, piece.byte_count) if at_hand is None else bytes(at_hand)
 
 
 @given(trees())
@@ -144,7 +144,8 @@ async def test_writes_are_large() -> None:
 
 async def test_nothing_before_success() -> None:
     """An upstream that breaks after a full archive's worth of blocks, even after Root, has emitted nothing."""
-    for events in ([Begin(), LEAF], [Begin(), LEAF, CLOSING, ROOT]):
+    lines: list[list[BlockEvent]] = [[Begin(), LEAF], [Begin(), LEAF, CLOSING, ROOT]]
+    for events in lines:
         sink, upstream = Sink(), Upstream[BlockEvent](events, breaks=True)
         with pytest.raises(UpstreamBroke):
             await write_car(upstream.stream(), sink)

@@ -64,16 +64,23 @@ def from_dag_json(value: Any) -> Any:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equal in type and value; -0.0 is not 0.0, 1 is not 1.0 nor True."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, float):
-        return struct.pack(">d", left) == struct.pack(">d", right)
-    return bool(left == right)
+    """Equal in type and value; -0.0 is not 0.0, 1 is not 1.0 nor True. As deep as it may be."""
+    pairs = [(left, right)]
+    while pairs:
+        one, other = pairs.pop()
+        if type(one) is not type(other):
+            return False
+        if isinstance(one, dict | list) and len(one) != len(other):
+            return False
+        if isinstance(one, dict):
+            if one.keys() != other.keys():
+                return False
+            pairs += [(one[key], other[key]) for key in one]
+        elif isinstance(one, list):
+            pairs += zip(one, other, strict=True)
+        elif one != other or (isinstance(one, float) and str(one) != str(other)):
+            return False
+    return True
 
 
 def split(data: bytes, piece_bytes: int | None = None, *, any_roots: bool = False) -> list[Section]:

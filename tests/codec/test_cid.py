@@ -39,7 +39,10 @@ FOREIGN = {
         b"\x01\xa9\x02\xa0\xe4\x02\x20" + ZEROS,
         "v1, codec dag-json (0x129), hash blake2b-256 (0xb220) of 32 bytes",
     ),
-    "blake3 of 20 bytes": (b"\x01\x71\x1e\x14" + ZEROS[:20], "v1, codec dag-cbor (0x71), hash blake3 (0x1e) of 20 bytes"),
+    "blake3 of 20 bytes": (
+        b"\x01\x71\x1e\x14" + ZEROS[:20],
+        "v1, codec dag-cbor (0x71), hash blake3 (0x1e) of 20 bytes",
+    ),
     "unknown codes": (
         b"\x01\xff\xff\xff\x7f\xff\xff\xff\x7f\x01\x00",
         "v1, codec unknown (0xfffffff), hash unknown (0xfffffff) of 1 bytes",
@@ -77,7 +80,9 @@ def test_foreign_cids_are_split_shown_and_refused_by_name(cid: bytes, named: str
     assert (cid, len(cid)) == split_cid(cid + b"data")
     assert (cid, 2 + len(cid)) == split_cid(memoryview(b"\x12\x20" + cid), 2)
     assert cid == cid_from_text(cid_text(cid))
-    assert f"CID has {named}, expected v1, codec dag-cbor (0x71), hash blake3 (0x1e) of 32 bytes" == caught.value.message
+    assert (
+        f"CID has {named}, expected v1, codec dag-cbor (0x71), hash blake3 (0x1e) of 32 bytes" == caught.value.message
+    )
     assert Where(offset=7, cid=cid_text(cid)) == caught.value.where
 
 
@@ -126,7 +131,18 @@ def test_texts_in_other_bases() -> None:
     assert ("Qm", 46) == (bare[:2], len(bare))
     for base in ("base16", "base32", "base32upper", "base36", "base58btc", "base64url"):
         assert CHUNK_CID == cid_from_text(multibase.encode(CHUNK_CID, base))
-    for text in ("", "b", "bafy", "noop", "x1", "b\u00e9", "Qm", "z" + bare, cid_text(CHUNK_CID) + "aaaa", "\U0001f680"):
+    for text in (
+        "",
+        "b",
+        "bafy",
+        "noop",
+        "x1",
+        "b\u00e9",
+        "Qm",
+        "z" + bare,
+        cid_text(CHUNK_CID) + "aaaa",
+        "\U0001f680",
+    ):
         with pytest.raises(UsageError):
             cid_from_text(text)
 
@@ -142,8 +158,7 @@ def test_other_versions_and_hashes_as_python_knows_them() -> None:
 
 def test_multiformats_stays_out_of_the_line() -> None:
     """Importing the codecs does not import multiformats, which takes a tenth of a second."""
-    code = "import sys, pattern_stream.codec.car as c; c.cid_of; sys.exit('multiformats' in sys.modules)"
-    code = code.replace("; c.cid_of", "")
+    code = "import sys, pattern_stream.codec.car; sys.exit('multiformats' in sys.modules)"
 
     assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode
 

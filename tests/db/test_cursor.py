@@ -71,7 +71,7 @@ async def test_heavy_rows_are_bounded_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("every", [1, 3])
 async def test_a_column_that_turns_heavy_is_noticed(tmp_path: Path, every: int) -> None:
-    """Cells that are large caughtst all experience cost about one piece once, whether in every row or here and there."""
+    """Cells that are large against all experience cost about a piece once, whether in every row or here and there."""
     large = 200_000
     turning = (
         COUNT.format(rows=1500)

@@ -115,7 +115,8 @@ async def test_one_moment_while_another_process_writes(tmp_path: Path) -> None:
     with other_process(WRITER, path), closing(sqlite3.connect(path)) as outside:
         async with open_reader(path) as connection:
             first = tuple((await connection.exec_driver_sql(statement)).one())
-            X            second = tuple((await connection.exec_driver_sql(statement)).one())
+            await passed(outside, first[0] + 20)
+            second = tuple((await connection.exec_driver_sql(statement)).one())
         third = await count(path, "coordination_state")
 
     assert first == second

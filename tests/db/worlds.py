@@ -27,8 +27,8 @@ def build(path: Path, *, messages: Iterable[tuple[str, object]] = (), journal: s
         add_agent(connection, "a")
         connection.executemany(
             "INSERT INTO messages (id, agent_id, position, role, content_json, created_at) "
-            f"VALUES (?1, 'a', ?1, 'user', ?2, '{AT}')",
-            messages,
+            f"VALUES (:id, 'a', :id, 'user', :content, '{AT}')",
+            ({"id": name, "content": content} for name, content in messages),
         )
         connection.execute("COMMIT")
     return path
@@ -38,8 +38,8 @@ def add_agent(connection: sqlite3.Connection, name: str) -> None:
     """One agents row whose id is its name."""
     connection.execute(
         "INSERT INTO agents (id, name, model_provider, model_name, system_prompt, config, enabled_tools, created_at, "
-        "updated_at) VALUES (?1, ?1, 'p', 'm', '', '{}', '[]', ?2, ?2)",
-        (name, AT),
+        "updated_at) VALUES (:name, :name, 'p', 'm', '', '{}', '[]', :at, :at)",
+        {"name": name, "at": AT},
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.errors import Finding, LimitExceeded
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
-from pattern_stream.items import Close, Node, Open, RecordEvent, Records, Ref, Section
+from pattern_stream.items import Block, Close, Node, Open, RecordEvent, Records, Ref, Section
 from pattern_stream.schema.nodes import (
     AgentExport,
     ConstellationExport,
@@ -21,9 +21,11 @@ from pattern_stream.schema.nodes import (
     MessageChunk,
 )
 from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
-from pattern_stream.stages.chunking import RecordBuilder, unchunk
+from pattern_stream.stages.chunking import RecordBuilder, chunk, unchunk
+from pattern_stream.stages.encoding import encode
 from pattern_stream.stages.walking import Walker, walk
 from tests.archives import (
+    ARCHIVES,
     AT,
     NEVER_WRITTEN,
     Archive,
@@ -174,3 +176,15 @@ def test_the_manifest_is_left_out() -> None:
     builder = RecordBuilder()
 
     assert [] == [*builder.add(Node(ExportManifest, {}, b"")), *builder.add(Close())]
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+async def test_what_came_out_goes_in_again(name: str) -> None:
+    """Chunk and encode, then walk and unchunk, in whatever order the blocks came: the same events."""
+    events = await records_of(ARCHIVES[name]())
+    made = await collect(encode(chunk(feed(events)), exported_at=AT))
+    blocks = [(event.cid, event.data) for event in made if isinstance(event, Block)]
+
+    again = await records_of(Archive(blocks, blocks[-1][0]))
+
+    assert events == again

@@ -23,7 +23,8 @@ from pattern_stream.errors import (
 )
 from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
 from pattern_stream.schema.nodes import AgentExport, ExportManifest, MemoryBlockExport, SnapshotChunk
-from pattern_stream.stages.walking import Walker, WalkLimits, walk
+from pattern_stream.stages.waiting import WalkLimits
+from pattern_stream.stages.walking import Walker, walk
 from tests.acceptance.car import Link
 from tests.archives import (
     ARCHIVES,
@@ -63,8 +64,10 @@ def without_offset(event: WalkEvent) -> Any:
 
 def shape(events: Iterable[WalkEvent]) -> list[str]:
     """Events in a word each."""
-    words = {Close: lambda event: ")", Ref: lambda event: f"@{event.field}:{event.key}"}
-    return [words.get(type(event), lambda event: event.node.__name__)(event) for event in events]
+    return [
+        ")" if isinstance(e, Close) else f"@{e.field}:{e.key}" if isinstance(e, Ref) else e.node.__name__
+        for e in events
+    ]
 
 
 async def test_the_tree_comes_depth_first() -> None:
@@ -123,7 +126,7 @@ def test_every_missing_block_is_refused(name: str) -> None:
     archive = ARCHIVES[name]()
 
     for lost, (cid, _) in enumerate(archive.blocks):
-        with pytest.raises(MissingBlock, match="is not in the archive, but .* links to it") as caught:
+        with pytest.raises(MissingBlock, match=r"is not in the archive, but .* links to it") as caught:
             walked(archive, archive.blocks[:lost] + archive.blocks[lost + 1 :])
 
         assert cid_text(cid) == caught.value.where.cid
@@ -365,7 +368,7 @@ async def test_stopping_early_closes_the_upstream() -> None:
         await anext(events)
         await events.aclose()
 
-    assert upstream.ag_frame is None
+    assert await anext(upstream, None) is None
 
 
 def test_attachments_and_members_stay_with_their_node() -> None:

@@ -1,0 +1,59 @@
+"""A SQLite file that has no name any more: it vanishes with the program, however that ends."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pattern_stream.errors import StorageFull, TransportError, storage_error
+
+_PRAGMAS: Final = """
+    PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;
+"""
+
+
+def open_unlinked(folders: Sequence[Path], tables: str) -> tuple[sqlite3.Connection, Path]:
+    """A database in a file that has lost its name already, in the first folder where one can be made."""
+    handle, name, folder = _first_file(folders)
+    os.close(handle)
+    try:
+        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        database.executescript(_PRAGMAS + tables)
+        database.execute("BEGIN")
+    finally:
+        os.unlink(name)
+    return database, folder
+
+
+def _first_file(folders: Sequence[Path]) -> tuple[int, str, Path]:
+    first: OSError | None = None
+    for folder in folders:
+        try:
+            handle, name = tempfile.mkstemp(prefix=".pattern-stream-", suffix=".shelf", dir=folder)
+        except OSError as error:
+            first = first or error
+        else:
+            return handle, name, folder
+    tried = ", ".join(map(str, folders))
+    failure = first or FileNotFoundError("no folder was given")
+    raise storage_error(failure, f"no file for blocks that came too early can be made in any of: {tried}") from failure
+
+
+@contextmanager
+def storage() -> Iterator[None]:
+    """What SQLite and the disk say, as errors of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, "writing blocks that came too early") from error
+    except sqlite3.Error as error:
+        full = "full" in str(error)
+        kind = StorageFull if full else TransportError
+        hint = "--spool-dir names another folder"
+        raise kind(f"the shelf for blocks that came too early could not be used: {error}", hint=hint) from error

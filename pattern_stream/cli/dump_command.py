@@ -1,0 +1,58 @@
+"""`pattern-stream dump`: an archive as JSON Lines."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pattern_stream.cli.options import PATH, examples, talking
+from pattern_stream.cli.output import json_text, print_findings, show
+from pattern_stream.cli.places import binary_input
+from pattern_stream.cli.running import run
+from pattern_stream.cli.session import Session
+
+if TYPE_CHECKING:
+    from pattern_stream.items import ProgressCallback
+    from pattern_stream.pipelines.dumping import DumpKind
+    from pattern_stream.pipelines.results import FindingLog
+
+WHAT = ("agents", "groups", "blocks", "messages", "archival", "summaries", "tables")
+
+
+@click.command(
+    short_help="Show an archive as JSON Lines.",
+    epilog=examples(
+        "pattern-stream dump constellation.car.gz messages | head",
+        "pattern-stream export | pattern-stream dump - blocks > memory.jsonl",
+    ),
+)
+@click.argument("file", type=PATH)
+@click.argument("what", type=click.Choice(WHAT), required=False)
+@click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
+@talking
+@click.pass_obj
+def dump(session: Session, file: Path, what: DumpKind | None, spool_dir: Path | None) -> None:
+    """Show the records of the archive FILE on stdout, one JSON object a line with its kind; nothing is imported.
+
+    FILE may be gzipped; "-" is stdin. Memory blocks come with the text that their documents show.
+    """
+    source = binary_input(file)
+    from pattern_stream.pipelines.results import FindingLog
+
+    log = FindingLog()
+    run(session, lambda progress: _pour(source, what, log, progress, spool_dir))
+    print_findings(session, log.findings())
+
+
+async def _pour(
+    source: Path | None, what: DumpKind | None, log: FindingLog, progress: ProgressCallback, spool_dir: Path | None
+) -> None:
+    from pattern_stream.pipelines.dumping import dump_archive
+
+    records = dump_archive(source, what, report=log.report, progress=progress, spool_dir=spool_dir)
+    async with aclosing(records):
+        async for record in records:
+            show(json_text(record))

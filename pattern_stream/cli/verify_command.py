@@ -1,0 +1,93 @@
+"""`pattern-stream verify`: is an archive whole and sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pattern_stream.cli.options import PATH, examples, json_output, talking
+from pattern_stream.cli.output import document, human_bytes, path_text, plain, print_findings, say, styled
+from pattern_stream.cli.places import binary_input
+from pattern_stream.cli.running import run
+from pattern_stream.cli.session import Session
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.verifying import Verification
+
+
+@click.command(
+    short_help="Check that an archive is whole and sound.",
+    epilog=examples(
+        "pattern-stream verify constellation.car.gz",
+        "pattern-stream verify out.car --against constellation.db --json",
+    ),
+)
+@click.argument("file", type=PATH)
+@click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
+@click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
+@click.option(
+    "--max-document-bytes",
+    type=click.IntRange(min=1),
+    default=MAX_DOCUMENT_BYTES,
+    show_default=True,
+    help="Largest memory document that is looked into.",
+)
+@click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
+@json_output("Summary with all findings as one JSON document on stdout.")
+@talking
+@click.pass_obj
+def verify(
+    session: Session,
+    file: Path,
+    no_documents: bool,
+    against: Path | None,
+    max_document_bytes: int,
+    spool_dir: Path | None,
+) -> int:
+    """Read all of the archive FILE and list everything that is wrong with it; write nothing.
+
+    FILE may be gzipped; "-" is stdin. Exit code 0: sound. 4: damaged. 5: of a kind that this release does not know.
+    10: sound, but some records differ from the database of --against.
+    """
+    source = binary_input(file)
+    from pattern_stream.pipelines.verifying import verify_archive
+
+    found = run(
+        session,
+        lambda progress: verify_archive(
+            source,
+            documents=not no_documents,
+            against=against,
+            max_document_bytes=max_document_bytes,
+            progress=progress,
+            spool_dir=spool_dir,
+        ),
+    )
+    if session.json:
+        document(found.as_dict())
+    else:
+        _tell(session, found)
+    return int(found.exit_code)
+
+
+def _tell(session: Session, found: Verification) -> None:
+    print_findings(session, found.findings)
+    verdict = styled("sound", "green") if found.ok else styled("damaged or unknown", "red")
+    kind = f"{plain(found.type)} archive of version {found.version}" if found.type else "archive"
+    order = "depth-first" if found.depth_first else "in another order"
+    say(session, f"{kind}: {verdict}; {human_bytes(found.bytes)}, {found.sections:,} sections, {order}")
+    if found.duplicates or found.unreferenced:
+        say(session, f"{found.duplicates:,} repeated sections, {found.unreferenced:,} blocks that nothing links to")
+    documents = found.documents
+    if documents.checked:
+        counts = f"{documents.checked:,} looked into, {documents.empty:,} empty, {documents.failed:,} unreadable"
+        say(session, f"memory documents: {counts}")
+    if found.against is not None:
+        print_findings(session, found.against.log.findings())
+        against = found.against
+        compared = f"{against.records:,} records compared, {against.count:,} differences"
+        say(session, f"against {path_text(against.path)}: {compared}")
+    say(session, f"{found.seconds:.1f} s")

@@ -1,0 +1,87 @@
+"""What an import is asked for, and what it gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pattern_stream.db.conflicts import OnConflict
+from pattern_stream.errors import Finding, UsageError
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.schema.identity import KEY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
+    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`."""
+
+    new_ids: bool = False
+    id_key: bytes | None = None
+    renames: tuple[tuple[str | None, str], ...] = ()
+    only: tuple[str, ...] = ()
+    messages: bool = True
+    archival: bool = True
+    owner: str | None = None
+    on_conflict: OnConflict = "fail"
+    dry_run: bool = False
+    verify_documents: bool = True
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    spool_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.id_key is not None and not self.new_ids:
+            raise UsageError("a key of new ids was given without --new-ids")
+        if self.id_key is not None and len(self.id_key) != KEY_BYTES:
+            raise UsageError(f"key of new ids is {len(self.id_key)} bytes, expected {KEY_BYTES}")
+        if sum(old is None for old, _ in self.renames) > 1:
+            raise UsageError("--rename NAME was given more than once, expected once: it names the archive's one thing")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """An agent or group: its id in the archive and here, and its name here."""
+
+    old: str
+    new: str
+    name: str
+
+    def as_dict(self) -> dict[str, str]:
+        """As in the summary."""
+        return {"old": self.old, "new": self.new, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here."""
+
+    db: Path
+    created: bool
+    type: str
+    new_ids: bool
+    dry_run: bool
+    agents: list[Imported]
+    groups: list[Imported]
+    rows: dict[str, int]
+    skipped: dict[str, int]
+    seconds: float
+    locked_seconds: float
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary, as the command line prints it."""
+        return {
+            "db": str(self.db),
+            "created": self.created,
+            "dry_run": self.dry_run,
+            "type": self.type,
+            "ids": "new" if self.new_ids else "kept",
+            "agents": [agent.as_dict() for agent in self.agents],
+            "groups": [group.as_dict() for group in self.groups],
+            "rows": self.rows,
+            "skipped": self.skipped,
+            "warnings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+            "locked_seconds": round(self.locked_seconds, 3),
+        }

@@ -1,0 +1,28 @@
+"""What was kept on the way is the same again, from memory and from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pattern_stream.archive.replay import Replay
+from tests.drive import collect, dribble
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000, 20_000_000])
+async def test_again(tmp_path: Path, size: int) -> None:
+    """Twice the same bytes, whatever their number; nothing is left in the folder."""
+    data = bytes(range(251)) * (size // 251 + 1)
+    data = data[:size]
+    with Replay([tmp_path]) as replay:
+        first = b"".join(await collect(replay.first(dribble(data, 1_000_003))))
+        again = b"".join(await collect(replay.again()))
+        third = b"".join(await collect(replay.again()))
+
+    assert data == first
+    assert data == again
+    assert data == third
+    assert [] == list(tmp_path.iterdir())

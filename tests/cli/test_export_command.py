@@ -1,0 +1,251 @@
+"""`export`: scopes, targets, summaries and refusals, as the contract has them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pattern_stream.cli.export_command import fixed_date
+from pattern_stream.errors import UsageError
+from tests.cli.conftest import Cli
+from tests.cli.terminal import on_terminal
+
+SUMMARY = {
+    "scope", "name", "id", "version", "root", "bytes", "sections", "stats", "folded_blocks", "not_carried", "warnings",
+    "seconds",
+}  # fmt: skip
+NINE = 9
+
+
+def last_json(err: str) -> Any:
+    """The summary among the lines of stderr."""
+    return json.loads([line for line in err.splitlines() if line.startswith("{")][-1])
+
+
+# --- where it goes -----------------------------------------------------------------------------------------------
+
+
+def test_a_file_and_a_pipe_get_the_same_bytes(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """`-o FILE`, `-o -`, and stdout without -o: one archive. SOURCE_DATE_EPOCH fixes its date."""
+    env = {"SOURCE_DATE_EPOCH": "1700000000"}
+    cli("export", "--db", small, "-o", tmp_path / "o.car", env=env)
+    outcome = cli("export", "--db", small, env=env)
+
+    assert 0 == outcome.code
+    assert outcome.out == (tmp_path / "o.car").read_bytes()
+    assert outcome.out == cli("export", "--db", small, "-o", "-", env=env).out
+
+
+def test_a_new_file_is_private(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """Mode 0600, and nothing beside it."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    cli("export", "--db", small, "-o", folder / "o.car")
+
+    assert ["o.car"] == [path.name for path in folder.iterdir()]
+    assert 0o600 == (folder / "o.car").stat().st_mode & 0o777
+
+
+def test_an_existing_file_needs_force(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """Exit 7 and the file as it was; with --force it is replaced."""
+    target = tmp_path / "o.car"
+    target.write_bytes(b"old")
+    refused = cli("export", "--db", small, "-o", target, "--json")
+
+    assert (7, "file-taken") == (refused.code, refused.json["error"]["code"])
+    assert "hint: --force replaces it" in refused.err
+    assert b"old" == target.read_bytes()
+    assert 0 == cli("export", "--db", small, "-o", target, "--force").code
+    assert b"old" != target.read_bytes()
+
+
+@pytest.mark.parametrize(("target", "code"), [("none/o.car", 6), (".", 2)])
+def test_a_target_that_cannot_be(cli: Cli, small: Path, tmp_path: Path, target: str, code: int) -> None:
+    """A folder that is not there: exit 6. A folder: exit 2."""
+    outcome = cli("export", "--db", small, "-o", tmp_path / target)
+
+    assert code == outcome.code
+    assert 1 == len(outcome.errors)
+
+
+def test_a_terminal_takes_no_archive(home: Path, tmp_path: Path) -> None:
+    """stdout on a terminal: exit 2 with a hint, before any work: even before the database is looked for."""
+    outcome, shown = on_terminal(home, ["export", "--db", tmp_path / "none.db"], ["stdout"])
+
+    assert (2, "") == (outcome.code, shown)
+    assert ["error: stdout is a terminal, expected a file or a pipe: an archive is binary"] == outcome.errors
+    assert "hint: name a file with -o FILE" in outcome.err
+
+
+def test_a_terminal_by_its_name_takes_none(home: Path, small: Path) -> None:
+    """`-o /dev/stdout` on a terminal is the same."""
+    outcome, _ = on_terminal(home, ["export", "--db", small, "-o", "/dev/stdout"], ["stdout"])
+
+    assert 2 == outcome.code
+
+
+def test_a_dry_run_may_be_seen(home: Path, small: Path) -> None:
+    """`--dry-run` writes no archive, so stdout may be a terminal."""
+    outcome, _ = on_terminal(home, ["export", "--db", small, "--dry-run"], ["stdout"])
+
+    assert 0 == outcome.code
+    assert "dry run" in outcome.err
+
+
+# --- what it is --------------------------------------------------------------------------------------------------
+
+
+def test_a_name_without_a_scope_is_whichever_has_it(cli: Cli, small: Path, agent: str, tmp_path: Path) -> None:
+    """NAME alone finds the agent."""
+    found = cli("export", agent, "--db", small, "-o", tmp_path / "o.car", "--json").json
+
+    assert ("agent", agent) == (found["scope"], found["name"])
+
+
+def test_a_name_that_both_have(cli: Cli, database: Path, agent: str) -> None:
+    """An agent and a group of one name: exit 7 without a scope, and each with its scope."""
+    with sqlite3.connect(database) as connection:
+        connection.execute(
+            "UPDATE agent_groups SET name = ? WHERE rowid = (SELECT min(rowid) FROM agent_groups)", (agent,)
+        )
+    outcome = cli("export", agent, "--db", database)
+
+    assert (7, b"") == (outcome.code, outcome.out)
+    assert agent in outcome.errors[0]
+    assert [0, 0] == [cli("export", agent, "--scope", scope, "--db", database).code for scope in ("agent", "group")]
+
+
+@pytest.mark.parametrize("scope", [[], ["--scope", "agent"], ["--scope", "group"]])
+def test_nobody_of_that_name(cli: Cli, small: Path, scope: list[str]) -> None:
+    """Exit 6, the name in the message, nothing on stdout."""
+    outcome = cli("export", "nobody at all", *scope, "--db", small)
+
+    assert (6, b"") == (outcome.code, outcome.out)
+    assert "nobody at all" in outcome.errors[0]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["Anchor", "--scope", "constellation"],
+        ["--scope", "agent"],
+        ["--scope", "group"],
+        ["--thin"],
+        ["Anchor", "--scope", "agent", "--thin"],
+        ["Anchor", "--scope", "agent", "--owner", "me"],
+        ["Anchor", "--owner", "me"],
+        ["--verify"],
+    ],
+)
+def test_options_that_do_not_fit(cli: Cli, small: Path, arguments: list[str]) -> None:
+    """Exit 2, one line, nothing on stdout."""
+    outcome = cli("export", "--db", small, *arguments)
+
+    assert (2, b"") == (outcome.code, outcome.out)
+    assert 1 == len(outcome.errors)
+
+
+def test_a_thin_agent_found_by_name_does_not_fit(cli: Cli, small: Path, agent: str) -> None:
+    """--thin with a name that only an agent has: there is no such group, exit 6."""
+    assert 6 == cli("export", agent, "--thin", "--db", small).code
+
+
+# --- what is said ------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_is_on_stdout_when_the_archive_is_not(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """`-o FILE --json`: one document on stdout, with the keys of the contract."""
+    target = tmp_path / "o.car"
+    found = cli("export", "--db", small, "-o", target, "--json").json
+
+    assert set() == SUMMARY - set(found)
+    assert "constellation" == found["scope"]
+    assert NINE == len(found["stats"])
+    assert target.stat().st_size == found["bytes"]
+
+
+def test_the_summary_is_on_stderr_when_the_archive_is_on_stdout(cli: Cli, small: Path) -> None:
+    """`--json` and a pipe: the summary is the last line of stderr, the archive alone on stdout."""
+    outcome = cli("export", "--db", small, "--json", "-q")
+
+    assert set() == SUMMARY - set(last_json(outcome.err))
+    assert last_json(outcome.err)["bytes"] == len(outcome.out)
+
+
+def test_an_error_leaves_stdout_to_the_archive(cli: Cli, small: Path) -> None:
+    """Where stdout is the archive's, not even --json puts an error there."""
+    outcome = cli("export", "nobody", "--db", small, "--json")
+
+    assert (6, b"") == (outcome.code, outcome.out)
+
+
+def test_what_is_not_carried_is_said_in_one_line(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """One line on stderr names the tables that version 3 has no place for, with their rows."""
+    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--json")
+    lines = [line for line in outcome.err.splitlines() if line.startswith("not carried by format version 3: ")]
+
+    assert 1 == len(lines)
+    assert all(f"{table} {count:,}" in lines[0] for table, count in outcome.json["not_carried"].items())
+
+
+def test_the_database_is_named(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """The chosen path is on stderr."""
+    assert f"database: {small}" in cli("export", "--db", small, "-o", tmp_path / "o.car").err
+
+
+def test_a_dry_run_writes_nothing(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """--dry-run: counts and size in JSON on stdout, no file; the size is that of the archive."""
+    env = {"SOURCE_DATE_EPOCH": "1700000000"}
+    target = tmp_path / "o.car"
+    plan = cli("export", "--db", small, "-o", target, "--dry-run", "--json", env=env).json
+
+    assert plan["dry_run"] is True
+    assert not target.exists()
+    assert len(cli("export", "--db", small, env=env).out) == plan["bytes"]
+
+
+def test_verify_reads_it_back(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """--verify with a file: done, and the file is there."""
+    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--verify")
+
+    assert (0, []) == (outcome.code, outcome.errors)
+    assert (tmp_path / "o.car").exists()
+
+
+def test_salvage_is_listed(cli: Cli, database: Path, tmp_path: Path) -> None:
+    """A damaged edit: exit 4 naming the block; with --salvage exit 3, the block listed, and an archive."""
+    with sqlite3.connect(database) as connection:
+        (block,) = connection.execute(
+            "SELECT block_id FROM memory_block_updates WHERE is_active = 1 LIMIT 1"
+        ).fetchone()
+        connection.execute("UPDATE memory_block_updates SET update_blob = x'00' WHERE block_id = ?", (block,))
+    target = tmp_path / "o.car"
+    refused = cli("export", "--db", database, "-o", target)
+
+    assert 4 == refused.code
+    assert block in refused.errors[0]
+    assert "--salvage" in refused.err
+    assert not target.exists()
+    salvaged = cli("export", "--db", database, "-o", target, "--salvage")
+
+    assert 3 == salvaged.code
+    assert any(block in line for line in salvaged.errors)
+    assert target.exists()
+
+
+@pytest.mark.parametrize(("epoch", "expected"), [(None, None), ("", None), ("0", "1970-01-01T00:00:00Z"),
+                         ("1700000000", "2023-11-14T22:13:20Z")])  # fmt: skip
+def test_the_date_can_be_fixed(epoch: str | None, expected: str | None) -> None:
+    """SOURCE_DATE_EPOCH as RFC 3339."""
+    assert expected == fixed_date(epoch)
+
+
+@pytest.mark.parametrize("epoch", ["now", "1.5", "9" * 30, "\x1b[2J"])
+def test_a_date_that_is_none(epoch: str) -> None:
+    """What SOURCE_DATE_EPOCH cannot mean is a usage error."""
+    with pytest.raises(UsageError, match="expected whole seconds since 1970"):
+        fixed_date(epoch)

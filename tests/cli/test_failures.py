@@ -1,0 +1,86 @@
+"""Errors as exit codes, lines and objects."""
+
+from __future__ import annotations
+
+import errno
+
+import click
+import pytest
+
+from pattern_stream.cli.failures import Failure, Interrupted, failure_of, leading_error
+from pattern_stream.errors import DigestMismatch, ExitCode, NameConflict, Where
+
+
+def test_an_error_of_ours_keeps_all_it_knows() -> None:
+    """Exit code, slug, message, place and hint of a PatternStreamError."""
+    failure = failure_of(
+        DigestMismatch("found a, expected b", where=Where(stage="read", offset=7), hint="fetch it again")
+    )
+
+    assert Failure(
+        ExitCode.CORRUPT, "digest-mismatch", "found a, expected b", {"stage": "read", "offset": 7}, "fetch it again"
+    ) == failure  # fmt: skip
+    assert ["found a, expected b (stage read, offset 7)"] == failure.lines
+    assert {
+        "error": {
+            "code": "digest-mismatch",
+            "message": "found a, expected b",
+            "where": {"stage": "read", "offset": 7},
+            "hint": "fetch it again",
+        }
+    } == failure.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.ENOSPC, ExitCode.STORAGE),
+        (errno.EFBIG, ExitCode.STORAGE),
+        (errno.EDQUOT, ExitCode.STORAGE),
+        (errno.EIO, ExitCode.STORAGE),
+        (errno.EACCES, ExitCode.STORAGE),
+        (errno.EPERM, ExitCode.STORAGE),
+        (errno.EROFS, ExitCode.STORAGE),
+        (errno.ENOENT, ExitCode.NOT_FOUND),
+        (errno.ENOTDIR, ExitCode.NOT_FOUND),
+        (errno.EEXIST, ExitCode.CONFLICT),
+        (errno.EISDIR, ExitCode.USAGE),
+        (errno.EPIPE, ExitCode.CLOSED_PIPE),
+        (errno.EMFILE, ExitCode.FAILURE),
+    ],
+)
+def test_system_errors_have_exit_codes(number: int, expected: ExitCode) -> None:
+    """An OSError that passed every room is told by its number, with the file it names."""
+    failure = failure_of(OSError(number, "text", "some/file"))
+
+    assert expected is failure.exit_code
+    assert failure.quiet or failure.message.endswith(": some/file")
+
+
+def test_an_error_without_a_number_is_told_by_its_text() -> None:
+    """`OSError("text")` has no errno."""
+    assert "text of it" == failure_of(OSError("text of it")).message
+    assert "OSError" != failure_of(OSError()).message
+
+
+def test_the_error_that_says_most_leads_a_group() -> None:
+    """Of errors raised together one of ours counts first, then the system's, then any."""
+    ours, system, other = NameConflict("taken"), OSError(errno.EIO, "x"), ValueError("odd")
+    group = ExceptionGroup("all", [other, ExceptionGroup("inner", [system, ours])])
+
+    assert ours is leading_error(group)
+    assert system is leading_error(ExceptionGroup("two", [other, system]))
+    assert other is leading_error(ExceptionGroup("one", [other]))
+
+
+def test_signals() -> None:
+    """SIGINT is 130, whatever else asks a run to end is 143."""
+    assert (130, 143, 143) == tuple(failure_of(Interrupted(number)).exit_code for number in (2, 15, 1))
+    assert 130 == failure_of(click.Abort()).exit_code
+
+
+def test_lines_cannot_be_forged() -> None:
+    """A name with line ends and escapes in a message starts no line of its own."""
+    failure = failure_of(NameConflict("agent 'x\nhint: rm -rf \x1b[2J\u202e' is taken"))
+
+    assert ["agent 'x", "  hint: rm -rf \\x1b[2J\\u202e' is taken"] == failure.lines

@@ -1,0 +1,239 @@
+"""How a run ends: signals, closed pipes, full disks, closed streams, errors of our own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.cli.terminal import COMMAND, Outcome, environment, interrupted, start
+
+PROGRESS = b'"stage":"export"'
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 143, "terminated")],
+)
+def test_a_signal_leaves_nothing(home: Path, tmp_path: Path, large: Path, number: int, code: int, word: str) -> None:
+    """A signal in the midst of an export: its exit code, one line, no file, no partial file, no spool."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start(home, "export", "--db", large, "-o", folder / "o.car", "--progress", "json")
+    outcome = interrupted(process, number, at=PROGRESS)
+
+    assert code == outcome.code
+    assert [f"error: {word}: nothing was left half done"] == outcome.errors
+    assert "Traceback" not in outcome.err
+    assert [] == leftovers(folder)
+
+
+def test_a_signal_keeps_the_old_file(home: Path, tmp_path: Path, large: Path) -> None:
+    """With --force, an interrupted export leaves the file that was there."""
+    old = tmp_path / "o.car"
+    old.write_bytes(b"old")
+    process = start(home, "export", "--db", large, "-o", old, "--force", "--progress", "json")
+    outcome = interrupted(process, signal.SIGINT, at=PROGRESS)
+
+    assert 130 == outcome.code
+    assert b"old" == old.read_bytes()
+    assert not (tmp_path / "o.car.partial").exists()
+
+
+def test_a_signal_with_json(home: Path, tmp_path: Path, large: Path) -> None:
+    """With --json an interrupted run says so on stdout too."""
+    process = start(home, "export", "--db", large, "-o", tmp_path / "o.car", "--progress", "json", "--json")
+    outcome = interrupted(process, signal.SIGTERM, at=PROGRESS)
+
+    assert "terminated" == outcome.json["error"]["code"]
+
+
+def test_a_signal_while_nobody_reads(home: Path, large: Path) -> None:
+    """Ctrl-C while the pipe is full and its reader sleeps: the command does not wait for the reader."""
+    process = start(home, "export", "--db", large, "--progress", "json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b'"stage":"write"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    code = process.wait(timeout=20)
+    process.communicate()
+
+    assert 130 == code
+
+
+def test_an_ignored_interrupt_stays_ignored(home: Path, tmp_path: Path, large: Path) -> None:
+    """Started in the background with SIGINT ignored, as a shell does, the export goes on."""
+    target = tmp_path / "o.car"
+    process = start(
+        home, "export", "--db", large, "-o", target, "--progress", "json",
+        prepare=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    outcome = interrupted(process, signal.SIGINT, at=PROGRESS)
+
+    assert 0 == outcome.code
+    assert target.exists()
+
+
+@pytest.mark.parametrize("reader", ["head -c 1", "true"])
+def test_a_closed_pipe_is_quiet(home: Path, large: Path, reader: str) -> None:
+    """A reader that has seen enough: exit 141, and not a word."""
+    line = f'"$@" | {reader} > /dev/null; exit "${{PIPESTATUS[0]}}"'
+    arguments = ["export", "--db", str(large), "-q"]
+    run = subprocess.run(
+        ["bash", "-c", line, "bash", *COMMAND, *arguments], env=environment(home), capture_output=True, check=False
+    )
+
+    assert (141, b"") == (run.returncode, run.stderr)
+
+
+def test_a_pipe_closed_before_text_is_quiet(home: Path, small: Path) -> None:
+    """The same for a command that prints text."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with start(home, "list", "--db", small, "-q", stdout=theirs) as process:
+        os.close(theirs)
+        _, err = process.communicate()
+
+    assert (141, b"") == (process.returncode, err)
+
+
+def test_errors_told_to_a_closed_pipe_keep_their_exit_code(home: Path) -> None:
+    """`2>&1 | true`: nobody reads the message, the exit code still says what happened."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with start(home, "list", "--db", home / "none.db", "-q", stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        process.communicate()
+
+    assert 6 == process.returncode
+
+
+def test_a_full_device(home: Path, small: Path) -> None:
+    """Text and archives that do not fit where stdout leads: exit 9, said in one line."""
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is not there: it is a device of Linux")
+    for arguments in (["list", "--db", small, "-q"], ["export", "--db", small, "-q"], ["export", "--help"]):
+        with open("/dev/full", "wb") as full, start(home, *arguments, stdout=full) as process:
+            _, err = process.communicate()
+
+        assert 9 == process.returncode
+        assert b"no space left on device" in err.lower()
+        assert b"Traceback" not in err
+
+
+def test_a_file_that_may_not_grow(home: Path, tmp_path: Path, large: Path) -> None:
+    """RLIMIT_FSIZE, like a full disk: exit 9 and nothing left."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    limit = 1024 * 1024
+    process = start(
+        home, "export", "--db", large, "-o", folder / "o.car", "-q", "--spool-dir", folder,
+        prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    _, err = process.communicate()
+
+    assert 9 == process.returncode
+    assert err.startswith(b"error: ")
+    assert b"Traceback" not in err
+    assert [] == leftovers(folder)
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "2>&-", "0<&- 2>&-"])
+def test_closed_streams_harm_nothing(home: Path, small: Path, tmp_path: Path, closed: str) -> None:
+    """stdin or stderr closed by the caller: no message ever lands in a database or an archive."""
+    before, target = small.read_bytes(), tmp_path / "o.car"
+    line = f'"$@" {closed}; exit $?'
+    arguments = ["export", "--db", str(small), "-o", str(target)]
+    run = subprocess.run(["bash", "-c", line, "bash", *COMMAND, *arguments], env=environment(home), check=False)
+
+    assert 0 == run.returncode
+    assert before == small.read_bytes()
+    assert b"export" not in target.read_bytes()[:64]
+
+
+def test_closed_stdout_takes_no_archive(home: Path, small: Path) -> None:
+    """stdout closed by the caller: an archive has nowhere to go, exit 2."""
+    run = subprocess.run(
+        ["bash", "-c", '"$@" >&-; exit $?', "bash", *COMMAND, "export", "--db", str(small)],
+        env=environment(home), capture_output=True, check=False,
+    )  # fmt: skip
+
+    assert 2 == run.returncode
+    assert b"error: stdout is closed" in run.stderr
+
+
+BROKEN = """
+import sys
+from pattern_stream.cli import main, running
+def fail(*_): raise {error}
+running._invoke = fail
+sys.argv = ["pattern-stream", "list"]
+main.main()
+"""
+
+
+def _broken(home: Path, error: str) -> Outcome:
+    run = subprocess.run(
+        [sys.executable, "-c", BROKEN.format(error=error)], env=environment(home), capture_output=True, check=False
+    )
+    return Outcome(run.returncode, run.stdout, run.stderr.decode())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("ValueError('two\\nlines \\x1b[31m')", 1, "error: internal error: ValueError: two lines \\x1b[31m"),
+        ("MemoryError()", 1, "error: there is not enough memory for this"),
+        ("RecursionError('deep')", 1, "error: internal error: RecursionError: deep"),
+        ("KeyboardInterrupt()", 130, "error: interrupted: nothing was left half done"),
+        ("PermissionError(13, 'x', 'f')", 9, "error: permission denied: f"),
+        ("OSError(28, 'x')", 9, "error: no space left on device"),
+        ("FileNotFoundError(2, 'x', 'f')", 6, "error: no such file or directory: f"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(home: Path, error: str, code: int, message: str) -> None:
+    """Whatever is raised: an exit code and one line, never a traceback."""
+    outcome = _broken(home, error)
+
+    assert (code, b"") == (outcome.code, outcome.out)
+    assert [message] == outcome.errors
+    assert "Traceback" not in outcome.err
+
+
+def test_an_internal_error_shows_its_traceback_with_v(home: Path) -> None:
+    """-v adds the traceback of an internal error, and only then."""
+    script = (
+        "import sys\nfrom pattern_stream.cli import main, list_command\n"
+        "def fail(*_): raise ValueError('odd')\n"
+        "list_command.chosen_database = fail\n"
+        "sys.argv = ['pattern-stream', 'list', *sys.argv[1:]]\nmain.main()"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", script, *more], env=environment(home), capture_output=True, check=False)
+        for more in ([], ["-v"])
+    ]
+
+    assert [1, 1] == [run.returncode for run in runs]
+    assert b"Traceback" not in runs[0].stderr
+    assert b"Traceback" in runs[1].stderr
+
+
+def test_quiet_is_silent(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """-q says nothing but errors."""
+    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "-q", "--progress", "plain")
+    failed = cli("export", "--db", small, "-o", tmp_path / "o.car", "-q")
+
+    assert (0, b"", "") == (outcome.code, outcome.out, outcome.err)
+    assert 1 == len(failed.errors)

@@ -1,0 +1,80 @@
+"""`verify`: exit codes and summaries of sound, damaged, unknown and differing archives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.archives import Archive, agent_archive
+from tests.cli.conftest import Cli
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A small sound archive, but for its documents."""
+    path = tmp_path / "a.car"
+    path.write_bytes(agent_archive().to_bytes())
+    return path
+
+
+def test_a_sound_archive(cli: Cli, archive: Path) -> None:
+    """Exit 0; the summary is on stderr, and stdout is empty."""
+    outcome = cli("verify", archive, "--no-documents")
+
+    assert (0, b"") == (outcome.code, outcome.out)
+    assert "Agent archive of version 3: sound" in outcome.err
+
+
+def test_a_damaged_archive(cli: Cli, archive: Path) -> None:
+    """Exit 4, with every finding; --json has them on stdout with their places."""
+    raw = archive.read_bytes()
+    archive.write_bytes(raw[:-3] + b"???")
+
+    outcome = cli("verify", archive, "--no-documents", "--json")
+
+    found = json.loads(outcome.out)
+    assert (4, False) == (outcome.code, found["ok"])
+    assert ["digest-mismatch", "missing-block"] == [finding["code"] for finding in found["findings"]]
+    assert found["findings"][0]["where"]["offset"] > 0
+
+
+def test_an_unknown_version(cli: Cli, tmp_path: Path) -> None:
+    """Exit 5."""
+    archive = Archive()
+    archive.root = bytes(archive.add({"version": 2, "data_cid": None, "stats": {}}))
+    path = tmp_path / "two.car"
+    path.write_bytes(archive.to_bytes())
+
+    outcome = cli("verify", path)
+
+    assert outcome.code == 5
+    assert "archive is version 2, expected version 3" in outcome.err
+
+
+def test_against_a_database(cli: Cli, archive: Path, small: Path) -> None:
+    """Exit 10 where nothing of the archive is in the database."""
+    outcome = cli("verify", archive, "--no-documents", "--against", small, "--json")
+
+    found = json.loads(outcome.out)
+    assert (10, True) == (outcome.code, found["ok"])
+    assert (9, 9) == (found["against"]["records"], found["against"]["differing"])
+
+
+def test_what_was_exported_is_sound_and_equal(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """An export verifies, documents too, and equals the database that it came from."""
+    path = tmp_path / "out.car"
+    assert cli("export", "--db", small, "-o", path, "-q").code == 0
+
+    outcome = cli("verify", path, "--against", small, "--json")
+
+    found = json.loads(outcome.out)
+    assert (0, []) == (outcome.code, found["findings"])
+    assert (0, "depth-first", True) == (found["against"]["differing"], found["order"], found["stats_match"])
+    assert found["documents"]["failed"] == 0 < found["documents"]["checked"]
+
+
+def test_a_missing_file(cli: Cli, tmp_path: Path) -> None:
+    """Exit 6."""
+    assert cli("verify", tmp_path / "none.car").code == 6

@@ -1,0 +1,145 @@
+"""Small trees of records, and imports of them, for the tests of the sink."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pattern_stream.db.open import open_writer
+from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, write_rows
+from pattern_stream.errors import Finding
+from pattern_stream.items import Close, Open, RecordEvent, Records
+from pattern_stream.schema.nodes import AgentExport, GroupExport, MemoryBlockExport
+from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
+from pattern_stream.stages.mapping import unmap_records
+from tests.drive import feed
+
+AT = "2026-01-02T03:04:05Z"
+POSITION = 31358194177998848
+
+
+def agent(agent_id: str, *inside: RecordEvent | list[RecordEvent], name: str | None = None) -> list[RecordEvent]:
+    """An agent with what is its own."""
+    record = {
+        "id": agent_id, "name": name or agent_id, "description": None, "model_provider": "p", "model_name": "m",
+        "system_prompt": "", "config": {}, "enabled_tools": [], "tool_rules": None, "status": "active",
+        "created_at": AT, "updated_at": AT,
+    }  # fmt: skip
+    return [Open(AgentExport, record, agent_id), *flat(inside), Close()]
+
+
+def block(block_id: str, owner: str, label: str = "persona", *, last_seq: int = 0) -> list[RecordEvent]:
+    """A memory block with an empty document."""
+    record = {
+        "id": block_id, "agent_id": owner, "label": label, "description": "d", "block_type": "core",
+        "char_limit": 5000, "permission": "read_write", "pinned": False, "content_preview": f"text of {block_id}",
+        "metadata": None, "is_active": True, "created_at": AT, "updated_at": AT, "frontier": None, "last_seq": last_seq,
+    }  # fmt: skip
+    return [Open(MemoryBlockExport, record, block_id, {"loro_snapshot": b""}), Close()]
+
+
+def messages(owner: str, ids: Iterable[str], *, batch: str | None = None, text: str = "hello") -> Records:
+    """Messages with a position each."""
+    return Records(
+        Message,
+        [
+            {
+                "id": message_id, "role": "user", "source": None, "agent_id": owner, "batch_id": batch,
+                "position": str(POSITION + index), "batch_type": None, "created_at": AT, "is_deleted": False,
+                "is_archived": False, "content_json": {"Text": text}, "content_preview": text, "source_metadata": None,
+                "sequence_in_batch": None,
+            }
+            for index, message_id in enumerate(ids)
+        ],
+    )  # fmt: skip
+
+
+def entries(owner: str, *pairs: tuple[str, str | None]) -> Records:
+    """Archival entries as (id, parent)."""
+    return Records(
+        ArchivalEntry,
+        [
+            {
+                "id": entry_id, "agent_id": owner, "content": f"note {entry_id}", "metadata": None, "chunk_index": 0,
+                "parent_entry_id": parent, "created_at": AT,
+            }
+            for entry_id, parent in pairs
+        ],
+    )  # fmt: skip
+
+
+def summaries(owner: str, *pairs: tuple[str, str | None]) -> Records:
+    """Archive summaries as (id, the one before)."""
+    return Records(
+        ArchiveSummary,
+        [
+            {
+                "id": summary_id, "agent_id": owner, "summary": "s", "start_position": "1", "end_position": "2",
+                "message_count": 1, "previous_summary_id": previous, "depth": 0, "created_at": AT,
+            }
+            for summary_id, previous in pairs
+        ],
+    )  # fmt: skip
+
+
+def attachments(*pairs: tuple[str, str]) -> Records:
+    """Attachments as (memory block, agent)."""
+    return Records(
+        SharedAttachment,
+        [{"block_id": one, "agent_id": other, "permission": "read_only", "attached_at": AT} for one, other in pairs],
+    )
+
+
+def group(group_id: str, members: Iterable[str], *inside: RecordEvent | list[RecordEvent]) -> list[RecordEvent]:
+    """A whole group with its members."""
+    record = {
+        "id": group_id, "name": group_id, "description": None, "pattern_type": "dynamic", "pattern_config": {},
+        "created_at": AT, "updated_at": AT,
+    }  # fmt: skip
+    found = [
+        {"group_id": group_id, "agent_id": member, "role": {"type": "regular"}, "joined_at": AT, "capabilities": []}
+        for member in members
+    ]
+    return [Open(GroupExport, record), *([Records(Member, found)] if found else []), *flat(inside), Close()]
+
+
+def flat(parts: Iterable[RecordEvent | list[RecordEvent]]) -> list[RecordEvent]:
+    """Events and lists of events as one list."""
+    return [event for part in parts for event in (part if isinstance(part, list) else [part])]
+
+
+async def load(
+    path: Path,
+    events: Iterable[RecordEvent],
+    options: LoadOptions = LoadOptions(),  # noqa: B008  frozen
+    *,
+    dry_run: bool = False,
+) -> tuple[Loaded, list[Finding]]:
+    """Import records into an existing database: what became of them, and what was said."""
+    found: list[Finding] = []
+    async with open_writer(path) as connection:
+        await begin(connection)
+        loaded = await write_rows(connection, unmap_records(feed(events), found.append), options, found.append)
+        await commit(connection, dry_run=dry_run)
+    return loaded, found
+
+
+def query(path: Path, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a statement."""
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def assert_sound(path: Path) -> None:
+    """SQLite, its references, its full-text indexes and its triggers are whole."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
+        assert [] == connection.execute("PRAGMA foreign_key_check").fetchall()
+        for name in ("messages_fts", "archival_fts", "memory_blocks_fts"):
+            connection.execute(f"INSERT INTO {name}({name}, rank) VALUES ('integrity-check', 1)")
+        connection.rollback()
+        triggers = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'").fetchone()
+        assert (9,) == triggers

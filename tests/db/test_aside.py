@@ -1,0 +1,91 @@
+"""A new database gets its name whole or not at all."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pattern_stream.db.aside import is_vacant, open_aside
+from pattern_stream.db.schema import create_schema
+from pattern_stream.errors import DatabaseNotFound, TargetExists
+from tests.db.importing import query
+
+pytestmark = pytest.mark.anyio
+
+
+async def make(path: Path, *, keep: bool = True, fault: Exception | None = None) -> None:
+    """A new database with the schema."""
+    async with open_aside(path) as aside:
+        await aside.connection.exec_driver_sql("BEGIN")
+        await create_schema(aside.connection, installed_at="2026-01-02 03:04:05")
+        await aside.connection.commit()
+        if fault is not None:
+            raise fault
+        aside.keep = keep
+
+
+async def test_it_gets_its_name(tmp_path: Path) -> None:
+    """In WAL mode, private, with nothing beside it; an empty file makes way."""
+    for name in ("new.db", "empty.db"):
+        if name == "empty.db":
+            (tmp_path / name).touch()
+        await make(tmp_path / name)
+
+        assert [("wal",)] == query(tmp_path / name, "PRAGMA journal_mode")
+        assert 0o600 == stat.S_IMODE((tmp_path / name).stat().st_mode)
+    assert ["empty.db", "new.db"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError("stop")])
+async def test_it_goes_where_it_is_not_kept(tmp_path: Path, fault: Exception | None) -> None:
+    """After an error, and where nobody said that it is whole."""
+    with suppress(RuntimeError):
+        await make(tmp_path / "new.db", keep=False, fault=fault)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_what_a_killed_program_left_makes_way(tmp_path: Path) -> None:
+    """A partial file that nobody holds is removed."""
+    for name in ("new.db.partial", "new.db.partial-journal", "new.db.partial.lock"):
+        (tmp_path / name).write_bytes(b"left behind")
+    await make(tmp_path / "new.db")
+
+    assert ["new.db"] == [path.name for path in tmp_path.iterdir()]
+
+
+async def test_two_at_once(tmp_path: Path) -> None:
+    """The second is refused and the first goes on."""
+    async with open_aside(tmp_path / "new.db"):
+        with pytest.raises(TargetExists, match="another program is making"):
+            await make(tmp_path / "new.db")
+        assert (tmp_path / "new.db.partial.lock").exists()
+
+
+async def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
+    """Somebody else's file is not replaced."""
+
+    async def make_too_late() -> None:
+        async with open_aside(tmp_path / "new.db") as aside:
+            aside.keep = True
+            (tmp_path / "new.db").write_bytes(b"theirs")
+
+    with pytest.raises(TargetExists):
+        await make_too_late()
+
+    assert [b"theirs"] == [path.read_bytes() for path in tmp_path.iterdir()]
+
+
+async def test_refusals(tmp_path: Path) -> None:
+    """A file with bytes, a folder, no folder."""
+    (tmp_path / "taken.db").write_bytes(b"x")
+    for name in ("taken.db", "."):
+        with pytest.raises(TargetExists):
+            await make(tmp_path / name)
+    with pytest.raises(DatabaseNotFound):
+        await make(tmp_path / "nowhere" / "new.db")
+
+    assert [False, False, True] == [is_vacant(tmp_path / name) for name in ("taken.db", ".", "new.db")]

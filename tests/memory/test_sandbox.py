@@ -1,0 +1,425 @@
+"""The worker process: what it answers, and that nothing it dies of reaches this process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, WorkerFailed
+from pattern_stream.memory import process
+from pattern_stream.memory.sandbox import Sandbox
+from tests.memory.forging import ABORTS, forge, forge_bomb, forge_edits, forge_nested, forge_nulls
+
+pytestmark = pytest.mark.anyio
+
+LIST = json.dumps({"schema": {"List": {"item_schema": None, "max_items": None}}})
+EMPTY = bytes.fromhex(
+    "6c6f726f000000000000000000000000532e0cfc00032f0000004c4f524f0000000200767600000001000200e762c96c0100000005000000"
+    "020066720002007676dbd8c9c8160000000000000000000000"
+)
+"""What the original stores for a new document."""
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to count processes in")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with Sandbox(seconds=10) as made:
+        yield made
+
+
+@pytest.fixture
+async def salvaging() -> AsyncIterator[Sandbox]:
+    async with Sandbox(salvage=True, seconds=10) as made:
+        yield made
+
+
+def children() -> list[str]:
+    """Processes whose parent is this one, dead ones included."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_name = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(after_name[1]) == os.getpid():
+            found.append(f"{path.parent.name} {after_name[0]}")
+    return found
+
+
+# --- folding -----------------------------------------------------------------------------------------------------
+
+
+async def test_untouched_snapshot_goes_out_as_it_is(sandbox: Sandbox) -> None:
+    """Without updates the stored bytes come back, with the version of nothing."""
+    folded = await sandbox.fold(EMPTY, [], None)
+
+    assert (EMPTY, b"\0", False, "") == (folded.snapshot, folded.frontier, folded.changed, folded.rendered)
+
+
+async def test_no_snapshot_is_a_new_document(sandbox: Sandbox) -> None:
+    """Zero bytes and no updates stay zero bytes."""
+    folded = await sandbox.fold(b"", [], None)
+
+    assert (b"", b"\0", False, "") == (folded.snapshot, folded.frontier, folded.changed, folded.rendered)
+
+
+async def test_updates_are_folded_in(sandbox: Sandbox) -> None:
+    """The folded document holds every update, and stands without them."""
+    updates = list(enumerate(forge_edits("one ", "two ", "three"), 1))
+
+    folded = await sandbox.fold(EMPTY, updates, None)
+    again = await sandbox.fold(folded.snapshot, [], None)
+
+    assert (True, "one two three", b"\x01\x07\x1a") == (folded.changed, folded.rendered, folded.frontier)
+    assert (False, "one two three", folded.frontier) == (again.changed, again.rendered, again.frontier)
+
+
+async def test_updates_that_bring_nothing_leave_the_bytes(sandbox: Sandbox) -> None:
+    """A persist without changes, and edits that the snapshot holds already, do not change the stored bytes."""
+    stored, repeated, nothing = forge("text.push_str('x')\nsnapshot()\nupdate(VersionVector())\nupdate(doc.oplog_vv)")
+
+    folded = await sandbox.fold(stored, [(1, repeated), (2, nothing)], None)
+
+    assert 22 == len(nothing)
+    assert (stored, False, "x") == (folded.snapshot, folded.changed, folded.rendered)
+
+
+async def test_versions_are_sorted_by_peer(sandbox: Sandbox) -> None:
+    """The frontier is canonical whatever order the edits came in."""
+    steps = """
+for peer in (900, 3, 41, 2**63 + 5, 128):
+    doc.peer_id = peer
+    text.push_str("x")
+    doc.commit()
+snapshot()
+"""
+    (stored,) = forge(steps)
+
+    folded = await sandbox.fold(stored, [], None)
+
+    assert "05030229028001028407028580808080808080800102" == folded.frontier.hex()
+
+
+async def test_values_and_text_of_a_schema(sandbox: Sandbox) -> None:
+    """`show` gives values by container name, in forms JSON can hold; nested containers are left out."""
+    steps = """
+from loro import LoroText
+fields = doc.get_map("fields")
+for key, value in {"name": "x", "raw": b"\\x01\\xff", "far": float("inf"), "deep": [1, {"a": None}]}.items():
+    fields.insert(key, value)
+fields.insert_container("nested", LoroText())
+doc.get_counter("counter_n").increment(2)
+snapshot()
+"""
+    (stored,) = forge(steps)
+    described = {"description": "", "required": False, "default": None}
+    fields = [{"name": "name", "field_type": "Text", **described}, {"name": "n", "field_type": "Counter", **described}]
+
+    shown = await sandbox.show(stored, [], json.dumps({"schema": {"Map": {"fields": fields}}}))
+
+    expected = {"name": "x", "raw": [1, 255], "far": None, "deep": [1, {"a": None}]}
+    assert {"fields": expected, "counter_n": 2.0} == shown.values
+    assert "name: x\nn: 2" == shown.rendered
+
+
+async def test_check_tells_what_a_document_holds(sandbox: Sandbox) -> None:
+    """A readable document: its version, its text, and whether anything was ever written to it."""
+    (stored,) = forge("text.push_str('words')\nsnapshot()")
+
+    written, empty = await sandbox.check(stored, None), await sandbox.check(EMPTY, None)
+
+    assert (False, b"\x01\x07\x0a", "words") == (written.empty, written.frontier, written.rendered)
+    assert (True, b"\0", "") == (empty.empty, empty.frontier, empty.rendered)
+
+
+async def test_authored_life_is_the_same_for_a_seed(sandbox: Sandbox) -> None:
+    """Edits, undo, redo, reload and consolidation leave what the original leaves; the seed decides every byte."""
+    steps = [
+        ("splice", "content", 0, 0, "one "), ("persist",), ("splice", "content", -1, 0, "two "), ("persist",),
+        ("consolidate",), ("splice", "content", -1, 0, "three"), ("persist",), ("persist",), ("undo",), ("undo",),
+        ("redo",), ("undo",),
+    ]  # fmt: skip
+
+    made, again, other = [await sandbox.author(None, seed, steps) for seed in (1, 1, 2)]
+    active = [(row.seq, row.blob) for row in made.rows if row.active]
+    every = [(row.seq, row.blob) for row in made.rows]
+
+    assert made == again
+    assert made.snapshot != other.snapshot
+    assert (4, [3, 4], [], 2) == (made.last_seq, [s for s, _ in every], active, made.checkpoints[0].consolidated)
+    assert "one two three" == made.preview
+    assert "one two " == (await sandbox.fold(made.snapshot, active, None)).rendered
+    assert "one two three" == (await sandbox.fold(made.snapshot, every, None)).rendered
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+async def test_missing_edits_are_named(sandbox: Sandbox) -> None:
+    """An update whose predecessor is missing would be kept aside silently; here it is an error that names the seq."""
+    first, _, third = forge_edits("one", "two", "three")
+
+    with pytest.raises(DamagedMemory, match=r"update with seq 9 .* edits 6 to 10 of peer 7 build on .* missing"):
+        await sandbox.fold(EMPTY, [(4, first), (9, third)], None)
+
+
+async def test_snapshot_with_missing_edits_is_damaged(sandbox: Sandbox) -> None:
+    """The same in a stored snapshot, and in one from an archive."""
+    _, second = forge_edits("one", "two")
+
+    with pytest.raises(DamagedMemory, match=r"stored snapshot cannot be read: .*missing"):
+        await sandbox.fold(second, [], None)
+    with pytest.raises(DamagedDocument, match=r"stored snapshot cannot be read: .*missing"):
+        await sandbox.check(second, None)
+
+
+@pytest.mark.parametrize("blob", [b"x", b"loro", EMPTY[:-1], EMPTY[:40] + b"\xff" + EMPTY[41:], b"loro" + bytes(200)])
+async def test_broken_bytes_are_damaged(sandbox: Sandbox, blob: bytes) -> None:
+    """Bytes that are no document are refused with a reason, and the worker lives on."""
+    with pytest.raises(DamagedDocument, match="stored snapshot cannot be read"):
+        await sandbox.check(blob, None)
+    assert (await sandbox.check(EMPTY, None)).empty
+
+
+async def test_oversize_is_refused_before_it_is_sent() -> None:
+    """Sizes are limits of their own, not damage."""
+    async with Sandbox(max_document_bytes=100) as small:
+        with pytest.raises(LimitExceeded, match="memory document is 101 bytes, limit is 100 bytes"):
+            await small.check(bytes(101), None)
+        with pytest.raises(LimitExceeded, match="updates is 402 bytes, limit is 400 bytes"):
+            await small.fold(b"", [(1, bytes(201)), (2, bytes(201))], None)
+
+
+async def test_salvage_keeps_what_is_good_before_a_bad_update(salvaging: Sandbox) -> None:
+    """The last good state goes out, from the first bad update on nothing; what is missing is said."""
+    one, two, three = forge_edits("one ", "two ", "three")
+    updates = [(1, one), (2, two), (5, two[:-3]), (6, three)]
+
+    folded = await salvaging.fold(EMPTY, updates, None)
+
+    assert ("one two ", 5) == (folded.rendered, folded.damaged_seq)
+    assert folded.damage is not None
+    assert "update with seq 5" in folded.damage
+    assert "2 of 4 updates kept" in folded.damage
+
+
+async def test_salvage_survives_an_update_that_kills(salvaging: Sandbox) -> None:
+    """An update that takes the worker down is found by where it died, and left out."""
+    one, two = forge_edits("one ", "two")
+
+    folded = await salvaging.fold(EMPTY, [(1, one), (2, ABORTS), (3, two)], None)
+
+    assert ("one ", 2) == (folded.rendered, folded.damaged_seq)
+
+
+async def test_salvage_goes_on_without_a_broken_snapshot(salvaging: Sandbox) -> None:
+    """Updates that need nothing of the broken snapshot survive it; a valid snapshot goes out in any case."""
+    updates = list(enumerate(forge_edits("one ", "two"), 1))
+
+    folded = await salvaging.fold(b"rubbish", updates, None)
+    lost = await salvaging.fold(b"rubbish", [], None)
+
+    assert ("one two", True, None) == (folded.rendered, folded.changed, folded.damaged_seq)
+    assert (EMPTY, True) == (lost.snapshot, lost.changed)
+    assert lost.damage is not None
+    assert "stored snapshot lost" in lost.damage
+
+
+async def test_salvage_halves_its_way_to_the_last_usable_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no single update is at fault, the longest run of updates that leads to a usable document is found."""
+    texts = [random.Random(number).randbytes(12).hex() for number in range(12)]
+    updates = list(enumerate(forge_edits(*texts), 1))
+
+    async with Sandbox(salvage=True, max_document_bytes=150) as small:
+        monkeypatch.setattr(small, "_measure", lambda task: None)
+        folded = await small.fold(b"", updates, None)
+
+    kept = (len(folded.rendered or "")) // 24
+    assert 0 < kept < 12
+    assert "".join(texts[:kept]) == folded.rendered
+    assert f"limit is 600 bytes; {kept} of 12 updates kept" in str(folded.damage)
+    async with Sandbox() as unlimited:
+        assert len((await unlimited.fold(b"", updates[: kept + 1], None)).snapshot) > 600
+
+
+async def test_salvage_lets_go_of_a_text_that_cannot_be_shown(salvaging: Sandbox) -> None:
+    """A document whose values are too deep to read goes out whole, without a text."""
+    stored = forge_nested(20_000)
+
+    folded = await salvaging.fold(stored, [], LIST)
+
+    assert (stored, None, False) == (folded.snapshot, folded.rendered, folded.changed)
+    assert folded.damage is not None
+    assert "nested deeper than 128 levels" in folded.damage
+
+
+# --- hostile documents -------------------------------------------------------------------------------------------
+
+
+async def test_aborting_blob_is_damage(sandbox: Sandbox) -> None:
+    """86 bytes that abort whoever imports them: named as snapshot and as update, and the next document is served."""
+    reason = r"(needed more than 1024 MiB|crashed \(signal 6\))"
+
+    with pytest.raises(DamagedDocument, match=f"stored snapshot cannot be read: {reason}"):
+        await sandbox.check(ABORTS, None)
+    with pytest.raises(DamagedMemory, match=f"update with seq 3 cannot be read: {reason}"):
+        await sandbox.fold(EMPTY, [(3, ABORTS)], None)
+    assert (await sandbox.check(EMPTY, None)).empty
+
+
+@pytest.mark.parametrize("levels", [200, 20_000, 300_000])
+async def test_nested_values_are_refused(sandbox: Sandbox, levels: int) -> None:
+    """Values nested beyond reason are refused: counted, or by the death of the worker where the stack ends."""
+    with pytest.raises(DamagedDocument, match=r"nested deeper than 128 levels|crashed \(signal 11\)"):
+        await sandbox.check(forge_nested(levels), LIST)
+
+
+async def test_null_list_ends_at_a_limit() -> None:
+    """Two million nulls are quadratic to import as updates: time or memory ends it. As a snapshot they are too many."""
+    updates, stored = forge_nulls(2_000_001)
+
+    async with Sandbox(seconds=1) as hasty:
+        with pytest.raises(DamagedMemory, match=r"took longer than 1 s|needed more than 1024 MiB"):
+            await hasty.fold(b"", [(1, updates)], LIST)
+    async with Sandbox(seconds=20) as patient:
+        with pytest.raises(DamagedDocument, match="list items has 2000001 items, limit is 2000000 values"):
+            await patient.check(stored, LIST)
+
+
+async def test_text_bombs_do_not_reach_this_process(sandbox: Sandbox) -> None:
+    """A text a hundred times its snapshot: refused where absurd, else checked but not handed out."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    huge, long = forge_bomb(100_000_000), forge_bomb(40_000_000)
+
+    with pytest.raises(DamagedDocument, match="text content is 100000000 bytes, limit is 67108864 bytes"):
+        await sandbox.check(huge, None)
+    checked = await sandbox.check(long, None)
+
+    assert checked.rendered is None
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+
+
+async def test_slow_document_runs_out_of_time() -> None:
+    """The wall clock ends a document that keeps the worker busy, and the message says how long it had."""
+    steps = [("splice", "content", 0, 0, "x" * 200), ("persist",)] * 100_000
+
+    async with Sandbox(seconds=0.5) as hasty:
+        started = time.monotonic()
+        with pytest.raises(WorkerFailed, match=r"took longer than 0\.5 s"):
+            await hasty.author(None, 1, steps)
+        assert time.monotonic() - started < 5
+
+
+async def test_restart_budget_is_finite() -> None:
+    """Documents that keep killing workers end the work instead of costing for ever."""
+    async with Sandbox(restarts=2) as poor:
+        for _ in range(2):
+            with pytest.raises(DamagedDocument):
+                await poor.check(ABORTS, None)
+        with pytest.raises(WorkerFailed, match="died too often"):
+            await poor.check(ABORTS, None)
+
+
+# --- the process itself ------------------------------------------------------------------------------------------
+
+
+@needs_proc
+async def test_many_documents_share_one_worker(sandbox: Sandbox) -> None:
+    """A worker lives on from document to document; equal empty ones are not even asked about twice."""
+    before = children()
+    for number in range(50):
+        await sandbox.fold(EMPTY, [], None)
+        await sandbox.check(EMPTY, json.dumps({"number": number}))
+
+    assert 1 == len(children()) - len(before)
+
+
+async def test_concurrent_callers_wait_for_each_other(sandbox: Sandbox) -> None:
+    """Tasks may share a sandbox: answers go to whoever asked."""
+    texts = [f"text {number}" for number in range(8)]
+    forged = [forge_edits(text) for text in texts]
+    answers: dict[str, str | None] = {}
+
+    async def ask(text: str, updates: list[bytes]) -> None:
+        answers[text] = (await sandbox.fold(EMPTY, list(enumerate(updates, 1)), None)).rendered
+
+    async with anyio.create_task_group() as tasks:
+        for text, updates in zip(texts, forged, strict=True):
+            tasks.start_soon(ask, text, updates)
+
+    assert {text: text for text in texts} == answers
+
+
+@needs_proc
+async def test_cancelling_ends_the_worker(sandbox: Sandbox) -> None:
+    """A cancelled question leaves no process behind, and the sandbox can be asked again."""
+    steps = [("splice", "content", 0, 0, "x" * 200), ("persist",)] * 100_000
+    before = children()
+
+    with anyio.move_on_after(0.3) as scope:
+        await sandbox.author(None, 1, steps)
+
+    assert scope.cancelled_caught
+    assert before == children()
+    assert (await sandbox.check(EMPTY, None)).empty
+
+
+@needs_proc
+async def test_leaving_ends_the_worker() -> None:
+    """After the block there is no process, not even a dead one."""
+    before = children()
+    async with Sandbox() as brief:
+        await brief.check(EMPTY, None)
+
+        assert before != children()
+    assert before == children()
+
+
+async def test_worker_that_cannot_start_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A missing interpreter or a worker that ends at once is our failure, not the document's."""
+    monkeypatch.setattr(process, "WORKER", tmp_path / "absent.py")
+    async with Sandbox() as lame:
+        with pytest.raises(WorkerFailed, match="does not start"):
+            await lame.check(EMPTY, None)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    async with Sandbox() as lame:
+        with pytest.raises(WorkerFailed, match="does not start"):
+            await lame.check(EMPTY, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'HEAD.pack(b"r", 2**32 - 1, 0)',
+        'HEAD.pack(b"r", 2, 2**60) + b"{}"',
+        'HEAD.pack(b"r", 2, 0) + b"[]"',
+        'HEAD.pack(b"r", 2, 0) + b"{{"',
+        'HEAD.pack(b"r", 13, 2) + b\'{"blobs":[1]}\' + b"xx"',
+        'HEAD.pack(b"r", 17, 0) + b\'{"blobs":[-1, 1]}\'',
+        'HEAD.pack(b"r", 12, 0) + b\'{"blobs":[]}\'',
+    ],
+)
+async def test_answers_are_not_trusted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str) -> None:
+    """A worker that a document took over can claim any size or shape; nothing is allocated or kept for it."""
+    taken_over = tmp_path / "worker.py"
+    hello = b'{"blobs":[]}'
+    taken_over.write_text(
+        "import struct, sys\nHEAD = struct.Struct('>cIQ')\nout = sys.stdout.buffer\n"
+        f"out.write(HEAD.pack(b'r', {len(hello)}, 0) + {hello!r})\nout.flush()\n"
+        f"sys.stdin.buffer.read(13)\nout.write({said})\nout.flush()\nsys.stdin.buffer.read()\n"
+    )
+    monkeypatch.setattr(process, "WORKER", taken_over)
+    async with Sandbox(seconds=5) as sandbox:
+        with pytest.raises((DamagedDocument, WorkerFailed)):
+            await sandbox.check(EMPTY, None)

@@ -1,0 +1,154 @@
+"""Inspection says what is in an archive and what looks wrong about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.errors import MissingBlock
+from pattern_stream.pipelines.inspecting import inspect_archive
+from tests.archives import (
+    AT,
+    Archive,
+    agent_archive,
+    agent_record,
+    attachment_record,
+    constellation_archive,
+    group_archive,
+    memory_record,
+    message_record,
+    thin_archive,
+)
+from tests.drive import dribble
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_agent() -> None:
+    """Counts, times and memory blocks with the first line of their text."""
+    archive = agent_archive()
+
+    found = (await inspect_archive(dribble(archive.to_bytes(), 500))).as_dict()
+
+    assert ("Agent", 3, cid_text(archive.root), AT) == tuple(
+        found[key] for key in ("type", "version", "root", "exported_at")
+    )
+    block = {"block_type": "core", "permission": "read_write", "preview": "first line"}
+    assert [
+        {
+            "id": "a1",
+            "name": "agent a1",
+            "status": "active",
+            "model": "p/m",
+            "messages": 3,
+            "first_message_at": AT,
+            "last_message_at": AT,
+            "chunks": 2,
+            "archival_entries": 2,
+            "archive_summaries": 1,
+            "memory_blocks": [
+                {"id": "b1", "label": "label b1", **block, "snapshot_bytes": 25},
+                {"id": "b2", "label": "label b2", **block, "snapshot_bytes": 17},
+            ],
+        }
+    ] == found["agents"]
+
+
+async def test_a_group() -> None:
+    """Members with roles; blocks from outside are nobody's in this archive."""
+    found = await inspect_archive(dribble(group_archive().to_bytes(), 500))
+
+    members = [{"agent_id": "a1", "role": {"type": "specialist", "domain": "tea"}}, {"agent_id": "a2", "role": None}]
+    assert [
+        {"id": "g1", "name": "group g1", "pattern_type": "round_robin", "members": members, "shared_blocks": 1}
+    ] == found.groups
+    assert [("b9", "a9")] == [(block["id"], block["owner_id"]) for block in found.unowned_blocks]
+    assert 1 == found.attachments
+
+
+async def test_a_thin_group() -> None:
+    """Only ids of members, which are elsewhere on purpose."""
+    found = await inspect_archive(dribble(thin_archive().to_bytes(), 500))
+
+    assert [{"agent_id": "a1", "role": None}, {"agent_id": "a2", "role": None}] == found.groups[0]["members"]
+    assert [] == found.agents
+
+
+async def test_a_constellation() -> None:
+    """Attachments that groups repeat are counted once."""
+    found = await inspect_archive(dribble(constellation_archive().to_bytes(), 500))
+
+    assert ["a1", "a2", "a3"] == [agent["id"] for agent in found.agents]
+    assert (2, [2, 2]) == (found.attachments, [group["shared_blocks"] for group in found.groups])
+    assert ["b8", "b7"] == [block["id"] for block in found.unowned_blocks]
+
+
+async def test_times_of_messages_are_compared_as_instants() -> None:
+    """Fractions of a second and years with a sign sort as what they mean."""
+    times = ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.100Z", "2026-01-02T03:04:04.999999999Z"]
+    far = ["+10000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z"]
+    for instants, first, last in ((times, times[2], times[1]), (times + far, far[1], far[0])):
+        archive = Archive()
+        messages = [message_record(number, created_at=instant) for number, instant in enumerate(instants)]
+        archive.finish("Agent", archive.agent(chunks=[messages]))
+
+        agent = (await inspect_archive(dribble(archive.to_bytes()))).agents[0]
+
+        assert (first, last) == (agent["first_message_at"], agent["last_message_at"])
+
+
+async def test_long_and_odd_previews_are_shortened() -> None:
+    """The first line that holds anything, and not all of a long one."""
+    archive = Archive()
+    blocks = [
+        (memory_record("b1", content_preview="\n\n  \n word  \nnext"), [b"x" * 100]),
+        (memory_record("b2", content_preview="w" * 5000), [b"x" * 100]),
+        (memory_record("b3", content_preview=""), [b"x" * 100]),
+    ]
+    archive.finish("Agent", archive.agent(memory=blocks))
+
+    agent = (await inspect_archive(dribble(archive.to_bytes(), 99))).agents[0]
+
+    assert ["word", "w" * 199 + "…", ""] == [block["preview"] for block in agent["memory_blocks"]]
+
+
+async def test_dangling_references_are_named() -> None:
+    """An attachment of a block or an agent that is not there is a finding."""
+    archive = Archive()
+    node = {
+        "version": 3,
+        "owner_id": "x",
+        "exported_at": AT,
+        "agent_exports": {"a1": archive.agent(agent_record("a1"))},
+        "group_exports": [],
+        "shared_attachments": [attachment_record("gone", "a1"), attachment_record("gone", "left")],
+        "all_memory_block_cids": [],
+        "standalone_agent_cids": [],
+    }
+    archive.finish("Constellation", archive.put_before(0, node))
+
+    found = await inspect_archive(dribble(archive.to_bytes(), 99))
+
+    dangling = [finding for finding in found.findings if finding.code == "dangling-reference"]
+    assert 3 == len(dangling)
+    assert "'left' is named, but is not in the archive" == dangling[1].message
+
+
+async def test_damage_is_raised() -> None:
+    """Inspection reads the whole archive and stops at damage."""
+    archive = agent_archive()
+
+    with pytest.raises(MissingBlock):
+        await inspect_archive(dribble(archive.to_bytes(archive.blocks[:-1])))
+
+
+async def test_emptied_documents_of_real_archives_are_named(shared: Path) -> None:
+    """The real program exports documents without their edits; its previews tell."""
+    found = await inspect_archive(shared / "fixtures/family/agent-1.car")
+
+    emptied = [finding for finding in found.findings if finding.code == "emptied-document"]
+    assert emptied
+    assert all(finding.where.table == "memory_blocks" for finding in emptied)
+    assert 173 == found.agents[0]["messages"]

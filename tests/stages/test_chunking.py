@@ -1,0 +1,129 @@
+"""Messages to chunks, documents to pieces. Borders are those of the original. Source: v3 8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pattern_stream.codec.dagcbor import encode_record
+from pattern_stream.errors import LimitExceeded
+from pattern_stream.items import Close, Draft, DraftEvent, Open, RecordEvent, Records
+from pattern_stream.schema.nodes import AgentExport, MessageChunk
+from pattern_stream.schema.records import ArchiveSummary, Message
+from pattern_stream.schema.scopes import Limits
+from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
+from tests.contracts import check_early_stop, check_empty, check_errors_pass
+
+
+
+def message(identity: int, encoded_bytes: int) -> dict[str, Any]:
+    """A message record whose DAG-CBOR is exactly so long."""
+    record = {"id": f"m{identity}", "position": f"{identity:08}", "content_json": ""}
+    record["content_json"] = "x" * (encoded_bytes - len(encode_record(record)))
+    while (excess := len(encode_record(record)) - encoded_bytes) > 0:
+        record["content_json"] = record["content_json"][:-excess]
+    return record
+
+
+def drafts(events: list[RecordEvent], limits: Limits) -> list[DraftEvent]:
+    """Everything that the builder makes of events."""
+    builder = ChunkBuilder(limits)
+    return [draft for event in events for draft in builder.add(event)]
+
+
+def borders(sizes: list[int], limits: Limits) -> list[list[int]]:
+    """The rule as the original states it, in the plainest form: indexes of messages by chunk."""
+    chunks: list[list[int]] = []
+    total = 0
+    for index, size in enumerate(sizes):
+        full = chunks and (total + size > limits.max_chunk_bytes or len(chunks[-1]) >= limits.max_messages)
+        if not chunks or full:
+            chunks.append([])
+            total = 0
+        chunks[-1].append(index)
+        total += size
+    return chunks
+
+
+@given(
+    st.lists(st.integers(60, 400), max_size=40),
+    st.integers(1, 1200),
+    st.integers(1, 8),
+    st.integers(1, 7),
+)
+def test_borders_are_the_originals(sizes: list[int], most_bytes: int, most: int, batch: int) -> None:
+    """However messages are batched, chunks close where the rule says, indexes count from 0, positions are the ends."""
+    limits = Limits(most_bytes, most)
+    messages = [message(index, size) for index, size in enumerate(sizes)]
+    batches = [messages[at : at + batch] for at in range(0, len(messages), batch)]
+    events: list[RecordEvent] = [Records(Message, records) for records in batches]
+    expected = borders([len(encode_record(record)) for record in messages], limits)
+
+    found = [draft for draft in drafts([*events, Close()], limits) if isinstance(draft, Draft)]
+
+    assert [tuple(encode_record(messages[i]) for i in indexes) for indexes in expected] == [d.parts for d in found]
+    assert list(range(len(expected))) == [draft.fields["chunk_index"] for draft in found]
+    assert [len(indexes) for indexes in expected] == [draft.fields["message_count"] for draft in found]
+    assert [(messages[i[0]]["position"], messages[i[-1]]["position"]) for i in expected] == [
+        (draft.fields["start_position"], draft.fields["end_position"]) for draft in found
+    ]
+
+
+def test_the_index_starts_anew_for_each_agent_and_chunks_come_before_what_follows() -> None:
+    """An agent's open chunk goes out before its summaries; the next agent counts from 0."""
+    one = Records(Message, [message(1, 100)])
+    summaries = Records(ArchiveSummary, [])
+    events: list[RecordEvent] = [
+        Open(AgentExport, {}), one, one, summaries, Close(), Open(AgentExport, {}), one, Close(),
+    ]  # fmt: skip
+
+    found = drafts(events, Limits(max_messages=1))
+
+    kinds = [event.fields["chunk_index"] if isinstance(event, Draft) else type(event).__name__ for event in found]
+    assert ["Open", 0, 1, "Records", "Close", "Open", 0, "Close"] == kinds
+
+
+def test_a_message_larger_than_a_block_is_refused_by_name() -> None:
+    """The refusal names table, row, size and limit; one that fits exactly passes here."""
+    drafts([Records(Message, [message(1, 1_000_000)]), Close()], Limits())
+
+    with pytest.raises(LimitExceeded, match="message is 1000001 bytes, limit of one block is 1000000") as caught:
+        drafts([Records(Message, [message(2, 1_000_001)])], Limits())
+
+    assert ("messages", "m2", 5) == (caught.value.where.table, caught.value.where.row_id, caught.value.exit_code)
+
+
+def test_a_callers_limit_leaves_room_for_the_map_around() -> None:
+    """With the largest limit a caller can give, every chunk of small messages still fits a block."""
+    events: list[RecordEvent] = [Records(Message, [message(i, 50_000) for i in range(60)]), Close()]
+
+    found = [draft for draft in drafts(events, Limits(10**9, 10**9)) if draft.__class__ is Draft]
+
+    assert 60 == sum(len(draft.parts) for draft in found if isinstance(draft, Draft))
+    assert all(sum(map(len, d.parts)) <= 999_900 for d in found if isinstance(d, Draft) and d.node is MessageChunk)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, []), (1, [1]), (900_000, [900_000]), (900_001, [900_000, 1]), (1_800_000, [900_000] * 2)]
+)
+def test_documents_are_cut_every_900000_bytes(size: int, expected: list[int]) -> None:
+    """Pieces joined are the document; an empty one has none."""
+    document = bytes(range(251)) * (size // 251 + 1)
+
+    pieces = list(cut_snapshot(document[:size], row_id="b"))
+
+    assert expected == [len(piece.fields["data"]) for piece in pieces]
+    assert list(range(len(expected))) == [piece.fields["index"] for piece in pieces]
+    assert document[:size] == b"".join(piece.fields["data"] for piece in pieces)
+
+
+@pytest.mark.anyio
+async def test_contract() -> None:
+    """The stage closes its upstream, takes no input for none, and hides no error."""
+    events: list[RecordEvent] = [Open(AgentExport, {}), Records(Message, [message(1, 100)]), Close()]
+    await check_early_stop(chunk, events)
+    await check_empty(chunk)
+    await check_errors_pass(chunk, events)

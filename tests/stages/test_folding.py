@@ -1,0 +1,173 @@
+"""The fold stage: one opened block in, one opened block out, with what the fold says about it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
+from pattern_stream.items import Close, Fold, Folded, Open, Ref, RowEvent, Rows
+from pattern_stream.schema.nodes import AgentExport, MemoryBlockExport
+from pattern_stream.schema.records import MemoryBlock, MemoryUpdate, Message
+from pattern_stream.stages import folding
+from pattern_stream.stages.folding import fold_memory
+
+pytestmark = pytest.mark.anyio
+
+Asked = list[tuple[bytes, list[tuple[int, bytes]], str | None]]
+
+
+def block(**cells: Any) -> Open:
+    known: dict[str, Any] = {"id": "mem_1", "loro_snapshot": b"base", "content_preview": "text", "metadata": "{}"}
+    return Open(MemoryBlockExport, tuple((known | cells).get(column) for column in MemoryBlock.columns), key="mem_1")
+
+
+def updates(*rows: tuple[Any, Any]) -> Rows:
+    columns = MemoryUpdate.columns
+    return Rows(MemoryUpdate, [tuple({"seq": seq, "update_blob": data}.get(c) for c in columns) for seq, data in rows])
+
+
+def cell(event: RowEvent, column: str) -> Any:
+    assert isinstance(event, Open)
+    return event.record[MemoryBlock.index(column)]
+
+
+def folding_to(asked: Asked, **result: Any) -> Fold:
+    async def fold(snapshot: bytes, given: Sequence[tuple[int, bytes]], metadata: str | None) -> Folded:
+        asked.append((snapshot, list(given), metadata))
+        return replace(Folded(b"new", b"\1", changed=True, rendered="text"), **result)
+
+    return fold
+
+
+async def folded(events: list[RowEvent], fold: Fold, findings: list[Finding]) -> list[RowEvent]:
+    async def feed() -> AsyncGenerator[RowEvent]:
+        for event in events:
+            yield event
+
+    return [event async for event in fold_memory(feed(), fold, findings.append)]
+
+
+async def test_block_goes_out_with_its_current_document() -> None:
+    """Updates of all batches reach the fold in order and none leaves; everything else passes untouched."""
+    asked: Asked = []
+    findings: list[Finding] = []
+    around: list[RowEvent] = [Open(AgentExport), Rows(Message, [("m",)])]
+    rest: list[RowEvent] = [Ref(MemoryBlockExport, "memory_block_cids", "mem_0"), Close()]
+    given = [*around, block(), updates((1, b"a"), (3, b"b")), updates((4, b"c")), Close(), *rest]
+
+    out = await folded(given, folding_to(asked), findings)
+
+    assert [(b"base", [(1, b"a"), (3, b"b"), (4, b"c")], "{}")] == asked
+    assert [*around, *rest] == [*out[:2], *out[4:]]
+    assert (b"new", b"\1", "text", Close()) == (
+        cell(out[2], "loro_snapshot"), cell(out[2], "frontier"), cell(out[2], "content_preview"), out[3],
+    )  # fmt: skip
+    assert isinstance(out[2], Open)
+    assert "mem_1" == out[2].key
+    assert [] == findings
+
+
+async def test_block_without_updates_is_folded_as_well() -> None:
+    """Its version must be known, and its document must be readable."""
+    asked: Asked = []
+
+    out = await folded([block(), Close(), block(loro_snapshot=None), Close()], folding_to(asked), [])
+
+    assert [(b"base", [], "{}"), (b"", [], "{}")] == asked
+    assert 4 == len(out)
+
+
+@pytest.mark.parametrize(
+    ("stored", "rendered", "stale"),
+    [("text", "text", False), (None, "", False), ("", "", False), ("old", "new", True), (None, "new", True),
+     ("old", "", True), ("old", None, False)],
+)  # fmt: skip
+async def test_stale_preview_is_a_warning(stored: str | None, rendered: str | None, stale: bool) -> None:
+    """A preview that is not the document's text goes out as stored, and is named; NULL is an empty text."""
+    findings: list[Finding] = []
+
+    out = await folded([block(content_preview=stored), Close()], folding_to([], rendered=rendered), findings)
+
+    where = Where("fold", table="memory_blocks", row_id="mem_1", field="content_preview")
+    assert ([("warning", "stale-preview", where)] if stale else []) == [(f.severity, f.code, f.where) for f in findings]
+    assert stored == cell(out[0], "content_preview")
+
+
+async def test_salvaged_block_is_reported_as_damage() -> None:
+    """What was lost is an error among the findings, so that the work ends with its own exit code."""
+    findings: list[Finding] = []
+    fold = folding_to([], damage="update with seq 4 cannot be read: broken", damaged_seq=4, rendered="less")
+
+    await folded([block(), Close()], fold, findings)
+
+    assert [("error", "damaged-memory", "mem_1")] == [(f.severity, f.code, f.where.row_id) for f in findings]
+    assert "update with seq 4" in findings[0].message
+
+
+async def test_damage_names_the_block() -> None:
+    """An error of the fold leaves with table and row."""
+
+    async def fold(snapshot: bytes, given: Sequence[tuple[int, bytes]], metadata: str | None) -> Folded:
+        raise DamagedMemory("update with seq 4 cannot be read: broken", where=Where(field="update_blob"))
+
+    with pytest.raises(DamagedMemory) as caught:
+        await folded([block(), Close()], fold, [])
+
+    assert Where("fold", table="memory_blocks", row_id="mem_1", field="update_blob") == caught.value.where
+
+
+@pytest.mark.parametrize("row", [("1", b"x"), (None, b"x"), (1, "text"), (1, None), (1.5, b"x")])
+async def test_strange_updates_are_refused(row: tuple[Any, Any]) -> None:
+    """A seq that is no number and an update that is no BLOB name the block."""
+    with pytest.raises(InvalidCell) as caught:
+        await folded([block(), updates(row), Close()], folding_to([]), [])
+
+    assert "mem_1" == caught.value.where.row_id
+
+
+async def test_strange_snapshot_is_refused() -> None:
+    """Text in the BLOB column is no document."""
+    with pytest.raises(InvalidCell, match="found str in loro_snapshot, expected bytes"):
+        await folded([block(loro_snapshot="text"), Close()], folding_to([]), [])
+
+
+async def test_number_as_metadata_names_no_schema() -> None:
+    """SQLite turns a bare number in a JSON column into INTEGER; the document is then a text."""
+    asked: Asked = []
+
+    await folded([block(metadata=7), Close()], folding_to(asked), [])
+
+    assert [None] == [metadata for _, _, metadata in asked]
+
+
+async def test_gathered_updates_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block with more bytes of updates than the limit is refused before the rest is read."""
+    monkeypatch.setattr(folding, "MAX_PENDING_BYTES", 10)
+    asked: Asked = []
+
+    with pytest.raises(LimitExceeded, match="over 12 bytes, limit is 10 bytes"):
+        await folded([block(), updates((1, bytes(6)), (2, bytes(6))), Close()], folding_to(asked), [])
+    assert [] == asked
+
+
+async def test_early_stop_closes_upstream() -> None:
+    """Whoever stops reading leaves no generator open behind."""
+    closed = []
+
+    async def feed() -> AsyncGenerator[RowEvent]:
+        try:
+            while True:
+                yield block()
+                yield Close()
+        finally:
+            closed.append(True)
+
+    stage = fold_memory(feed(), folding_to([]))
+    await anext(stage)
+    await stage.aclose()
+
+    assert [True] == closed

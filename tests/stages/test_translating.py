@@ -1,0 +1,84 @@
+"""New ids on the way: every event that holds an id, and no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from pattern_stream.errors import Finding
+from pattern_stream.items import Open, Records, Ref
+from pattern_stream.schema.identity import Identity
+from pattern_stream.schema.nodes import AgentExport, GroupConfigExport, MemoryBlockExport
+from pattern_stream.schema.records import Message
+from pattern_stream.stages.translating import translate, watch_batches
+from tests.contracts import check_stage
+from tests.db.importing import agent, attachments, block, messages
+from tests.drive import collect, feed
+
+pytestmark = pytest.mark.anyio
+
+IDENTITY = Identity(bytes(32))
+
+
+async def test_contract() -> None:
+    """Both stages close their upstream and let its errors pass."""
+    tree = agent("a", block("x", "a"), messages("a", ["m"]))
+    await check_stage(lambda events: translate(events, IDENTITY), tree)
+    await check_stage(lambda events: watch_batches(events), tree)
+
+
+async def test_keys_and_references_agree() -> None:
+    """A node's key, its record's id, and every reference to it are translated alike."""
+    tree = [
+        *agent("a", block("x", "a")),
+        Ref(MemoryBlockExport, "f", "x"),
+        Ref(AgentExport, "f", "a"),
+        attachments(("x", "a")),
+    ]
+    opened, inner, _, _, to_block, to_agent, attached = await collect(translate(feed(tree), IDENTITY))
+
+    assert isinstance(opened, Open)
+    assert isinstance(inner, Open)
+    assert isinstance(to_block, Ref)
+    assert isinstance(to_agent, Ref)
+    assert isinstance(attached, Records)
+    assert {opened.key, to_agent.key, inner.record["agent_id"], attached.records[0]["agent_id"]} == {
+        opened.record["id"]
+    }
+    assert {inner.key, to_block.key, attached.records[0]["block_id"]} == {inner.record["id"]}
+    assert inner.record["id"].startswith("mem_")
+    assert {"loro_snapshot": b""} == inner.extra
+
+
+async def test_a_thin_groups_members_come_as_pairs() -> None:
+    """They are outside the archive, so the old id is as good as the new one."""
+    record = {"id": "g", "name": "g", "description": None, "pattern_type": "dynamic", "pattern_config": {}}
+    (event,) = await collect(
+        translate(feed([Open(GroupConfigExport, record, None, {"member_agent_ids": ["a"]})]), IDENTITY)
+    )
+
+    assert isinstance(event, Open)
+    assert [(IDENTITY.mint("a", "agent"), "a")] == event.extra["member_candidates"]
+
+
+@pytest.mark.parametrize(("minted", "words"), [(True, "replaced by a snowflake"), (False, "kept, but the original")])
+async def test_odd_batch_ids_are_said_once_a_batch_of_rows(minted: bool, words: str) -> None:
+    """With the first message that has it."""
+    found: list[Finding] = []
+    events = [messages("a", ["m1", "m2"], batch="letta-1"), messages("a", ["m3"], batch="31358194177998848")]
+    passed = await collect(watch_batches(feed(events), found.append, minted=minted))
+
+    assert events == passed
+    assert [("odd-batch-id", "m1")] == [(finding.code, finding.where.row_id) for finding in found]
+    assert words in found[0].message
+
+
+async def test_batches_that_are_no_snowflakes_become_some() -> None:
+    """The same for all messages of the batch, whichever agent's."""
+    events = [messages("a", ["m1"], batch="letta-1"), messages("b", ["m2"], batch="letta-1")]
+    first, second = await collect(translate(feed(events), IDENTITY))
+
+    assert isinstance(first, Records)
+    assert isinstance(second, Records)
+    assert Message is first.record
+    assert first.records[0]["batch_id"] == second.records[0]["batch_id"]
+    assert first.records[0]["batch_id"].isdecimal()
