@@ -44,8 +44,8 @@ types: $(STAMP) ## mypy, strict, over package, tests, benchmarks and examples
 	@$(BIN)/mypy $(SOURCES)
 
 bench: $(STAMP) ## measure export beside its peers, print the table (minutes)
-	@echo '== bench: benchmarks/bench_export.py'
-	@$(BIN)/python benchmarks/bench_export.py $(ARGS)
+	@echo '== bench: benchmarks.bench_export'
+	@$(BIN)/python -m benchmarks.bench_export --readme $(ARGS)
 
 check: lint types test ## lint, types and test: what CI runs
 

@@ -31,11 +31,11 @@ _LOG_MEMORY_BYTES: Final = 1024 * 1024
 _LOG_PIECE: Final = CID_BYTES * 16_384
 _LEFT_AT_A_TIME: Final = 65_536
 
-_KEY: Final = struct.Struct(">4xq")
-"""64 bits of the digest. Two blocks that share them cannot both be here: one would be missed, and refused."""
+_KEY: Final = struct.Struct(">4xq24x")
+"""64 bits of the digest. Two blocks that share them cannot both be stored: one would be missed, and refused."""
 
 _TABLES: Final = """
-    CREATE TABLE block (key INTEGER PRIMARY KEY, cid BLOB, offset INTEGER, size INTEGER, data BLOB, kept INTEGER);
+    CREATE TABLE block (key INTEGER PRIMARY KEY, offset INTEGER, size INTEGER, data BLOB, kept INTEGER);
     CREATE TABLE name (key INTEGER PRIMARY KEY, cid BLOB, name TEXT);
 """
 
@@ -51,10 +51,10 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What was never taken: how many blocks nothing links to, and the first of them as (CID, offset)."""
+    """What was never taken: how many blocks nothing links to, and the offset of the first of them."""
 
     unreferenced: int
-    examples: tuple[tuple[bytes, int], ...] = ()
+    first_offset: int | None = None
 
 
 class Shelf:
@@ -141,21 +141,24 @@ class Shelf:
             self._stored_count -= deleted
 
     def _take_stored(self, cid: bytes, keep: bool) -> Section | None:
-        database = self._opened()
+        key, database = _key(cid), self._opened()
         with storage():
-            found = database.execute(
-                "SELECT offset, size, data, kept FROM block WHERE key = ? AND cid = ?", (_key(cid), cid)
-            ).fetchone()
-            if found is None:
-                return None
-            entry = _Entry(*found)
+            sql = "SELECT offset, size, data, kept FROM block WHERE key = ?"
+            found = database.execute(sql, (key,)).fetchone()
+        if found is None:
+            return None
+        entry = _Entry(*found)
+        data = self._data(cid, entry)
+        if entry.data is not None and cid_of(data) != cid:
+            return None  # another block with the same key
+        with storage():
             if not keep:
-                database.execute("DELETE FROM block WHERE key = ?", (_key(cid),))
+                database.execute("DELETE FROM block WHERE key = ?", (key,))
                 self._stored_count -= 1
             elif not entry.kept:
-                database.execute("UPDATE block SET kept = 1 WHERE key = ?", (_key(cid),))
+                database.execute("UPDATE block SET kept = 1 WHERE key = ?", (key,))
         self.early_count += not entry.kept
-        return Section(entry.offset, cid, self._data(cid, entry))
+        return Section(entry.offset, cid, data)
 
     def _data(self, cid: bytes, entry: _Entry) -> bytes:
         if entry.data is not None:
@@ -180,7 +183,7 @@ class Shelf:
 
     def was_met(self, cid: bytes) -> bool:
         """Whether the log has a CID. Reads all of it: for error messages."""
-        return any(cid in piece for piece in self._logged())
+        return any(logged == _key(cid) for logged in self._logged_keys())
 
     def remember(self, cid: bytes, name: str) -> None:
         """Keep the name of a block that may be linked again."""
@@ -199,45 +202,46 @@ class Shelf:
             return str(found[0]) if found is not None else None
         return name
 
-    def leftovers(self, most_examples: int = 20) -> Leftovers:
+    def leftovers(self) -> Leftovers:
         """What is still here though nothing took it, and was not met before."""
-        count, examples = 0, list[tuple[bytes, int]]()
+        count, first = 0, None
         for left in self._left():
-            for piece in self._logged():
-                for cid in piece:
-                    left.pop(cid, None)
+            for key in self._logged_keys():
+                left.pop(key, None)
             count += len(left)
-            examples += sorted(left.items(), key=lambda item: item[1])[:most_examples]
-        return Leftovers(count, tuple(sorted(examples, key=lambda item: item[1])[:most_examples]))
+            first = min([*left.values()] if first is None else [first, *left.values()], default=None)
+        return Leftovers(count, first)
 
-    def _left(self) -> Iterator[dict[bytes, int]]:
-        """CIDs (with offsets) that nobody took, a bounded number at a time."""
-        self._store_entries(self._stored_count > 0)
-        memory = [(cid, entry.offset) for cid, entry in self._entries.items() if not entry.kept]
-        for start in range(0, len(memory), _LEFT_AT_A_TIME):
-            yield dict(memory[start : start + _LEFT_AT_A_TIME])
+    def _left(self) -> Iterator[dict[int, int]]:
+        """What nobody took, by key and with its offset, a bounded number at a time."""
         if self._stored_count:
-            cursor = self._opened().execute("SELECT cid, offset FROM block WHERE kept = 0")
+            self._store_entries()
+            cursor = self._opened().execute("SELECT key, offset FROM block WHERE kept = 0")
             while rows := cursor.fetchmany(_LEFT_AT_A_TIME):
                 yield dict(rows)
+        else:
+            yield {_key(cid): entry.offset for cid, entry in self._entries.items() if not entry.kept}
 
-    def _logged(self) -> Iterator[list[bytes]]:
+    def _logged_keys(self) -> Iterator[int]:
+        for piece in self._logged():
+            for (key,) in _KEY.iter_unpack(piece):
+                yield key
+
+    def _logged(self) -> Iterator[bytes]:
         self._log.seek(0)
         while piece := self._log.read(_LOG_PIECE):
-            yield [piece[at : at + CID_BYTES] for at in range(0, len(piece), CID_BYTES)]
+            yield piece
         self._log.seek(0, os.SEEK_END)
 
     # --- the file ---------------------------------------------------------------------------------------------
 
-    def _store_entries(self, wanted: bool = True) -> None:
-        if not wanted or not self._entries:
-            return
-        rows = sorted((*_KEY.unpack_from(cid), cid, *entry) for cid, entry in self._entries.items())
+    def _store_entries(self) -> None:
+        rows = sorted((*_KEY.unpack(cid), *entry) for cid, entry in self._entries.items())
         database = self._opened()
         self._watch_space()
         with storage():
             before = database.total_changes
-            database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", rows)
             self._stored_count += database.total_changes - before
         self._entries.clear()
         self._entry_bytes = 0
@@ -267,7 +271,7 @@ class Shelf:
 
 
 def _key(cid: bytes) -> int:
-    key: int = _KEY.unpack_from(cid)[0]
+    key: int = _KEY.unpack(cid)[0]
     return key
 
 

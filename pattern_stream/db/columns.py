@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pattern_stream.db.failures import translated
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.schema.records import MemoryBlock, Record
 
@@ -49,12 +49,13 @@ class Columns:
 
 
 async def read_columns(connection: AsyncConnection) -> Columns:
-    """Read the table list of a database (ordinary tables and virtual ones that can be opened)."""
-    tables: dict[str, tuple[str, ...]] = {}
-    names = await connection.execute(
-        text("SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name")
-    )
-    for (name,) in names.all():
-        rows = await connection.execute(text("SELECT name FROM pragma_table_info(:table)"), {"table": name})
-        tables[name] = tuple(column for (column,) in rows.all())
+    """Read the ordinary tables of a database and their columns, in one statement."""
+    with translated():
+        rows = await connection.exec_driver_sql(
+            "SELECT s.name, c.name FROM sqlite_schema s JOIN pragma_table_info(s.name) c "
+            "WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY s.name, c.cid"
+        )
+        tables: dict[str, tuple[str, ...]] = {}
+        for table, column in rows.all():
+            tables[table] = (*tables.get(table, ()), column)
     return Columns(tables)

@@ -44,7 +44,16 @@ from pattern_stream.schema.records import (
 Row = tuple[Any, ...]
 Fate = Literal["add", "replace", "skip", "conflict"]
 
-CARRIED: Final = (Agent, Group, Member, MemoryBlock, SharedAttachment, ArchivalEntry, Message, ArchiveSummary)
+CARRIED: Final[tuple[type[Record], ...]] = (
+    Agent,
+    Group,
+    Member,
+    MemoryBlock,
+    SharedAttachment,
+    ArchivalEntry,
+    Message,
+    ArchiveSummary,
+)
 _NAMED: Final[dict[type[NodeType], type[Record]]] = {
     AgentExport: Agent,
     GroupExport: Group,
@@ -88,12 +97,12 @@ class Loader:
         self._options = options
         self._report = report
         self._frames: list[_Frame] = []
-        self._highest = {record: highest_rowid(connection, record.table) for record in CARRIED}
-        self._living = any(self._highest.values())
+        highest = {record: highest_rowid(connection, record.table) for record in CARRIED}
+        self._living = any(highest.values())
         self._index = DeferredIndex(connection)
-        self._dangling = Dangling(connection, self._highest, report, replaced=options.on_conflict == "replace")
+        self._dangling = Dangling(connection, highest, report, replaced=options.on_conflict == "replace")
         self._blocks = BlockStore(connection, options.on_conflict, self.loaded.conflicts, report)
-        self._sieve = Sieve(connection, options, self._highest, self.loaded.conflicts)
+        self._sieve = Sieve(connection, options, highest, self.loaded.conflicts)
 
     def add(self, events: Iterable[RowEvent]) -> None:
         """The next events of the tree."""

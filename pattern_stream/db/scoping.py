@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.columns import Columns, read_columns
+from pattern_stream.db.failures import translated
 from pattern_stream.db.source import IN_CONSTELLATION
 from pattern_stream.errors import NameConflict, NotInDatabase, Where
 from pattern_stream.schema.scopes import ResolvedScope, Scope, ScopeKind, Selection
@@ -106,23 +107,33 @@ async def _missing(connection: AsyncConnection, kinds: tuple[ScopeKind, ...], na
 async def take_census(connection: AsyncConnection, scope: ResolvedScope, selection: Selection) -> Census:
     """Count the rows of a scope by table: what goes out, and what version 3 has no place for."""
     columns = await read_columns(connection)
-    census = Census()
-    counts = _carried_counts(columns, scope, selection)
-    for table, condition in counts.items():
-        census.carried[table] = await _count(connection, table, condition, scope)
-    for table, condition in _lost_conditions(columns, scope, selection).items():
-        if (lost := await _count(connection, table, condition, scope)) > 0:
-            census.not_carried[table] = lost
-    for table in _DERIVED:
-        if scope.kind == "constellation" and columns.has(f"{table}_rowids"):  # the shadow table of a vec0 table
-            census.derived[table] = await _count(connection, f"{table}_rowids", "1", scope)
-    return census
+    lost = await _counts(connection, _lost_conditions(columns, scope, selection), scope)
+    shadows = {f"{table}_rowids": "1" for table in _DERIVED if columns.has(f"{table}_rowids")}  # of a vec0 table
+    derived = await _counts(connection, shadows if scope.kind == "constellation" else {}, scope)
+    return Census(
+        carried=await _counts(connection, _carried_counts(columns, scope, selection), scope),
+        not_carried={table: count for table, count in lost.items() if count},
+        derived={table.removesuffix("_rowids"): count for table, count in derived.items()},
+    )
 
 
-async def _count(connection: AsyncConnection, table: str, condition: str, scope: ResolvedScope) -> int:
-    parameters: dict[str, Any] = {"id": scope.id} if ":id" in condition else {}
-    result = await connection.execute(text(f'SELECT count(*) FROM "{table}" t WHERE {condition}'), parameters)
-    return int(result.scalar_one())
+async def _counts(connection: AsyncConnection, conditions: Mapping[str, str], scope: ResolvedScope) -> dict[str, int]:
+    """Rows by table that meet the table's condition, all in one statement."""
+    if not conditions:
+        return {}
+    parts = [
+        f"SELECT {number}, count(*) FROM {quoted(table)} t WHERE {where}"
+        for number, (table, where) in enumerate(conditions.items())
+    ]
+    with translated():
+        rows = await connection.exec_driver_sql(" UNION ALL ".join(parts), {"id": scope.id})
+        counts = {int(number): int(count) for number, count in rows.all()}
+    return {table: counts[number] for number, table in enumerate(conditions)}
+
+
+def quoted(name: str) -> str:
+    """A table's name inside SQL, whatever is in it: databases may hold tables that this program does not know."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _carried_counts(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:

@@ -137,7 +137,7 @@ async def _on_thread(driver: aiosqlite.Connection, work: Callable[..., Result], 
     aiosqlite has no public way to run more than one statement in one hop; its version is bounded for that reason.
     """
     try:
-        result: Result = await driver._execute(work, *arguments)
+        result: Result = await driver._execute(work, *arguments)  # type: ignore[no-untyped-call]
         return result
     except asyncio.CancelledError:
         with suppress(ValueError):  # closed already

@@ -168,7 +168,8 @@ async def import_archive(
     """Take in a whole archive in one transaction, or leave the database as it was.
 
     `source`: a file (gzipped or not), any async iterator of bytes, or None for standard input. `database`: made with
-    the full schema where it is missing. One that holds rows is locked only when the archive has been read and found good.
+    the full schema where it is missing. One that holds rows is locked only when the archive has been read and found
+    good.
 
     Raises what its parts raise: ArchiveError (corrupt, unsupported), NotInArchive, NameConflict, UnsupportedSchema,
     DatabaseBusy, DatabaseStorage, LimitExceeded, TransportError, UsageError.

@@ -10,12 +10,12 @@ from pattern_stream.items import Section
 
 
 class Left(Protocol):
-    """What nobody linked to: how many blocks, and the first of them as (CID, offset)."""
+    """What nobody linked to: how many blocks, and the offset of the first of them."""
 
     @property
     def unreferenced(self) -> int: ...
     @property
-    def examples(self) -> tuple[tuple[bytes, int], ...]: ...
+    def first_offset(self) -> int | None: ...
 
 
 class Waiting(Protocol):

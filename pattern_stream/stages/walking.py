@@ -105,9 +105,8 @@ class Walker:
         left = self._shelf.leftovers()
         self.tally.finish(self._shelf.met_count, left.unreferenced)
         if left.unreferenced and not self._damaged:
-            cid, offset = left.examples[0]
-            where = Where(stage="walk", offset=offset, cid=cid_text(cid))
-            message = f"{left.unreferenced} blocks are linked from nowhere and were ignored; the first is named"
+            where = Where(stage="walk", offset=left.first_offset)
+            message = f"{left.unreferenced} blocks are linked from nowhere and were ignored; the first is at the offset"
             self._report(Finding("warning", "unreferenced-blocks", message, where))
         if self.manifest is not None and not self._damaged:
             self._compare(self.manifest)

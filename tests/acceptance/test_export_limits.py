@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.car import MAX_BLOCK_BYTES, encode
 from tests.acceptance.oracle import Database, Expected
-from tests.acceptance.running import export
+from tests.acceptance.running import export, export_all
 from tests.acceptance.world import making
 
 
@@ -66,3 +66,18 @@ def test_a_block_one_byte_larger_is_refused(table: str, column: str, tmp_path: P
     for text in (table, key, "1000001", "1000000"):
         assert text in run.stderr.replace(",", "")
     assert ["over.db"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_chunk_may_fill_its_limits_exactly(tmp_path: Path) -> None:
+    """Seven messages of one size: three fit where the limit is three times that size, two where it is a byte less."""
+    with making(tmp_path / "seven.db") as world:
+        world.add("agents", id="a")
+        for n in range(7):
+            world.add("messages", id=str(n), agent_id="a", position=str(n))
+    size = len(encode(Expected(Database(tmp_path / "seven.db")).agent_scope("a").agents["a"].messages[0]))
+    limits = {"exact": ("--max-chunk-bytes", str(3 * size)), "less": ("--max-chunk-bytes", str(3 * size - 1)),
+              "count": ("--max-messages-per-chunk", "4")}  # fmt: skip
+    runs = export_all(tmp_path / "seven.db", tmp_path, limits)
+    found = {name: [chunk.count for chunk in run.flat.agents["a"].chunks] for name, run in runs.items()}
+
+    assert {"exact": [3, 3, 1], "less": [2, 2, 2, 1], "count": [4, 3]} == found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,5 +57,10 @@ def database(small: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def agent(small: Path) -> str:
     """The name of an agent in the demos."""
-    with sqlite3.connect(small) as connection:
-        return str(connection.execute("SELECT name FROM agents ORDER BY name").fetchone()[0])
+    return str(edit(small, "SELECT name FROM agents ORDER BY name")[0][0])
+
+
+def edit(database: Path, statement: str, *values: object) -> list[tuple[object, ...]]:
+    """Run one statement in a database and give its rows; what it changed is committed."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        return connection.execute(statement, values).fetchall()

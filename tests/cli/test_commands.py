@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pattern_stream.cli.inspect_command import report
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, edit
 from tests.cli.terminal import call, on_terminal
 
 
@@ -53,8 +54,7 @@ def test_list_one_kind_as_json(cli: Cli, small: Path, what: str) -> None:
 def test_list_neutralises_names(cli: Cli, database: Path) -> None:
     """A name with terminal escapes and turned text is shown as escapes, in tables and in JSON."""
     evil = "\x1b[2J\u202eevil\nname"
-    with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE agents SET name = ? WHERE rowid = (SELECT min(rowid) FROM agents)", (evil,))
+    edit(database, "UPDATE agents SET name = ? WHERE rowid = (SELECT min(rowid) FROM agents)", evil)
     shown, document = cli("list", "--db", database).out.decode(), cli("list", "--db", database, "--json").out.decode()
 
     assert "\\x1b[2J\\u202eevil\\nname" in shown
@@ -125,7 +125,7 @@ def test_a_folder_is_no_database(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_locked_database(cli: Cli, database: Path) -> None:
     """Locked exclusively by somebody for longer than the busy timeout: exit 11."""
-    with sqlite3.connect(database, isolation_level=None) as connection:
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("BEGIN EXCLUSIVE")
         outcome = cli("list", "--db", database)

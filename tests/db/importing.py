@@ -23,7 +23,7 @@ POSITION = 31358194177998848
 
 def agent(agent_id: str, *inside: RecordEvent | list[RecordEvent], name: str | None = None) -> list[RecordEvent]:
     """An agent with what is its own."""
-    record = {
+    record: dict[str, Any] = {
         "id": agent_id, "name": name or agent_id, "description": None, "model_provider": "p", "model_name": "m",
         "system_prompt": "", "config": {}, "enabled_tools": [], "tool_rules": None, "status": "active",
         "created_at": AT, "updated_at": AT,
@@ -33,7 +33,7 @@ def agent(agent_id: str, *inside: RecordEvent | list[RecordEvent], name: str | N
 
 def block(block_id: str, owner: str, label: str = "persona", *, last_seq: int = 0) -> list[RecordEvent]:
     """A memory block with an empty document."""
-    record = {
+    record: dict[str, Any] = {
         "id": block_id, "agent_id": owner, "label": label, "description": "d", "block_type": "core",
         "char_limit": 5000, "permission": "read_write", "pinned": False, "content_preview": f"text of {block_id}",
         "metadata": None, "is_active": True, "created_at": AT, "updated_at": AT, "frontier": None, "last_seq": last_seq,
@@ -95,7 +95,7 @@ def attachments(*pairs: tuple[str, str]) -> Records:
 
 def group(group_id: str, members: Iterable[str], *inside: RecordEvent | list[RecordEvent]) -> list[RecordEvent]:
     """A whole group with its members."""
-    record = {
+    record: dict[str, Any] = {
         "id": group_id, "name": group_id, "description": None, "pattern_type": "dynamic", "pattern_config": {},
         "created_at": AT, "updated_at": AT,
     }  # fmt: skip

@@ -36,6 +36,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, ImportResult, import_archive
+from pattern_stream.pipelines.reading import ArchiveSource
 from pattern_stream.schema.identity import Identity
 from pattern_stream.schema.records import ArchivalEntry, Member, MemoryBlock, Message, Record
 from pattern_stream.schema.scopes import Scope
@@ -141,7 +142,8 @@ async def test_a_pipe_a_file_and_gzip_give_the_same(family: Path, tmp_path: Path
     packed = await archive(family)
     zipped = tmp_path / "a.car.gz"
     zipped.write_bytes(gzip.compress(packed.read_bytes()))
-    for number, source in enumerate((packed, zipped, dribble(packed.read_bytes(), 7001))):
+    sources: list[ArchiveSource] = [packed, zipped, dribble(packed.read_bytes(), 7001)]
+    for number, source in enumerate(sources):
         await import_archive(source, tmp_path / f"{number}.db")
 
         compare(family, tmp_path / f"{number}.db")

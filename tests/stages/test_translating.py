@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pattern_stream.errors import Finding
@@ -51,7 +53,13 @@ async def test_keys_and_references_agree() -> None:
 
 async def test_a_thin_groups_members_come_as_pairs() -> None:
     """They are outside the archive, so the old id is as good as the new one."""
-    record = {"id": "g", "name": "g", "description": None, "pattern_type": "dynamic", "pattern_config": {}}
+    record: dict[str, Any] = {
+        "id": "g",
+        "name": "g",
+        "description": None,
+        "pattern_type": "dynamic",
+        "pattern_config": {},
+    }
     (event,) = await collect(
         translate(feed([Open(GroupConfigExport, record, None, {"member_agent_ids": ["a"]})]), IDENTITY)
     )
