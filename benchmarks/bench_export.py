@@ -3,7 +3,7 @@
 Usage: python -m benchmarks.bench_export [--messages 200000] [--rounds 5] [--large 1000000] [--readme]
 
 raw     the same SELECT statements, rows thrown away         null    a constellation to /dev/null
-file    a constellation to a file                             rowwise json + cbor2(canonical) for each message, no archive
+file    a constellation to a file                             rowwise json + cbor2(canonical), each message
 large   a constellation of --large messages to /dev/null (peak memory; one run)
 """
 
@@ -15,6 +15,7 @@ import json
 import sqlite3
 import sys
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.corpus import database, folder
@@ -65,10 +66,8 @@ def rowwise(path: Path) -> None:
 
 def child(name: str, path: Path) -> None:
     """One run of one contender. Imports are paid before the clock starts."""
-    import cbor2  # noqa: F401
-
-    import pattern_stream.pipelines.exporting
-
+    for module in ("cbor2", "pattern_stream.pipelines.exporting"):
+        import_module(module)
     works = {
         "raw": lambda: raw(path),
         "null": lambda: export(path, Path("/dev/null")),
@@ -76,21 +75,21 @@ def child(name: str, path: Path) -> None:
         "file": lambda: export(path, folder() / "bench.car"),
         "rowwise": lambda: rowwise(path),
     }
-    assert pattern_stream.pipelines.exporting
     timed(works[name])
 
 
 def report(figures: dict[str, Figure], large: Figure, messages: int, large_messages: int) -> str:
     """The table of the README."""
     base = figures["raw"].seconds
+    labels = {
+        "raw": "raw `sqlite3` fetch of the same rows",
+        "null": "export to /dev/null",
+        "file": "export to a file",
+        "rowwise": "messages only, `json` + `cbor2(canonical=True)`, row by row",
+    }
     rows = [
-        [label, f"{figures[name].seconds:.2f} s", f"{figures[name].seconds / base:.2f} x", f"{figures[name].peak_mb:.0f} MB"]
-        for name, label in (
-            ("raw", "raw `sqlite3` fetch of the same rows"),
-            ("null", "export to /dev/null"),
-            ("file", "export to a file"),
-            ("rowwise", "messages only, `json` + `cbor2(canonical=True)`, row by row"),
-        )
+        [label, f"{found.seconds:.2f} s", f"{found.seconds / base:.2f} x", f"{found.peak_mb:.0f} MB"]
+        for found, label in ((figures[name], label) for name, label in labels.items())
     ]
     rows.append([f"export of {large_messages:,} messages", f"{large.seconds:.2f} s", "", f"{large.peak_mb:.0f} MB"])
     head = table([f"{messages:,} messages", "median", "against raw", "peak memory"], rows)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds of the work itself (imports apart), of processor time in it, and peak RSS of its process in MB."""
+    """One run: seconds of the work (imports apart), processor seconds in it, peak RSS of its process in MB."""
 
     seconds: float
     cpu_seconds: float

@@ -1,6 +1,6 @@
 """A stage of one's own between two of ours: take e-mail addresses out of messages on their way into an archive.
 
-Usage: python examples/custom_stage.py constellation.db out.car
+Usage: python examples/custom_stage.py constellation.db redacted.car
 """
 
 from __future__ import annotations

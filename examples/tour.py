@@ -32,7 +32,7 @@ def run(*arguments: str, expected: int = 0) -> str:
 def shell(command: str) -> None:
     """Show a pipeline and run it as a shell would."""
     print(f"\n$ {command}", flush=True)
-    script = f"pattern-stream() {{ {shlex.join(TOOL)} \"$@\"; }}; set -o pipefail; {command}"
+    script = f'pattern-stream() {{ {shlex.join(TOOL)} "$@"; }}; set -o pipefail; {command}'
     subprocess.run(["bash", "-c", script], check=True)
 
 
@@ -84,11 +84,10 @@ def main(messages: int) -> None:
         run("verify", str(archive), "--against", str(copy), "--progress", "none")
         refused_after_a_flip(archive, copy)
         peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-        print(
-            f"\nThe database is {database.stat().st_size / 1e6:.1f} MB, the archive {archive.stat().st_size / 1e6:.1f} MB"
-            f" gzipped. Export through gzip: {messages / seconds:,.0f} messages/s."
-            f" Largest process of the tour: {peak_mb:.0f} MB."
+        sizes = (
+            f"{database.stat().st_size / 1e6:.1f} MB of database, {archive.stat().st_size / 1e6:.1f} MB gzipped archive"
         )
+        print(f"\n{sizes}; export through gzip {messages / seconds:,.0f} messages/s; peak memory {peak_mb:.0f} MB")
 
 
 if __name__ == "__main__":

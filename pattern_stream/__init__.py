@@ -1,6 +1,7 @@
 """pattern-stream: move a Pattern constellation out of and into CAR archives, as a line of async stages.
 
-Every public name is here. They are loaded when first used, so that importing the package costs nothing.
+Every public name is here. They are loaded when first used, so that importing the package costs nothing. The four whole
+pipelines without `await` are in `pattern_stream.sync`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from pattern_stream.archive.reader import ArchiveReader, read_sections
+    from pattern_stream.archive.shelf import Shelf
     from pattern_stream.archive.writer import WriteResult, write_car
-    from pattern_stream.db.open import open_reader
+    from pattern_stream.db.open import open_reader, open_writer
     from pattern_stream.db.scoping import resolve_scope
+    from pattern_stream.db.sink import write_rows
     from pattern_stream.db.source import read_scope
     from pattern_stream.errors import ExitCode, Finding, PatternStreamError, Where
     from pattern_stream.items import (
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
         Close,
         Draft,
         DraftEvent,
+        Node,
         Open,
         Progress,
         RecordEvent,
@@ -33,31 +38,52 @@ if TYPE_CHECKING:
         RowEvent,
         Rows,
         Section,
+        WalkEvent,
     )
     from pattern_stream.memory.sandbox import Sandbox
     from pattern_stream.pipelines.creating import create_database
     from pattern_stream.pipelines.demoing import make_demo
-    from pattern_stream.pipelines.exporting import (
-        ExportOptions,
-        ExportPlan,
-        ExportResult,
-        export_archive,
-        plan_export,
-    )
+    from pattern_stream.pipelines.dumping import dump_archive
+    from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult, export_archive, plan_export
+    from pattern_stream.pipelines.import_terms import ImportOptions, ImportResult
+    from pattern_stream.pipelines.importing import import_archive
+    from pattern_stream.pipelines.inspecting import Inspection, inspect_archive
     from pattern_stream.pipelines.listing import list_database
+    from pattern_stream.pipelines.reading import open_archive
+    from pattern_stream.pipelines.verifying import Verification, verify_archive
     from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
-    from pattern_stream.stages.chunking import chunk
+    from pattern_stream.stages.chunking import chunk, unchunk
     from pattern_stream.stages.encoding import encode
     from pattern_stream.stages.folding import fold_memory
-    from pattern_stream.stages.mapping import map_rows
-    from pattern_stream.transport.files import open_output
+    from pattern_stream.stages.mapping import map_rows, unmap_records
+    from pattern_stream.stages.translating import translate
+    from pattern_stream.stages.walking import Walker, walk
+    from pattern_stream.transport.compress import unwrap
+    from pattern_stream.transport.files import open_input, open_output
 
 _HOMES = {
-    "archive.writer": ("WriteResult", "write_car"),
-    "db.open": ("open_reader",),
+    "archive.reader": (
+        "ArchiveReader",
+        "read_sections",
+    ),
+    "archive.shelf": ("Shelf",),
+    "archive.writer": (
+        "WriteResult",
+        "write_car",
+    ),
+    "db.open": (
+        "open_reader",
+        "open_writer",
+    ),
     "db.scoping": ("resolve_scope",),
+    "db.sink": ("write_rows",),
     "db.source": ("read_scope",),
-    "errors": ("ExitCode", "Finding", "PatternStreamError", "Where"),
+    "errors": (
+        "ExitCode",
+        "Finding",
+        "PatternStreamError",
+        "Where",
+    ),
     "items": (
         "AsyncWriter",
         "Begin",
@@ -66,6 +92,7 @@ _HOMES = {
         "Close",
         "Draft",
         "DraftEvent",
+        "Node",
         "Open",
         "Progress",
         "RecordEvent",
@@ -75,22 +102,131 @@ _HOMES = {
         "RowEvent",
         "Rows",
         "Section",
+        "WalkEvent",
     ),
     "memory.sandbox": ("Sandbox",),
     "pipelines.creating": ("create_database",),
     "pipelines.demoing": ("make_demo",),
-    "pipelines.exporting": ("ExportOptions", "ExportPlan", "ExportResult", "export_archive", "plan_export"),
+    "pipelines.dumping": ("dump_archive",),
+    "pipelines.exporting": (
+        "ExportOptions",
+        "ExportPlan",
+        "ExportResult",
+        "export_archive",
+        "plan_export",
+    ),
+    "pipelines.import_terms": (
+        "ImportOptions",
+        "ImportResult",
+    ),
+    "pipelines.importing": ("import_archive",),
+    "pipelines.inspecting": (
+        "Inspection",
+        "inspect_archive",
+    ),
     "pipelines.listing": ("list_database",),
-    "schema.scopes": ("Limits", "ResolvedScope", "Scope", "Selection"),
-    "stages.chunking": ("chunk",),
+    "pipelines.reading": ("open_archive",),
+    "pipelines.verifying": (
+        "Verification",
+        "verify_archive",
+    ),
+    "schema.scopes": (
+        "Limits",
+        "ResolvedScope",
+        "Scope",
+        "Selection",
+    ),
+    "stages.chunking": (
+        "chunk",
+        "unchunk",
+    ),
     "stages.encoding": ("encode",),
     "stages.folding": ("fold_memory",),
-    "stages.mapping": ("map_rows",),
-    "transport.files": ("open_output",),
+    "stages.mapping": (
+        "map_rows",
+        "unmap_records",
+    ),
+    "stages.translating": ("translate",),
+    "stages.walking": (
+        "Walker",
+        "walk",
+    ),
+    "transport.compress": ("unwrap",),
+    "transport.files": (
+        "open_input",
+        "open_output",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = tuple(sorted((*_HOME_OF, "__version__")))
+__all__ = (
+    "ArchiveReader",
+    "AsyncWriter",
+    "Begin",
+    "Block",
+    "BlockEvent",
+    "Close",
+    "Draft",
+    "DraftEvent",
+    "ExitCode",
+    "ExportOptions",
+    "ExportPlan",
+    "ExportResult",
+    "Finding",
+    "ImportOptions",
+    "ImportResult",
+    "Inspection",
+    "Limits",
+    "Node",
+    "Open",
+    "PatternStreamError",
+    "Progress",
+    "RecordEvent",
+    "Records",
+    "Ref",
+    "ResolvedScope",
+    "Root",
+    "RowEvent",
+    "Rows",
+    "Sandbox",
+    "Scope",
+    "Section",
+    "Selection",
+    "Shelf",
+    "Verification",
+    "WalkEvent",
+    "Walker",
+    "Where",
+    "WriteResult",
+    "chunk",
+    "create_database",
+    "dump_archive",
+    "encode",
+    "export_archive",
+    "fold_memory",
+    "import_archive",
+    "inspect_archive",
+    "list_database",
+    "make_demo",
+    "map_rows",
+    "open_archive",
+    "open_input",
+    "open_output",
+    "open_reader",
+    "open_writer",
+    "plan_export",
+    "read_scope",
+    "read_sections",
+    "resolve_scope",
+    "translate",
+    "unchunk",
+    "unmap_records",
+    "unwrap",
+    "verify_archive",
+    "walk",
+    "write_car",
+    "write_rows",
+)
 
 
 def __getattr__(name: str) -> object:
@@ -101,4 +237,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return [*__all__, "__version__"]

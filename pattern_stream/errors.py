@@ -242,7 +242,7 @@ class LimitExceeded(PatternStreamError):
 
 
 class UnencodableValue(PatternStreamError):
-    """A value that DAG-CBOR cannot hold: NaN, an infinity, an integer beyond 64 bit, a lone surrogate, a foreign type."""
+    """A value that DAG-CBOR cannot hold: NaN, an infinity, a large integer, a lone surrogate, a foreign type."""
 
     exit_code = ExitCode.UNSUPPORTED
 

@@ -47,6 +47,9 @@ LINK_BYTES: Final = 41
 MAX_DEPTH: Final = 400
 """Deepest nesting of one block that is decoded. Ours; JSON text of the original stops at 127. Source: v3 2.2."""
 
+MAX_JSON_DEPTH: Final = 126
+"""Deepest JSON nesting that the original reads back from the wire. Source: v3 2.2."""
+
 BATCH_ROWS: Final = 512
 """Rows in one batch between stages. Ours."""
 

@@ -10,7 +10,7 @@ from pattern_stream.schema.fields import Field
 from pattern_stream.schema.records import Record
 from pattern_stream.schema.values import write_json
 
-texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 """Any text that UTF-8 can hold."""
 
 finite_floats = st.floats(allow_nan=False, allow_infinity=False)

@@ -178,6 +178,7 @@ def _usage(example: Path) -> list[str]:
 def test_examples_run(desk: Path, tmp_path: Path, example: Path) -> None:
     """Each example runs as its usage line says, beside a demo, and stays within the house's length."""
     shutil.copy(desk / "constellation.db", tmp_path)
+    assert 0 == call(tmp_path, "export", "--db", "constellation.db", "-o", "out.car", "-q").code
     env = environment(tmp_path)
     command = [sys.executable, "-W", "error", str(example), *_usage(example)]
     run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=SECONDS, check=False)

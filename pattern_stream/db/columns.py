@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -56,6 +57,7 @@ async def read_columns(connection: AsyncConnection) -> Columns:
             "WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY s.name, c.cid"
         )
         tables: dict[str, tuple[str, ...]] = {}
-        for table, column in rows.all():
-            tables[table] = (*tables.get(table, ()), column)
+        found: Sequence[Any] = rows.all()
+        for row in found:
+            tables[row[0]] = (*tables.get(row[0], ()), row[1])
     return Columns(tables)

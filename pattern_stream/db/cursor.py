@@ -137,7 +137,8 @@ async def batches(
 ) -> AsyncGenerator[list[Cells]]:
     """The rows of a statement in batches, read inside the connection's own transaction.
 
-    In:      SQL with `?` or `:name` parameters; `table` and `key_column` (index of the cell that names a row) are for messages.
+    In:      SQL with `?` or `:name` parameters; `table` and `key_column`, the index of the cell
+             that names a row, are for messages.
     Out:     Lists of at most BATCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
     Memory:  one batch.
     Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row.

@@ -8,6 +8,7 @@ triggers of a connection off instead, foreign ones included: no faster, and not 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import Final
 
 from pattern_stream.db.fulltext import FULL_TEXT, FullText
@@ -19,6 +20,20 @@ _HIGHEST_ROWID: Final = 2**62
 """Above this, SQLite may soon hand out rowids in no order, and new rows could not be told by theirs."""
 
 
+_ROWS_AT_ONCE: Final = 8_192
+"""Rows that are indexed in one statement: many, as each one ends a segment of the index; not all, as the next rows are
+being decoded meanwhile."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """An index whose trigger is away: the trigger's own text, and the highest rowid that is indexed."""
+
+    index: FullText
+    trigger: str
+    indexed: int
+
+
 class DeferredIndex:
     """The full-text indexes of a transaction under way. Call `count` before rows go in, `finish` when all are in."""
 
@@ -26,7 +41,8 @@ class DeferredIndex:
         self._connection = connection
         self._rows_worth_it = rows_worth_it
         self._rows = 0
-        self._waiting: list[tuple[FullText, str, int]] = []
+        self._waiting: list[_Waiting] = []
+        self._unindexed = 0
         self._decided = False
 
     @property
@@ -40,13 +56,24 @@ class DeferredIndex:
         if not self._decided and self._rows >= self._rows_worth_it:
             self._decided = True
             self._take_away()
+        elif self._unindexed >= _ROWS_AT_ONCE:
+            self._index()
+        self._unindexed += rows
 
     def finish(self) -> None:
         """Index what went in meanwhile, one statement a table, and put the triggers back."""
-        for index, trigger, highest in self._waiting:
-            self._connection.execute(index.index_after(), (highest,))
-            self._connection.execute(trigger)
+        self._index()
+        for one in self._waiting:
+            self._connection.execute(one.trigger)
         self._waiting = []
+
+    def _index(self) -> None:
+        for one in self._waiting:
+            highest = highest_rowid(self._connection, one.index.base)
+            if highest > one.indexed:
+                self._connection.execute(one.index.index_after(), (one.indexed,))
+                one.indexed = highest
+        self._unindexed = 0
 
     def _take_away(self) -> None:
         for index in FULL_TEXT:
@@ -56,7 +83,7 @@ class DeferredIndex:
             ).fetchone()
             if found is not None and highest < _HIGHEST_ROWID:
                 self._connection.execute(f"DROP TRIGGER {index.triggers[0]}")
-                self._waiting.append((index, found[0], highest))
+                self._waiting.append(_Waiting(index, found[0], highest))
 
 
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:

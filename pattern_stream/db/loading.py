@@ -19,6 +19,7 @@ from pattern_stream.db.inserting import Manner, insert
 from pattern_stream.db.memory_blocks import BlockStore
 from pattern_stream.db.sieve import Sieve
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
+from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.nodes import (
     AgentExport,
@@ -82,6 +83,9 @@ class _Frame:
     fate: Fate = "add"
 
 
+_LARGE_BATCH: Final = 128
+"""Rows of a batch that may wait: four such batches, of at most BATCH_BYTES each, fill a statement."""
+
 _NO_FRAME: Final = _Frame(ConstellationExport)
 
 
@@ -96,6 +100,8 @@ class Loader:
         self._connection = connection
         self._options = options
         self._report = report
+        self._failed = False
+        self._waiting: tuple[type[Record], list[Row]] | None = None
         self._frames: list[_Frame] = []
         highest = {record: highest_rowid(connection, record.table) for record in CARRIED}
         self._living = any(highest.values())
@@ -105,7 +111,10 @@ class Loader:
         self._sieve = Sieve(connection, options, highest, self.loaded.conflicts)
 
     def add(self, events: Iterable[RowEvent]) -> None:
-        """The next events of the tree."""
+        """The next events of the tree. After a failure nothing more is taken, though more may be on its way."""
+        if self._failed:
+            return
+        self._failed = True
         for event in events:
             if isinstance(event, Rows):
                 self._add_rows(event)
@@ -115,11 +124,13 @@ class Loader:
                 self._frames.pop()
             else:
                 self._refer(event)
+        self._failed = False
 
     def finish(self) -> Loaded:
         """Index, and mend what refers to nothing. Raises NameConflict with all that was found in the way."""
         if self.loaded.conflicts:
             raise self.loaded.conflicts.error()
+        self._add_rest()
         self._index.finish()
         for record, gone in self._dangling.mend().items():
             self.loaded.rows[record.table] -= gone
@@ -232,9 +243,9 @@ class Loader:
             self._dangling.watch(Member)
             self._write(Member, rows, frame.fate)
         else:
-            self._add_owned(record, rows, frame.fate)
+            self._add_owned(record, rows)
 
-    def _add_owned(self, record: type[Record], rows: list[Row], fate: Fate) -> None:
+    def _add_owned(self, record: type[Record], rows: list[Row]) -> None:
         """Messages, archival entries, summaries."""
         self._dangling.watch_parents(record, rows)
         if self._living:
@@ -242,6 +253,21 @@ class Loader:
             self.loaded.skipped[record.table] += sifted.skipped
             self._write(record, sifted.replaced, "replace")
             rows = sifted.added
+        self._add_full(record, rows)
+
+    def _add_full(self, record: type[Record], rows: list[Row]) -> None:
+        """Insert by full statements: rows of large batches wait for the next ones; those of small ones may be large."""
+        if self._waiting is not None and self._waiting[0] is not record:
+            self._add_rest()
+        waiting = [*(self._waiting[1] if self._waiting is not None else ()), *rows]
+        full = len(waiting) - len(waiting) % BATCH_ROWS if len(rows) >= _LARGE_BATCH else len(waiting)
+        for at in range(0, full, BATCH_ROWS):
+            self._write(record, waiting[at : min(at + BATCH_ROWS, full)], "add")
+        self._waiting = (record, waiting[full:])
+
+    def _add_rest(self) -> None:
+        record, rows = self._waiting or (Message, [])
+        self._waiting = None
         self._write(record, rows, "add")
 
     def _add_attachments(self, rows: list[Row]) -> None:

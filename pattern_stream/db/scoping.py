@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.columns import Columns, read_columns
 from pattern_stream.db.failures import translated
-from pattern_stream.db.source import IN_CONSTELLATION
+from pattern_stream.db.source import IN_CONSTELLATION, IN_GROUP
 from pattern_stream.errors import NameConflict, NotInDatabase, Where
 from pattern_stream.schema.scopes import ResolvedScope, Scope, ScopeKind, Selection
 
@@ -30,6 +31,9 @@ _CARRIED = frozenset(
         "archive_summaries",
     }
 )
+_PRESENT = "t.agent_id IN (SELECT id FROM agents)"
+"""Whether the agent that a row names is there: rows of agents that have gone are in no scope."""
+
 _OF_SCOPE = {
     "agent": "= :id",
     "group": "IN (SELECT m.agent_id FROM group_members m WHERE m.group_id = :id)",
@@ -100,7 +104,9 @@ async def _missing(connection: AsyncConnection, kinds: tuple[ScopeKind, ...], na
     hint = f"there is {', '.join(repr(n) for n in near)}" if near else f"the database has no {word}"
     table = _TABLES[kinds[0]] if len(kinds) == 1 else None
     return NotInDatabase(
-        f"no {word} has the id or name {name!r}", where=Where(table=table), hint=f"{hint}; `pattern-stream list` shows all"
+        f"no {word} has the id or name {name!r}",
+        where=Where(table=table),
+        hint=f"{hint}; `pattern-stream list` shows all",
     )
 
 
@@ -127,7 +133,8 @@ async def _counts(connection: AsyncConnection, conditions: Mapping[str, str], sc
     ]
     with translated():
         rows = await connection.exec_driver_sql(" UNION ALL ".join(parts), {"id": scope.id})
-        counts = {int(number): int(count) for number, count in rows.all()}
+        found: Sequence[Any] = rows.all()
+        counts = {int(row[0]): int(row[1]) for row in found}
     return {table: counts[number] for number, table in enumerate(conditions)}
 
 
@@ -139,18 +146,34 @@ def quoted(name: str) -> str:
 def _carried_counts(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:
     if scope.thin:
         return {"agent_groups": "t.id = :id"}
-    owned = _owned(scope)
+    owned, everything = _owned(scope), scope.kind == "constellation"
     living = "t.is_deleted = 0" if columns.has("messages", "is_deleted") else "1"
     counts = {
-        "agents": "1" if scope.kind == "constellation" else f"t.id {_OF_SCOPE[scope.kind]}",
-        "memory_blocks": "t.is_active = 1" if scope.kind == "constellation" else f"t.is_active = 1 AND {owned}",
-        "archive_summaries": owned,
+        "agents": "1" if everything else f"t.id {_OF_SCOPE[scope.kind]}",
+        "memory_blocks": f"t.id IN (SELECT b.id FROM memory_blocks b WHERE {_held(scope)})",
+        "archive_summaries": f"{owned} AND {_PRESENT}",
     }
     if selection.messages:
-        counts["messages"] = f"{owned} AND {living}"
+        counts["messages"] = f"{owned} AND {living} AND {_PRESENT}"
     if selection.archival:
-        counts["archival_entries"] = f"{owned} AND t.agent_id IN (SELECT id FROM agents)"
+        counts["archival_entries"] = f"{owned} AND {_PRESENT}"
+    if scope.kind != "agent":
+        counts["agent_groups"] = "1" if everything else "t.id = :id"
+        counts["group_members"] = _PRESENT if everything else f"t.group_id = :id AND {_PRESENT}"
+        members = "1" if everything else f"t.agent_id {_OF_SCOPE['group']}"
+        counts["shared_block_agents"] = f"{members} AND {_PRESENT} AND {_block_held(scope)}"
     return counts
+
+
+def _held(scope: ResolvedScope) -> str:
+    """The condition on block `b` that an archive of the scope holds it."""
+    if scope.kind == "agent":
+        return "b.is_active = 1 AND b.agent_id = :id"
+    return IN_CONSTELLATION if scope.kind == "constellation" else IN_GROUP
+
+
+def _block_held(scope: ResolvedScope) -> str:
+    return f"EXISTS (SELECT 1 FROM memory_blocks b WHERE b.id = t.block_id AND {_held(scope)})"
 
 
 def _owned(scope: ResolvedScope) -> str:
@@ -159,31 +182,37 @@ def _owned(scope: ResolvedScope) -> str:
 
 def _lost_conditions(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:
     """By table, the condition that picks the rows of a scope that are left behind."""
-    owned = _owned(scope)
-    lost: dict[str, str] = {}
-    if selection.messages and not scope.thin and columns.has("messages", "is_deleted"):
-        lost["messages"] = f"{owned} AND t.is_deleted <> 0"
+    if scope.thin:
+        return {"group_members": "t.group_id = :id"}
+    lost = _lost_rows(columns, scope, selection)
     if scope.kind == "constellation":
-        lost["memory_blocks"] = f"t.id NOT IN (SELECT b.id FROM memory_blocks b WHERE {IN_CONSTELLATION})"
-        lost["shared_block_agents"] = (
-            f"NOT EXISTS (SELECT 1 FROM memory_blocks b WHERE b.id = t.block_id AND {IN_CONSTELLATION})"
-        )
-        lost["group_members"] = "t.agent_id NOT IN (SELECT id FROM agents)"
-        if selection.archival:
-            lost["archival_entries"] = "t.agent_id NOT IN (SELECT id FROM agents)"
         others = [name for name in columns.tables if name not in _CARRIED and not name.startswith(_INTERNAL)]
-        lost |= dict.fromkeys(others, "1")
-    elif not scope.thin:
-        lost["memory_blocks"] = f"{owned} AND t.is_active <> 1"
-        for table in ("memory_block_updates", "memory_block_checkpoints"):
-            if columns.has(table):
-                lost[table] = f"t.block_id IN (SELECT b.id FROM memory_blocks b WHERE b.agent_id {_OF_SCOPE[scope.kind]})"
-        if scope.kind == "agent":
-            lost["shared_block_agents"] = "t.agent_id = :id"
-            lost["group_members"] = "t.agent_id = :id"
-        lost |= _agents_other_rows(columns, scope)
-    else:
-        lost["group_members"] = "t.group_id = :id"
+        return lost | dict.fromkeys(others, "1")
+    owners = _OF_SCOPE[scope.kind]
+    for table in ("memory_block_updates", "memory_block_checkpoints"):
+        if columns.has(table):
+            lost[table] = f"t.block_id IN (SELECT b.id FROM memory_blocks b WHERE b.agent_id {owners})"
+    return lost | _agents_other_rows(columns, scope)
+
+
+def _lost_rows(columns: Columns, scope: ResolvedScope, selection: Selection) -> dict[str, str]:
+    """Of the tables that version 3 carries, the rows that it does not."""
+    owned, everything = _owned(scope), scope.kind == "constellation"
+    absent = f"NOT ({_PRESENT})"
+    lost = {
+        "memory_blocks": f"{owned} AND t.id NOT IN (SELECT b.id FROM memory_blocks b WHERE {_held(scope)})",
+        "archive_summaries": f"{owned} AND {absent}",
+    }
+    if selection.messages:
+        deleted = "t.is_deleted <> 0" if columns.has("messages", "is_deleted") else "0"
+        lost["messages"] = f"{owned} AND ({deleted} OR {absent})"
+    if selection.archival:
+        lost["archival_entries"] = f"{owned} AND {absent}"
+    if scope.kind == "agent":
+        return lost | {"shared_block_agents": "t.agent_id = :id", "group_members": "t.agent_id = :id"}
+    members = "1" if everything else f"t.agent_id {_OF_SCOPE['group']}"
+    lost["shared_block_agents"] = f"{members} AND NOT ({_PRESENT} AND {_block_held(scope)})"
+    lost["group_members"] = absent if everything else f"t.group_id = :id AND {absent}"
     return lost
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -27,6 +28,9 @@ Result = TypeVar("Result")
 _EVENTS_AT_ONCE: Final = 128
 _ROWS_AT_ONCE: Final = 256
 """A hop to the driver's thread costs 0.1 ms: small events go together."""
+
+_PARCELS_AHEAD: Final = 4
+"""Parcels that may wait for the driver's thread while more is decoded. Each holds about a megabyte."""
 
 
 @dataclass(slots=True)
@@ -61,13 +65,13 @@ async def write_rows(
     In:      a connection inside a transaction with deferred foreign keys (`begin`); events as `unmap_records` yields
              them, parents in any order.
     Out:     counts. Nothing is committed.
-    Memory:  two parcels of rows, SQLite's page cache, one entry per agent and group.
+    Memory:  a few parcels of rows, SQLite's page cache, one entry per agent and group.
     Raises:  NameConflict naming all that is taken; MalformedNode for rows that exclude each other; DatabaseBusy,
              DatabaseStorage, CorruptDatabase.
     Source:  design 5; database 3 to 9.
     """
     driver = await _driver(connection)
-    pending: asyncio.Future[None] | None = None
+    pending: deque[asyncio.Future[None]] = deque()
     parcel = _Parcel()
     with translated():
         loader = await _on_thread(driver, Loader, driver._conn, options, report)
@@ -75,17 +79,16 @@ async def write_rows(
             async with aclosing(_closable(events)) as source:
                 async for event in source:
                     if parcel.add(event):
-                        if pending is not None:
-                            await pending
-                        pending = asyncio.ensure_future(_on_thread(driver, loader.add, parcel.events))
+                        pending.append(asyncio.ensure_future(_on_thread(driver, loader.add, parcel.events)))
                         parcel = _Parcel()
-            if pending is not None:
-                await pending
+                        if len(pending) > _PARCELS_AHEAD:
+                            await pending.popleft()
+            for one in pending:
+                await one
             await _on_thread(driver, loader.add, parcel.events)
             return await _on_thread(driver, loader.finish)
         finally:
-            if pending is not None:
-                await _settle(pending)
+            await _settle(pending)
 
 
 async def begin(connection: AsyncConnection) -> None:
@@ -145,12 +148,11 @@ async def _on_thread(driver: aiosqlite.Connection, work: Callable[..., Result], 
         raise
 
 
-async def _settle(pending: asyncio.Future[None]) -> None:
-    """Let a parcel under way end, so that nothing runs on after us; its fault, if any, is not the first."""
-    if not pending.done():
-        pending.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await pending
+async def _settle(pending: Iterable[asyncio.Future[None]]) -> None:
+    """Let parcels under way end, so that nothing runs on after us; their faults, if any, are not the first."""
+    for one in pending:
+        one.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
 
 
 async def _closable(events: AsyncIterator[RowEvent]) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.columns import Columns, read_columns
@@ -24,7 +23,6 @@ from pattern_stream.schema.nodes import (
     GroupExport,
     GroupExportThin,
     MemoryBlockExport,
-
 )
 from pattern_stream.schema.records import (
     Agent,
@@ -55,7 +53,7 @@ IN_CONSTELLATION = """(b.is_active = 1 OR EXISTS (SELECT 1 FROM shared_block_age
         JOIN agents oa ON oa.id = o.agent_id WHERE o.group_id = m.group_id)))"""
 """Whether a constellation archive holds memory block `b`: an inactive one only where a group reaches it (v3 11, E4)."""
 
-_IN_GROUP = f"""(({_SHARED_INTO_GROUP}) OR (b.is_active = 1 AND (b.agent_id = :id OR b.agent_id IN ({_MEMBERS}))))"""
+IN_GROUP = f"""(({_SHARED_INTO_GROUP}) OR (b.is_active = 1 AND (b.agent_id = :id OR b.agent_id IN ({_MEMBERS}))))"""
 """Whether a group archive holds memory block `b`."""
 
 _UNOWNED = "b.is_active = 1 AND NOT EXISTS (SELECT 1 FROM agents o WHERE o.id = b.agent_id)"
@@ -75,10 +73,10 @@ class _Walk:
         self._selection = selection
         self._named: set[str] = set()
 
-    def batches(
-        self, record: type[Record], tail: str, subject: str | None = None
-    ) -> AsyncGenerator[list[Row]]:
-        """Rows of one record type; `tail` is the SQL after the alias (`b` for memory blocks, else `t`), `:id` in it `subject`."""
+    def batches(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[list[Row]]:
+        """Rows of one record type. `tail`: the SQL after the alias (`b` for memory blocks, else `t`), with `subject`
+        as `:id`.
+        """
         alias = "b" if record is MemoryBlock else "t"
         sql = f"SELECT {self._columns.select(record, alias)} FROM {record.table} {alias} {tail}"
         return batches(self._connection, sql, {"id": subject}, table=record.table, key_column=record.key_column)
@@ -108,10 +106,11 @@ class _Walk:
                 yield event
         held = _attachments_where(IN_CONSTELLATION)
         async for event in self._all(
-            SharedAttachment, f"WHERE {held} ORDER BY t.block_id, t.agent_id"
+            SharedAttachment, f"WHERE {held} AND t.agent_id IN (SELECT id FROM agents) ORDER BY t.block_id, t.agent_id"
         ):
             yield event
-        alone = "WHERE NOT EXISTS (SELECT 1 FROM group_members m WHERE m.agent_id = t.id)"
+        grouped = "SELECT m.agent_id FROM group_members m JOIN agent_groups g ON g.id = m.group_id"
+        alone = f"WHERE t.id NOT IN ({grouped})"
         async for agent in self._each(Agent, f"{alone} ORDER BY {_BY_ID}"):
             yield Ref(AgentExport, "standalone_agent_cids", agent[Agent.index("id")])
         yield Close()
@@ -148,7 +147,7 @@ class _Walk:
         async for block in self._group_blocks(group_id):
             async for event in self._block(block, named=False):
                 yield event
-        async for event in self._attachments_of_members(_IN_GROUP, group_id):
+        async for event in self._attachments_of_members(IN_GROUP, group_id):
             yield event
         yield Close()
 
@@ -246,7 +245,9 @@ _WALKED: Mapping[tuple[str, bool], tuple[type[Record], str]] = {
 
 
 async def read_scope(
-    connection: AsyncConnection, scope: ResolvedScope, selection: Selection = Selection()  # noqa: B008  frozen
+    connection: AsyncConnection,
+    scope: ResolvedScope,
+    selection: Selection = Selection(),  # noqa: B008  frozen
 ) -> AsyncGenerator[RowEvent]:
     """The rows of a scope as events, depth first, parents before children.
 
@@ -272,5 +273,3 @@ async def read_scope(
     async with aclosing(tree) as events:
         async for event in events:
             yield event
-
-

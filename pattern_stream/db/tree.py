@@ -31,5 +31,6 @@ SUMMARY_TREE_TAIL = """LEFT JOIN (WITH RECURSIVE tree(id, depth, reach) AS (
     SELECT e.id, tree.depth + 1, max(tree.reach, e.start_position)
     FROM tree JOIN archive_summaries e ON e.previous_summary_id = tree.id AND e.agent_id = :id)
     SELECT id, depth, reach FROM tree) d ON d.id = t.id
-    WHERE t.agent_id = :id ORDER BY d.depth IS NULL, coalesce(d.reach, t.start_position), d.depth, t.start_position, t.id"""
+    WHERE t.agent_id = :id
+    ORDER BY d.depth IS NULL, coalesce(d.reach, t.start_position), d.depth, t.start_position, t.id"""
 """By start position, but a summary never before its predecessor: it waits for the furthest start on its chain."""

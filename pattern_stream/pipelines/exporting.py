@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +28,7 @@ from pattern_stream.items import (
     Block,
     BlockEvent,
     Folded,
+    Open,
     Progress,
     ProgressCallback,
     Root,
@@ -52,7 +53,7 @@ CREATED_BY = f"pattern-stream {__version__}"
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How to export. `exported_at`: RFC 3339 text, by default the clock; fixing it makes equal databases equal bytes."""
+    """How to export. `exported_at`: RFC 3339 text, by default the clock; with one, equal databases give equal bytes."""
 
     messages: bool = True
     archival: bool = True
@@ -185,18 +186,18 @@ class _Line:
         done = 0
         async with closing(events):
             async for event in events:
-                if isinstance(event, Rows) and event.record is not MemoryUpdate:
-                    done += len(event.rows)
+                rows = len(event.rows) if isinstance(event, Rows) and event.record is not MemoryUpdate else 0
+                rows += isinstance(event, Open) and event.record is not None
+                if rows:
+                    done += rows
                     if self.progress is not None:
                         self.progress(Progress("export", min(done, self.census.total), self.census.total, "rows"))
                 yield event
 
     async def _lineage(self) -> dict[str, Any]:
         lineage: dict[str, Any] = {"created_by": CREATED_BY, "source_schema": await schema_version(self.connection)}
-        try:
+        with suppress(PackageNotFoundError):  # a frozen build has no package metadata
             lineage["loro_version"] = version("loro")
-        except PackageNotFoundError:
-            pass  # a frozen build without package metadata
         return lineage
 
 
@@ -205,7 +206,7 @@ async def export_archive(
     out: Path | AsyncWriter | None,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
-    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
+    options: ExportOptions = ExportOptions(),
     progress: ProgressCallback | None = None,
 ) -> ExportResult:
     """Write one archive of a scope. Nothing is emitted before all of it is known to be good.
@@ -226,9 +227,7 @@ async def export_archive(
         line = await _open_line(resources, database, scope, options, progress)
         near = getattr(target, "folder", None)
         with few_collections():
-            written = await write_car(
-                line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress
-            )
+            written = await write_car(line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress)
         if options.verify:
             await _read_back(target, written)
         return _result(line, written, time.monotonic() - started)
@@ -238,7 +237,7 @@ async def plan_export(
     database: Path | AsyncConnection,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
-    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
+    options: ExportOptions = ExportOptions(),
     progress: ProgressCallback | None = None,
 ) -> ExportPlan:
     """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block."""
@@ -258,9 +257,7 @@ async def plan_export(
             problems.append(error)
         elapsed = time.monotonic() - started
         total = size + CAR_HEADER_BYTES if size else 0
-        return ExportPlan(
-            line.scope, total, sections, stats, line.census, elapsed, problems, line.log.findings()
-        )
+        return ExportPlan(line.scope, total, sections, stats, line.census, elapsed, problems, line.log.findings())
 
 
 async def _open_line(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +21,7 @@ from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_row
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
@@ -40,9 +39,6 @@ from pattern_stream.stages.walking import Walker, walk
 from pattern_stream.transport.files import open_input
 
 __all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]
-
-_GC_THRESHOLD: Final = 50_000
-"""New objects before garbage is looked for: rows are no garbage, and looking through them is a tenth of the time."""
 
 
 @dataclass(slots=True)
@@ -177,7 +173,7 @@ async def import_archive(
     started = time.monotonic()
     created = is_vacant(database)
     async with AsyncExitStack() as resources:
-        resources.enter_context(_few_collections())
+        resources.enter_context(few_collections())
         line = await _open_line(resources, source, database, options, progress)
         if created:
             loaded, locked = await _into_new(line, database), 0.0
@@ -247,16 +243,3 @@ def _result(
         locked_seconds=locked_seconds,
         findings=line.log.findings(),
     )
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """Look for garbage seldom, and not among what was there before."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD, before[1], before[2])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -21,6 +21,7 @@ from pattern_stream.errors import (
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog
@@ -118,6 +119,7 @@ async def verify_archive(
     """
     started = time.monotonic()
     async with AsyncExitStack() as resources:
+        resources.enter_context(few_collections())
         check = _Check(max_document_bytes, documents)
         archive = await resources.enter_async_context(
             open_archive(source, stage="verify", damage=check.report, progress=progress, spool_dir=spool_dir)

@@ -2,19 +2,19 @@
 
 The hot direction is compiled: one list comprehension per record type with one dict literal, because a generic loop over
 fields costs more than everything else in the line. It trusts that types were looked at, column by column, and when
-anything is odd the batch is gone through again, cell by cell, by the careful half, which knows how to say what and where.
+anything is odd the batch is gone through again, cell by cell, by the careful half, which can say what and where.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import orjson
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where
+from pattern_stream.format import MAX_JSON_DEPTH
 from pattern_stream.schema.fields import Field
 from pattern_stream.schema.instants import instant_to_wire, is_plain_column
 from pattern_stream.schema.records import Record
@@ -23,10 +23,13 @@ from pattern_stream.schema.values import (
     TooDeep,
     describe,
     is_finite,
+    json_depth,
     loads,
+    may_be_deep,
     negative_zero,
     read_json,
     read_role,
+    read_shallow,
     read_strings,
 )
 
@@ -83,9 +86,17 @@ class RowMapper:
         ) and all(choices.issuperset(columns[index]) for index, choices in self.column_choices if columns)
 
 
-@cache
+_MAPPERS: dict[type[Record], RowMapper] = {}
+
+
 def row_mapper(record: type[Record]) -> RowMapper:
     """The mapper of a record type, compiled once."""
+    if record not in _MAPPERS:
+        _MAPPERS[record] = _mapper(record)
+    return _MAPPERS[record]
+
+
+def _mapper(record: type[Record]) -> RowMapper:
     return RowMapper(
         record,
         _compile(record),
@@ -120,7 +131,7 @@ def _compile(record: type[Record]) -> MapBatch:
     scope: dict[str, Any] = {
         "plain": is_plain_column,
         "instant": instant_to_wire,
-        "json": read_json,
+        "json": read_shallow,
         "loads": loads,
         "negative_zero": negative_zero,
         "shallow": LONGEST_SHALLOW,
@@ -140,7 +151,7 @@ def _expression(field: Field, cell: str) -> str:
         "role": f"role({cell})",
         "octets": f"list({cell})",
     }.get(field.kind, cell)
-    if not field.nullable or present == cell and field.null_as is None:
+    if not field.nullable or (present == cell and field.null_as is None):
         return present
     return f"({present}) if {cell} is not None else {field.null_as!r}"
 
@@ -153,6 +164,8 @@ def _careful(field: Field, cell: Any, where: Where, report: Report) -> Any:
     if not isinstance(cell, _STORED.get(field.kind, str)):
         raise InvalidCell(f"found {describe(cell)}, expected {_TYPES_OF[field.kind]}", where=where)
     try:
+        if field.kind == "json" and isinstance(cell, str):
+            return _nested(cell, where, report)
         return _CAREFUL[field.kind](cell, field)
     except TooDeep as error:
         raise LimitExceeded(str(error), where=where) from error
@@ -176,6 +189,16 @@ def _bare_number(cell: int | float, where: Where, report: Report) -> int | float
     return cell
 
 
+def _nested(cell: str, where: Where, report: Report) -> Any:
+    value = read_json(cell)
+    if may_be_deep(cell) and (depth := json_depth(value)) > MAX_JSON_DEPTH:
+        message = (
+            f"JSON is nested {depth} levels deep: carried, but the original program reads {MAX_JSON_DEPTH} at most"
+        )
+        report(Finding("warning", "deep-json", message, where))
+    return value
+
+
 def _choice(cell: str, field: Field) -> str:
     if cell not in field.choices:
         raise ValueError(f"expected one of {', '.join(sorted(field.choices))}")
@@ -186,7 +209,6 @@ _CAREFUL: dict[str, Callable[[Any, Field], Any]] = {
     "text": lambda cell, field: cell,
     "integer": lambda cell, field: cell,
     "flag": lambda cell, field: cell != 0,
-    "json": lambda cell, field: read_json(cell),
     "instant": lambda cell, field: instant_to_wire(cell),
     "choice": _choice,
     "strings": lambda cell, field: read_strings(cell),
@@ -194,8 +216,3 @@ _CAREFUL: dict[str, Callable[[Any, Field], Any]] = {
     "octets": lambda cell, field: list(cell),
     "blob": lambda cell, field: cell,
 }
-
-
-def map_rows_of(record: type[Record], rows: Iterable[tuple[Any, ...]], report: Report) -> list[dict[str, Any]]:
-    """Convenience for callers with rows in hand: `row_mapper(record).map(...)`."""
-    return row_mapper(record).map(list(rows), report)

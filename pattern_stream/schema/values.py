@@ -1,6 +1,6 @@
 """JSON columns, roles and octets: one value between its column and the wire. Source: v3 2.2, 4, database 5.
 
-The original reads JSON with serde_json. orjson agrees with it on everything but an integer `-0`, which is a float there.
+The original reads JSON with serde_json. orjson agrees with it on all but an integer `-0`, which is a float there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from pattern_stream.format import MAX_JSON_DEPTH
 from pattern_stream.schema.records import ROLE_TYPES
 
 negative_zero: Final = re.compile(r"-0(?=[\s,}\]]|\Z)").search
@@ -20,8 +21,8 @@ negative_zero: Final = re.compile(r"-0(?=[\s,}\]]|\Z)").search
 _DEEPEST_JSON: Final = 250
 """Levels of JSON that are carried: orjson writes 254, the original reads 127."""
 
-LONGEST_SHALLOW: Final = 2 * _DEEPEST_JSON
-"""Shorter text cannot be nested deeper than that: each level opens and closes."""
+LONGEST_SHALLOW: Final = 2 * MAX_JSON_DEPTH
+"""Shorter text cannot be nested deeper than the original reads: each level opens and closes."""
 
 loads: Final = orjson.loads
 
@@ -32,11 +33,21 @@ class TooDeep(ValueError):
 
 def read_json(text: str) -> Any:
     """JSON text to its value as the original reads it. Raises ValueError with what is wrong."""
-    if negative_zero(text):
-        return _read_exactly(text)
-    if len(text) > LONGEST_SHALLOW and text.count("[") + text.count("{") > _DEEPEST_JSON:
+    if may_be_deep(text):
         return _read_deep(text)
-    return loads(text)
+    return _read_exactly(text) if negative_zero(text) else loads(text)
+
+
+def may_be_deep(text: str) -> bool:
+    """Whether JSON text opens more arrays and objects than the original reads back nested."""
+    return len(text) > LONGEST_SHALLOW and text.count("[") + text.count("{") > MAX_JSON_DEPTH
+
+
+def read_shallow(text: str) -> Any:
+    """As `read_json`, but deep nesting is a ValueError: for the fast path, which leaves it to the careful one."""
+    if may_be_deep(text) and json_depth(loads(text)) > MAX_JSON_DEPTH:
+        raise ValueError("nested deeper than the original reads back")
+    return read_json(text)
 
 
 def json_depth(value: Any) -> int:
@@ -98,8 +109,7 @@ def describe(value: object) -> str:
 
 
 def _read_exactly(text: str) -> Any:
-    orjson.loads(text)  # the same refusals as everywhere; the standard library takes NaN and lone surrogates
-    _read_deep(text)
+    loads(text)  # the same refusals as everywhere; the standard library takes NaN and lone surrogates
     return standard_json.loads(text, parse_int=_integer)
 
 
@@ -111,10 +121,9 @@ def _integer(digits: str) -> int | float:
 
 
 def _read_deep(text: str) -> Any:
-    value = orjson.loads(text)
-    if (depth := json_depth(value)) > _DEEPEST_JSON:
+    if (depth := json_depth(loads(text))) > _DEEPEST_JSON:
         raise TooDeep(f"JSON is nested {depth} levels deep, limit is {_DEEPEST_JSON}")
-    return value
+    return _read_exactly(text) if negative_zero(text) else loads(text)
 
 
 def _write_deep(value: Any) -> str:

@@ -170,9 +170,7 @@ class Encoder:
     def _block(self, node: type[NodeType], data: bytes, where: Where, noun: str) -> Block:
         """A finished block below the data node, counted."""
         if len(data) > MAX_BLOCK_BYTES:
-            raise LimitExceeded(
-                f"{noun} is {len(data)} bytes as one block, limit is {MAX_BLOCK_BYTES}", where=where
-            )
+            raise LimitExceeded(f"{noun} is {len(data)} bytes as one block, limit is {MAX_BLOCK_BYTES}", where=where)
         if node in _COUNTED and node is not AgentExport and node is not MemoryBlockExport:
             self.stats[_COUNTED[node]] += 1
         self.stats["total_blocks"] += 1
@@ -294,5 +292,3 @@ def _where(event: Open) -> Where:
 def _noun(event: Open) -> str:
     record = event.node.record or getattr(event.node.embedded(), "of", None)
     return getattr(record, "noun", "constellation")
-
-

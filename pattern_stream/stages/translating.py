@@ -61,11 +61,13 @@ async def watch_batches(
 
 def _odd_batches(event: Records) -> dict[str, str]:
     """Batch ids of one batch of rows that are no snowflakes, with the first message of each."""
-    first: dict[str, str] = {}
-    for record in event.records:
-        if record["batch_id"] is not None:
-            first.setdefault(record["batch_id"], record["id"])
-    return {batch: message for batch, message in first.items() if parse_snowflake(batch) is None}
+    batches = {record["batch_id"] for record in event.records} - {None}
+    odd = {batch for batch in batches if parse_snowflake(batch) is None}
+    return (
+        {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in odd}
+        if odd
+        else {}
+    )
 
 
 def _translate_open(event: Open, identity: Identity) -> Open:

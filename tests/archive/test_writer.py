@@ -11,7 +11,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.archive import spool as spool_module
@@ -63,6 +63,7 @@ def _bytes_of(spool: Spool, piece: Piece) -> bytes:
     return area.load(piece.offset, piece.byte_count) if at_hand is None else bytes(at_hand)
 
 
+@settings(deadline=None)
 @given(trees())
 async def test_order_is_depth_first(tree: Tree) -> None:
     """Any tree comes out parents first, children in listed order, as the recursive oracle has it."""
@@ -76,6 +77,7 @@ async def test_order_is_depth_first(tree: Tree) -> None:
     assert {"message_count": 7} == result.stats
 
 
+@settings(deadline=None)
 @given(trees(), st.integers(1, 60))
 def test_order_is_the_same_from_disk(tree: Tree, memory_bytes: int) -> None:
     """Wherever the spool goes to disk, the sections come out the same."""

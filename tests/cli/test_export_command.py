@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from pattern_stream.cli.export_command import fixed_date
 from pattern_stream.errors import UsageError
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, edit
 from tests.cli.terminal import on_terminal
 
 SUMMARY = {
@@ -108,10 +107,7 @@ def test_a_name_without_a_scope_is_whichever_has_it(cli: Cli, small: Path, agent
 
 def test_a_name_that_both_have(cli: Cli, database: Path, agent: str) -> None:
     """An agent and a group of one name: exit 7 without a scope, and each with its scope."""
-    with sqlite3.connect(database) as connection:
-        connection.execute(
-            "UPDATE agent_groups SET name = ? WHERE rowid = (SELECT min(rowid) FROM agent_groups)", (agent,)
-        )
+    edit(database, "UPDATE agent_groups SET name = ? WHERE rowid = (SELECT min(rowid) FROM agent_groups)", agent)
     outcome = cli("export", agent, "--db", database)
 
     assert (7, b"") == (outcome.code, outcome.out)
@@ -218,11 +214,8 @@ def test_verify_reads_it_back(cli: Cli, small: Path, tmp_path: Path) -> None:
 
 def test_salvage_is_listed(cli: Cli, database: Path, tmp_path: Path) -> None:
     """A damaged edit: exit 4 naming the block; with --salvage exit 3, the block listed, and an archive."""
-    with sqlite3.connect(database) as connection:
-        (block,) = connection.execute(
-            "SELECT block_id FROM memory_block_updates WHERE is_active = 1 LIMIT 1"
-        ).fetchone()
-        connection.execute("UPDATE memory_block_updates SET update_blob = x'00' WHERE block_id = ?", (block,))
+    block = str(edit(database, "SELECT block_id FROM memory_block_updates WHERE is_active = 1 LIMIT 1")[0][0])
+    edit(database, "UPDATE memory_block_updates SET update_blob = x'00' WHERE block_id = ?", block)
     target = tmp_path / "o.car"
     refused = cli("export", "--db", database, "-o", target)
 

@@ -174,7 +174,7 @@ def test_a_node_with_too_many_links_is_refused_as_soon_as_it_is() -> None:
     list(encoder.add(Open(AgentExport, {"id": "a"})))
     entries = Records(ArchivalEntry, [{"id": f"e{i}"} for i in range(25_000)])
 
-    with pytest.raises(LimitExceeded, match="24391 elements in archival_entry_cids.* limit is 1000000") as caught:
+    with pytest.raises(LimitExceeded, match=r"24391 elements in archival_entry_cids.* limit is 1000000") as caught:
         list(encoder.add(entries))
 
     assert ("agents", "a") == (caught.value.where.table, caught.value.where.row_id)
@@ -182,8 +182,9 @@ def test_a_node_with_too_many_links_is_refused_as_soon_as_it_is() -> None:
 
 def test_a_record_too_large_is_refused_by_name() -> None:
     """A memory block whose preview does not fit a block: table, row, sizes."""
-    with pytest.raises(LimitExceeded, match="memory block .*1000000") as caught:
-        run([Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, {"id": "b", "content_preview": "x" * 10**6}), Close()])
+    large = {"id": "b", "content_preview": "x" * 10**6}
+    with pytest.raises(LimitExceeded, match=r"memory block .*1000000") as caught:
+        run([Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close()])
 
     assert ("memory_blocks", "b") == (caught.value.where.table, caught.value.where.row_id)
 

@@ -8,7 +8,7 @@ import zlib
 from contextlib import aclosing
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
@@ -96,6 +96,7 @@ async def test_any_cut_is_refused() -> None:
             await unwrapped(packed[:end])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=5), st.integers(1, 50))
 async def test_as_gzip_reads_it(contents: list[bytes], count: int) -> None:
     """The same as the standard library's own reader, for any members in any pieces."""
