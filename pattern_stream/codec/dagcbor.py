@@ -22,7 +22,7 @@ from typing import Any, Final
 from zlib import adler32
 
 import cbor2
-import libipld  # type: ignore[import-untyped]
+import libipld
 
 from pattern_stream.codec.careful import decode_carefully
 from pattern_stream.codec.cid import cid_parts

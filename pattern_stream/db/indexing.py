@@ -20,7 +20,7 @@ _HIGHEST_ROWID: Final = 2**62
 """Above this, SQLite may soon hand out rowids in no order, and new rows could not be told by theirs."""
 
 
-_ROWS_AT_ONCE: Final = 8_192
+_ROWS_AT_ONCE: Final = 2_048
 """Rows that are indexed in one statement: many, as each one ends a segment of the index; not all, as the next rows are
 being decoded meanwhile."""
 

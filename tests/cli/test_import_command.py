@@ -45,7 +45,8 @@ def test_into_a_missing_database(cli: Cli, archive: Path, small: Path, tmp_path:
 
 def test_from_stdin(cli: Cli, archive: Path, small: Path, tmp_path: Path) -> None:
     """`-` is stdin; nothing on stdout without --json."""
-    outcome = cli("import", "-", "--db", tmp_path / "new.db", stdin=archive.read_bytes())
+    with archive.open("rb") as opened:
+        outcome = cli("import", "-", "--db", tmp_path / "new.db", stdin=opened)
 
     assert (0, b"") == (outcome.code, outcome.out)
     assert "made for it" in outcome.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pattern_stream.errors import Finding, MalformedNode, ignore_findings
@@ -39,6 +39,8 @@ def test_rows_come_back(record: type[Record], data: st.DataObject) -> None:
     """unmap(map(rows)) is the same rows: JSON as values, NULL where the wire had null, all else the same cells."""
     row = data.draw(rows(record))
     mapped = record_of(record, row)
+    # Text that is such a number cannot lie in a column of NUMERIC affinity: SQLite made a float of it.
+    assume(not any(isinstance(value, int) and value >= 2**63 for value in mapped.values()))
 
     (back,) = record_unmapper(record).unmap([mapped], ignore_findings)
     again = record_of(record, back)
