@@ -338,5 +338,10 @@ Report = Callable[[Finding], None]
 """Where stages put findings; a list's `append` will do."""
 
 
+def refuse(error: PatternStreamError) -> None:
+    """Stop at the first thing that does not fit. A plan collects them instead: any callable that takes the error."""
+    raise error
+
+
 def ignore_findings(finding: Finding) -> None:
     """A `Report` that forgets."""

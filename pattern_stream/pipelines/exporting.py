@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from pattern_stream.db.migrations import schema_version
 from pattern_stream.db.open import open_reader
 from pattern_stream.db.scoping import Census, resolve_scope, take_census
 from pattern_stream.db.source import read_scope
-from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError
+from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
 from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION
 from pattern_stream.items import (
     AsyncWriter,
@@ -163,6 +163,7 @@ class _Line:
     options: ExportOptions
     progress: ProgressCallback | None
     log: FindingLog = field(default_factory=FindingLog)
+    too_large: Callable[[LimitExceeded], None] = refuse
     folded_blocks: int = 0
 
     async def blocks(self) -> AsyncGenerator[BlockEvent]:
@@ -170,8 +171,9 @@ class _Line:
         rows = read_scope(self.connection, self.scope, self.options.selection)
         folded = fold_memory(self._watched(rows), self._fold, self.log.report)
         records = map_rows(folded, self.log.report)
-        drafts = chunk(records, self.options.limits)
-        encoded = encode(drafts, exported_at=_exported_at(self.options), lineage=await self._lineage())
+        drafts = chunk(records, self.options.limits, self.too_large)
+        lineage = await self._lineage()
+        encoded = encode(drafts, exported_at=_exported_at(self.options), lineage=lineage, too_large=self.too_large)
         async with closing(encoded):
             async for block in encoded:
                 yield block
@@ -246,6 +248,7 @@ async def plan_export(
     problems: list[PatternStreamError] = []
     async with AsyncExitStack() as resources:
         line = await _open_line(resources, database, scope, options, progress)
+        line.too_large = problems.append
         try:
             async with closing(line.blocks()) as blocks:
                 async for event in blocks:
@@ -253,7 +256,7 @@ async def plan_export(
                         sections, size = sections + 1, size + section_bytes(event)
                     elif isinstance(event, Root):
                         stats = dict(event.stats)
-        except LimitExceeded as error:
+        except LimitExceeded as error:  # a cell that has no place in the format at all
             problems.append(error)
         elapsed = time.monotonic() - started
         total = size + CAR_HEADER_BYTES if size else 0

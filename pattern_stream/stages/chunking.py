@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.dagcbor import encode_records
-from pattern_stream.errors import Finding, LimitExceeded, Report, Where
+from pattern_stream.errors import Finding, LimitExceeded, Report, Where, refuse
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS, MAX_BLOCK_BYTES, MAX_DOCUMENT_BYTES, SNAPSHOT_CHUNK_BYTES
 from pattern_stream.items import Close, Draft, DraftEvent, Node, Open, RecordDict, RecordEvent, Records, Ref, WalkEvent
 from pattern_stream.schema.nodes import (
@@ -44,8 +44,9 @@ _BLOCK_FIELDS = tuple(field.name for field in MemoryBlock.wire_fields())
 class ChunkBuilder:
     """The open chunk of messages. Messages are encoded once, here, and spliced into their block as they are."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, too_large: Callable[[LimitExceeded], None] = refuse) -> None:
         self._limits = limits
+        self._too_large = too_large
         self._parts: list[bytes] = []
         self._part_bytes = 0
         self._room = 0
@@ -70,7 +71,8 @@ class ChunkBuilder:
             size = len(encoded)
             if self._part_bytes + size > self._room or len(self._parts) >= self._limits.max_messages:
                 yield from self._flush()
-                self._check_alone(record, size)
+                if not self._fits_alone(record, size):
+                    continue
             if not self._parts:
                 self._begin(record)
             self._parts.append(encoded)
@@ -83,12 +85,12 @@ class ChunkBuilder:
         envelope = _ENVELOPE_BYTES + 2 * len(record["position"].encode())
         self._room = min(self._limits.max_chunk_bytes, MAX_BLOCK_BYTES - envelope)
 
-    def _check_alone(self, record: RecordDict, size: int) -> None:
-        if size > MAX_BLOCK_BYTES:
-            raise LimitExceeded(
-                f"message is {size} bytes, limit of one block is {MAX_BLOCK_BYTES}",
-                where=Where(stage="chunk", table=Message.table, row_id=record["id"]),
-            )
+    def _fits_alone(self, record: RecordDict, size: int) -> bool:
+        if size <= MAX_BLOCK_BYTES:
+            return True
+        where = Where(stage="chunk", table=Message.table, row_id=record["id"])
+        self._too_large(LimitExceeded(f"message is {size} bytes, limit of one block is {MAX_BLOCK_BYTES}", where=where))
+        return False
 
     def _flush(self) -> Iterator[Draft]:
         if not self._parts:
@@ -105,17 +107,22 @@ class ChunkBuilder:
         yield draft
 
 
-async def chunk(events: Events[RecordEvent], limits: Limits = DEFAULT_LIMITS) -> AsyncGenerator[DraftEvent]:
+async def chunk(
+    events: Events[RecordEvent],
+    limits: Limits = DEFAULT_LIMITS,
+    too_large: Callable[[LimitExceeded], None] = refuse,
+) -> AsyncGenerator[DraftEvent]:
     """Group message records into drafts that fit one block, cut memory documents into pieces; the rest passes.
 
     In:      Records grouped by agent, in source order.
     Out:     Draft of MessageChunk: the sum of its messages <= limits.max_chunk_bytes, and at most
              limits.max_messages of them, index from 0 per agent. Draft of SnapshotChunk after the memory block's Open.
     Memory:  the open chunk and one batch.
-    Raises:  LimitExceeded: one message is larger than a block (table, row, sizes).
+    Raises:  LimitExceeded: one message is larger than a block (table, row, sizes), unless `too_large` takes it: the
+             message is left out then.
     Source:  v3 5.4, 8.
     """
-    builder = ChunkBuilder(limits)
+    builder = ChunkBuilder(limits, too_large)
     async with closing(events):
         async for event in events:
             for draft in builder.add(event):

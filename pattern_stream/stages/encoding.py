@@ -5,13 +5,13 @@ Nodes are put together from ready-encoded pieces, so a record is encoded once an
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pattern_stream.codec import dagcbor
 from pattern_stream.codec.cid import cid_of
-from pattern_stream.errors import LimitExceeded, Where
+from pattern_stream.errors import LimitExceeded, Where, refuse
 from pattern_stream.format import FORMAT_VERSION, MAX_BLOCK_BYTES
 from pattern_stream.items import Begin, Block, BlockEvent, Draft, DraftEvent, Open, Records, Ref, Root
 from pattern_stream.schema.nodes import (
@@ -64,14 +64,19 @@ class _Frame:
     lists: dict[str, tuple[int, bytearray]] = field(default_factory=dict)
     maps: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pieces: list[Draft] = field(default_factory=list)
+    refuse: Callable[[LimitExceeded], None] = refuse
+    overgrown: bool = False
 
     def append(self, name: str, element: bytes) -> None:
-        """One more element of a list."""
+        """One more element of a list. One that outgrows a block is told at that element, and grows no further."""
+        if self.overgrown:
+            return
         count, elements = self.lists.get(name, (0, bytearray()))
         elements += element
         self.lists[name] = (count + 1, elements)
         if len(elements) > MAX_BLOCK_BYTES:
-            raise self.too_large(len(elements), f" with {count + 1} elements in {name}")
+            self.overgrown = True
+            self.refuse(self.too_large(len(elements), f" with {count + 1} elements in {name}"))
 
     def too_large(self, size: int, what: str = "") -> LimitExceeded:
         """The refusal that names the row, its size and the limit."""
@@ -86,7 +91,13 @@ class Encoder:
     `exported_at`: RFC 3339 text with Z. `lineage`: further keys of the manifest, all plain values.
     """
 
-    def __init__(self, exported_at: str, lineage: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        exported_at: str,
+        lineage: Mapping[str, Any] | None = None,
+        too_large: Callable[[LimitExceeded], None] = refuse,
+    ) -> None:
+        self._too_large = too_large
         self.stats: dict[str, int] = dict.fromkeys(STATS_KEYS, 0)
         self._exported_at = exported_at
         self._lineage = dict(lineage or {})
@@ -112,6 +123,7 @@ class Encoder:
             yield Begin()  # the manifest's place
         inline = event.node in _INLINE or self._edge_to(event.node).kind == "inline"
         frame = _Frame(event.node, event.key, inline, _where(event), _noun(event))
+        frame.refuse = self._too_large
         frame.fields = self._own_fields(event)
         if event.node in _COUNTED:
             self.stats[_COUNTED[event.node]] += 1
@@ -168,9 +180,14 @@ class Encoder:
         yield block
 
     def _block(self, node: type[NodeType], data: bytes, where: Where, noun: str) -> Block:
-        """A finished block below the data node, counted."""
+        """A finished block that holds records, checked and counted."""
         if len(data) > MAX_BLOCK_BYTES:
-            raise LimitExceeded(f"{noun} is {len(data)} bytes as one block, limit is {MAX_BLOCK_BYTES}", where=where)
+            message = f"{noun} is {len(data)} bytes as one block, limit is {MAX_BLOCK_BYTES}"
+            self._too_large(LimitExceeded(message, where=where))
+        return self._counted(node, data)
+
+    def _counted(self, node: type[NodeType], data: bytes) -> Block:
+        """A finished block below the data node."""
         if node in _COUNTED and node is not AgentExport and node is not MemoryBlockExport:
             self.stats[_COUNTED[node]] += 1
         self.stats["total_blocks"] += 1
@@ -181,8 +198,8 @@ class Encoder:
         frame = self._frames.pop()
         chunks = list(self._snapshot_chunks(frame)) if frame.node is MemoryBlockExport else []
         data = self._assemble(frame)
-        if len(data) > MAX_BLOCK_BYTES:
-            raise frame.too_large(len(data))
+        if len(data) > MAX_BLOCK_BYTES and not frame.overgrown:
+            self._too_large(frame.too_large(len(data)))
         if frame.inline:
             self._frames[-1].append(self._edge_to(frame.node).name, data)
         elif not self._frames:
@@ -192,7 +209,7 @@ class Encoder:
             yield from chunks
 
     def _close_block(self, frame: _Frame, data: bytes) -> Iterator[Block]:
-        block = self._block(frame.node, data, frame.where, frame.noun)
+        block = self._counted(frame.node, data)
         edge, parent = self._edge_to(frame.node), self._frames[-1]
         if frame.key is not None:
             self._named[frame.node, frame.key] = block.cid
@@ -252,17 +269,22 @@ class Encoder:
 
 
 async def encode(
-    events: Events[DraftEvent], *, exported_at: str, lineage: Mapping[str, Any] | None = None
+    events: Events[DraftEvent],
+    *,
+    exported_at: str,
+    lineage: Mapping[str, Any] | None = None,
+    too_large: Callable[[LimitExceeded], None] = refuse,
 ) -> AsyncGenerator[BlockEvent]:
     """Encode nodes and name them; a node's block comes after its children, its `Begin` before them.
 
     In:      one tree of Open ... Close with records and drafts in it.
     Out:     Begin, Block and, last, Root with the statistics. Each block at most MAX_BLOCK_BYTES, none twice.
     Memory:  encoded links of the open nodes, one CID per distinct document and one per node that is referred to.
-    Raises:  LimitExceeded: a row or node that does not fit one block (table, row, sizes).
+    Raises:  LimitExceeded: a row or node that does not fit one block (table, row, sizes), unless `too_large` takes
+             it: what comes out is good for counting only then.
     Source:  v3 2, 5, 7.
     """
-    encoder = Encoder(exported_at, lineage)
+    encoder = Encoder(exported_at, lineage, too_large)
     async with closing(events):
         async for event in events:
             for block in encoder.add(event):

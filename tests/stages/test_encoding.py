@@ -207,3 +207,19 @@ def test_links_are_links() -> None:
     manifest = next(reversed(blocks_of(found).values()))
 
     assert isinstance(manifest["data_cid"], Link)
+
+
+def test_a_plan_hears_of_everything_that_does_not_fit() -> None:
+    """With a place for refusals, the walk goes on: each thing too large is told once."""
+    refusals: list[LimitExceeded] = []
+    encoder = Encoder(AT, too_large=refusals.append)
+    large = {"id": "b", "content_preview": "x" * 10**6}
+    entries = Records(ArchivalEntry, [{"id": f"e{i}"} for i in range(25_000)])
+    events: list[DraftEvent] = [
+        Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close(), entries, entries, Close(),
+    ]  # fmt: skip
+
+    found = [block for event in events for block in encoder.add(event)]
+
+    assert ["b", "a"] == [refusal.where.row_id for refusal in refusals]
+    assert isinstance(found[-1], Root)
