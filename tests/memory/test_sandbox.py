@@ -376,6 +376,18 @@ async def test_cancelling_ends_the_worker(sandbox: Sandbox) -> None:
 
 
 @needs_proc
+async def test_a_worker_is_not_worn_by_what_its_parent_once_used() -> None:
+    """A parent that has been large, as any that holds much else, keeps its worker from document to document."""
+    large = b"x" * 300_000_000
+    del large
+    before = children()
+    async with Sandbox() as brief:
+        await brief.check(EMPTY, None)
+
+        assert 1 == len(children()) - len(before)
+
+
+@needs_proc
 async def test_leaving_ends_the_worker() -> None:
     """After the block there is no process, not even a dead one."""
     before = children()
