@@ -12,17 +12,21 @@ from typing import Any, Final
 
 import orjson
 
-from pattern_stream.format import MAX_JSON_DEPTH
+from pattern_stream.format import MAX_DEPTH, MAX_JSON_DEPTH
 from pattern_stream.schema.records import ROLE_TYPES
 
 negative_zero: Final = re.compile(r"-0(?=[\s,}\]]|\Z)").search
 """Finds what may be the integer `-0`, which orjson reads as 0. A hit inside a string only costs time."""
 
-_DEEPEST_JSON: Final = 250
-"""Levels of JSON that are carried: orjson writes 254, the original reads 127."""
+DEEPEST_JSON: Final = MAX_DEPTH - 10
+"""Levels of JSON that are carried: what fits below the nodes that hold it, within what the decoder takes."""
 
-LONGEST_SHALLOW: Final = 2 * MAX_JSON_DEPTH
-"""Shorter text cannot be nested deeper than the original reads: each level opens and closes."""
+LONGEST_SHALLOW: Final = 2 * DEEPEST_JSON
+"""Shorter text cannot be nested deeper than that, since each level opens and closes; counting costs more than parsing.
+"""
+
+ORJSON_DEPTH: Final = 250
+"""Levels of JSON that orjson writes for sure; its own limit is 254."""
 
 loads: Final = orjson.loads
 
@@ -33,21 +37,22 @@ class TooDeep(ValueError):
 
 def read_json(text: str) -> Any:
     """JSON text to its value as the original reads it. Raises ValueError with what is wrong."""
+    value = _read_exactly(text) if negative_zero(text) else loads(text)
+    if may_be_deep(text) and (depth := json_depth(value)) > DEEPEST_JSON:
+        raise TooDeep(f"JSON is nested {depth} levels deep, limit is {DEEPEST_JSON}")
+    return value
+
+
+def read_shallow(text: str) -> Any:
+    """As `read_json`, but what may be nested deep is a ValueError: for the fast path, which leaves it to the careful."""
     if may_be_deep(text):
-        return _read_deep(text)
+        raise ValueError("may be nested deeper than the original reads back")
     return _read_exactly(text) if negative_zero(text) else loads(text)
 
 
 def may_be_deep(text: str) -> bool:
-    """Whether JSON text opens more arrays and objects than the original reads back nested."""
+    """Whether JSON text is long and opens more arrays and objects than the original reads back nested."""
     return len(text) > LONGEST_SHALLOW and text.count("[") + text.count("{") > MAX_JSON_DEPTH
-
-
-def read_shallow(text: str) -> Any:
-    """As `read_json`, but deep nesting is a ValueError: for the fast path, which leaves it to the careful one."""
-    if may_be_deep(text) and json_depth(loads(text)) > MAX_JSON_DEPTH:
-        raise ValueError("nested deeper than the original reads back")
-    return read_json(text)
 
 
 def json_depth(value: Any) -> int:
@@ -64,7 +69,7 @@ def write_json(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError as error:
-        if json_depth(value) > _DEEPEST_JSON:  # beyond what orjson writes; an archive may hold it all the same
+        if json_depth(value) > ORJSON_DEPTH:  # beyond what orjson writes; an archive may hold it all the same
             return _write_deep(value)
         raise ValueError(str(error)) from error
 
@@ -118,12 +123,6 @@ def _integer(digits: str) -> int | float:
         return -0.0
     value = int(digits) if len(digits) <= 20 else None
     return value if value is not None and -(2**63) <= value < 2**64 else float(digits)
-
-
-def _read_deep(text: str) -> Any:
-    if (depth := json_depth(loads(text))) > _DEEPEST_JSON:
-        raise TooDeep(f"JSON is nested {depth} levels deep, limit is {_DEEPEST_JSON}")
-    return _read_exactly(text) if negative_zero(text) else loads(text)
 
 
 def _write_deep(value: Any) -> str:

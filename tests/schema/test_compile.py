@@ -121,11 +121,11 @@ def test_json_is_read_as_the_original_reads_it() -> None:
 
 def test_json_nested_too_deep_is_a_limit() -> None:
     """JSON that could not be written back is refused with its depth; what the original reads passes."""
-    deep = "[" * 300 + "]" * 300
-    fine = "[" * 127 + "]" * 127
+    deep = "[" * 395 + "]" * 395
+    fine = "[" * 127 + "]" * 127 + " " * 600
     findings: list[Finding] = []
 
-    with pytest.raises(LimitExceeded, match="300 levels"):
+    with pytest.raises(LimitExceeded, match="395 levels"):
         row_mapper(Message).map([message(content_json=deep)], ignore_findings)
 
     assert row_mapper(Message).map([message(content_json=fine)], findings.append)
