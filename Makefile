@@ -43,9 +43,11 @@ types: $(STAMP) ## mypy, strict, over package, tests, benchmarks and examples
 	@echo '== types: mypy'
 	@$(BIN)/mypy $(SOURCES)
 
-bench: $(STAMP) ## measure export beside its peers, print the table (minutes)
+bench: $(STAMP) ## measure export and import beside their peers, write the tables of the README (minutes)
 	@echo '== bench: benchmarks.bench_export'
 	@$(BIN)/python -m benchmarks.bench_export --readme $(ARGS)
+	@echo '== bench: benchmarks.bench_import'
+	@$(BIN)/python -m benchmarks.bench_import --readme $(ARGS)
 
 check: lint types test ## lint, types and test: what CI runs
 

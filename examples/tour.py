@@ -73,7 +73,7 @@ def main(messages: int) -> None:
         os.chdir(folder)
         database, archive, copy = Path("constellation.db"), Path("out.car.gz"), Path("copy.db")
         run("demo", "--db", str(database), "--messages", str(messages), "--progress", "none")
-        run("list", "--db", str(database), "-q")
+        print(run("list", "--db", str(database), "-q"))
         started = time.monotonic()
         shell(f"pattern-stream export --db {database} --scope constellation --progress none | gzip -1 > {archive}")
         seconds = time.monotonic() - started
