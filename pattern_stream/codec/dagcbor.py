@@ -28,12 +28,12 @@ from pattern_stream.codec.careful import decode_carefully
 from pattern_stream.codec.cid import cid_parts
 from pattern_stream.codec.heads import array_head, bytes_head, integer, link, map_head, text
 from pattern_stream.codec.link import Link
-from pattern_stream.errors import UnencodableValue
+from pattern_stream.errors import MalformedBlock, UnencodableValue
 from pattern_stream.format import CID_BYTES, CID_PREFIX, CID_TAG, MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_DEPTH
 
 __all__ = [
-    "Link", "array_head", "bytes_head", "decode", "encode_node", "encode_record", "encode_records", "integer", "link",
-    "map_head", "text",
+    "Link", "array_head", "bytes_head", "decode", "encode_node", "encode_record", "encode_records", "integer", "is_readable",
+    "link", "map_head", "text",
 ]  # fmt: skip
 
 _LINK_TAG: Final = b"\xd8\x2a"
@@ -246,6 +246,17 @@ def _is_tidy(value: Any) -> bool:
             stack += current.values()
         elif kind is not Link and not _is_fit(current, kind):
             return False
+    return True
+
+
+def is_readable(data: bytes) -> bool:
+    """Whether `decode` takes what was just encoded: it has a limit on arrays and maps, which encoding has not."""
+    if not _may_be_crowded(data):
+        return True
+    try:
+        decode(data)
+    except MalformedBlock:
+        return False
     return True
 
 

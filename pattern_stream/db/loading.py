@@ -165,7 +165,7 @@ class Loader:
 
     def _fate_of_named(self, record: type[Record], row_id: str, name: str) -> Fate:
         found = self._connection.execute(
-            f"SELECT id, name FROM {record.table} WHERE id = ?1 OR name = ?2", (row_id, name)
+            f"SELECT id, name FROM {record.table} WHERE id = ? OR name = ?", (row_id, name)
         ).fetchall()
         fate: Fate = "add"
         for other_id, other_name in found:

@@ -12,7 +12,7 @@ from typing import Any
 from pattern_stream.codec import dagcbor
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.errors import LimitExceeded, Where, refuse
-from pattern_stream.format import FORMAT_VERSION, MAX_BLOCK_BYTES
+from pattern_stream.format import FORMAT_VERSION, MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Begin, Block, BlockEvent, Draft, DraftEvent, Open, Records, Ref, Root
 from pattern_stream.schema.nodes import (
     EXPORT_TYPES,
@@ -183,6 +183,11 @@ class Encoder:
         """A finished block that holds records, checked and counted."""
         if len(data) > MAX_BLOCK_BYTES:
             message = f"{noun} is {len(data)} bytes as one block, limit is {MAX_BLOCK_BYTES}"
+            self._too_large(LimitExceeded(message, where=where))
+        elif not dagcbor.is_readable(data):  # JSON of empty arrays: no honest row, but none that would be lost
+            message = (
+                f"{noun} has more than {MAX_BLOCK_CONTAINERS} arrays and maps in one block, which cannot be read back"
+            )
             self._too_large(LimitExceeded(message, where=where))
         return self._counted(node, data)
 

@@ -223,3 +223,13 @@ def test_a_plan_hears_of_everything_that_does_not_fit() -> None:
 
     assert ["b", "a"] == [refusal.where.row_id for refusal in refusals]
     assert isinstance(found[-1], Root)
+
+
+def test_what_could_not_be_read_back_is_refused() -> None:
+    """A row within a block's size, but of more arrays than the decoder takes, is refused by name and not written."""
+    entry = {"id": "e", "metadata": [[]] * 300_000}
+
+    with pytest.raises(LimitExceeded, match="arrays and maps") as caught:
+        run([Open(AgentExport, {"id": "a"}), Records(ArchivalEntry, [entry]), Close()])
+
+    assert ("archival_entries", "e") == (caught.value.where.table, caught.value.where.row_id)
