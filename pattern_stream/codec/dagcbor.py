@@ -32,8 +32,8 @@ from pattern_stream.errors import MalformedBlock, UnencodableValue
 from pattern_stream.format import CID_BYTES, CID_PREFIX, CID_TAG, MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_DEPTH
 
 __all__ = [
-    "Link", "array_head", "bytes_head", "decode", "encode_node", "encode_record", "encode_records", "integer", "is_readable",
-    "link", "map_head", "text",
+    "Link", "array_head", "bytes_head", "decode", "encode_node", "encode_record", "encode_records", "integer",
+    "is_readable", "link", "map_head", "text",
 ]  # fmt: skip
 
 _LINK_TAG: Final = b"\xd8\x2a"
