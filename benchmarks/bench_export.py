@@ -9,7 +9,6 @@ large   a constellation of --large messages to /dev/null (peak memory; one run)
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sqlite3
@@ -19,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.corpus import database, folder
-from benchmarks.harness import Figure, interleaved, into_readme, machine, save, table, timed
+from benchmarks.harness import Figure, arguments, interleaved, into_readme, machine, save, table, timed
 
 CONTENDERS = ("raw", "null", "file", "rowwise")
 TARGETS = {"null": 2.6, "file": 3.2}
@@ -98,14 +97,7 @@ def report(figures: dict[str, Figure], large: Figure, messages: int, large_messa
 
 def main() -> None:
     """Measure, print, keep."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--messages", type=int, default=200_000)
-    options.add_argument("--large", type=int, default=1_000_000)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options.add_argument("--child", help=argparse.SUPPRESS)
-    options.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
-    given = options.parse_args()
+    given = arguments(__doc__)
     if given.child:
         child(given.child, given.path)
         return

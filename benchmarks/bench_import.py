@@ -9,7 +9,6 @@ large   an archive of --large messages (peak memory; one run)
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sqlite3
 import sys
@@ -18,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.corpus import database, folder
-from benchmarks.harness import Figure, interleaved, into_readme, machine, save, table, timed
+from benchmarks.harness import Figure, arguments, interleaved, into_readme, machine, save, table, timed
 
 CONTENDERS = ("select", "missing", "empty", "verify")
 TARGETS = {"missing": 1.0, "empty": 1.0}
@@ -112,14 +111,7 @@ def report(figures: dict[str, Figure], large: Figure, messages: int, large_messa
 
 def main() -> None:
     """Measure, print, keep."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--messages", type=int, default=200_000)
-    options.add_argument("--large", type=int, default=1_000_000)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options.add_argument("--child", help=argparse.SUPPRESS)
-    options.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
-    given = options.parse_args()
+    given = arguments(__doc__)
     if given.child:
         child(given.child, given.path)
         return

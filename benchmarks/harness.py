@@ -5,6 +5,7 @@ A machine's speed drifts, so absolute times mean little; a ratio of medians from
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -88,6 +89,18 @@ def _figure(name: str, runs: Sequence[Run]) -> Figure:
         statistics.median(run.cpu_seconds for run in runs),
         max(run.peak_mb for run in runs),
     )
+
+
+def arguments(usage: str | None) -> argparse.Namespace:
+    """What every benchmark can be told, and what it tells its children."""
+    options = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--messages", type=int, default=200_000)
+    options.add_argument("--large", type=int, default=1_000_000)
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--readme", action="store_true", help="put the table into README.md")
+    options.add_argument("--child", help=argparse.SUPPRESS)
+    options.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
+    return options.parse_args()
 
 
 def machine() -> str:

@@ -156,7 +156,7 @@ async def write_car(
     ended well; then whole ranges by `copy_range`, where it has that, and pieces of about 1 MiB.
 
     In:      Begin, Block and last of all one Root.
-    Memory:  8 MiB until the spool goes to disk, 24 bytes for each node that began, three buffers of 1 MiB.
+    Memory:  SPOOL_MEMORY_BYTES until the spool goes to disk, 24 bytes for each node that began, three buffers of 1 MiB.
     Raises:  StorageFull, TransportError: the spool; ProtocolError: events out of order; what `blocks` and `out` raise.
     Source:  v3 1, 6.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -22,7 +23,6 @@ from pattern_stream.schema.values import (
     LONGEST_SHALLOW,
     TooDeep,
     describe,
-    is_finite,
     json_depth,
     loads,
     may_be_deep,
@@ -176,7 +176,7 @@ def _careful(field: Field, cell: Any, where: Where, report: Report) -> Any:
 
 def _bare_number(cell: int | float, where: Where, report: Report) -> int | float:
     """# Trap: a JSON column has NUMERIC affinity, so SQLite turned the text `7` into a number."""
-    if not is_finite(cell):
+    if not isfinite(cell):
         raise LimitExceeded(f"found {cell}, which format version 3 cannot hold", where=where)
     report(
         Finding(

@@ -6,7 +6,6 @@ The original reads JSON with serde_json. orjson agrees with it on all but an int
 from __future__ import annotations
 
 import json as standard_json
-import math
 import re
 from typing import Any, Final
 
@@ -130,8 +129,3 @@ def _write_deep(value: Any) -> str:
         return standard_json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-
-
-def is_finite(value: float) -> bool:
-    """Whether a float can travel: NaN and infinities cannot."""
-    return math.isfinite(value)
