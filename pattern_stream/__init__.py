@@ -25,11 +25,14 @@ if TYPE_CHECKING:
         Begin,
         Block,
         BlockEvent,
+        Cells,
         Close,
         Draft,
         DraftEvent,
+        MemoryHistory,
         Node,
         Open,
+        Piece,
         Progress,
         RecordEvent,
         Records,
@@ -51,12 +54,17 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.listing import list_database
     from pattern_stream.pipelines.reading import open_archive
     from pattern_stream.pipelines.verifying import Verification, verify_archive
+    from pattern_stream.schema.oddities import Oddities
     from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
-    from pattern_stream.stages.chunking import chunk, unchunk
+    from pattern_stream.schema.stored import Large, NotUtf8, StoredText
+    from pattern_stream.stages.checking import check_documents
+    from pattern_stream.stages.chunking import chunk
     from pattern_stream.stages.encoding import encode
+    from pattern_stream.stages.filtering import select
     from pattern_stream.stages.folding import fold_memory
     from pattern_stream.stages.mapping import map_rows, unmap_records
     from pattern_stream.stages.translating import translate
+    from pattern_stream.stages.unchunking import unchunk
     from pattern_stream.stages.walking import Walker, walk
     from pattern_stream.transport.compress import unwrap
     from pattern_stream.transport.files import open_input, open_output
@@ -89,11 +97,14 @@ _HOMES = {
         "Begin",
         "Block",
         "BlockEvent",
+        "Cells",
         "Close",
         "Draft",
         "DraftEvent",
+        "MemoryHistory",
         "Node",
         "Open",
+        "Piece",
         "Progress",
         "RecordEvent",
         "Records",
@@ -136,17 +147,23 @@ _HOMES = {
         "Scope",
         "Selection",
     ),
-    "stages.chunking": (
-        "chunk",
-        "unchunk",
+    "schema.oddities": ("Oddities",),
+    "schema.stored": (
+        "Large",
+        "NotUtf8",
+        "StoredText",
     ),
+    "stages.checking": ("check_documents",),
+    "stages.chunking": ("chunk",),
     "stages.encoding": ("encode",),
+    "stages.filtering": ("select",),
     "stages.folding": ("fold_memory",),
     "stages.mapping": (
         "map_rows",
         "unmap_records",
     ),
     "stages.translating": ("translate",),
+    "stages.unchunking": ("unchunk",),
     "stages.walking": (
         "Walker",
         "walk",
@@ -165,6 +182,7 @@ __all__ = (
     "Begin",
     "Block",
     "BlockEvent",
+    "Cells",
     "Close",
     "Draft",
     "DraftEvent",
@@ -176,10 +194,15 @@ __all__ = (
     "ImportOptions",
     "ImportResult",
     "Inspection",
+    "Large",
     "Limits",
+    "MemoryHistory",
     "Node",
+    "NotUtf8",
+    "Oddities",
     "Open",
     "PatternStreamError",
+    "Piece",
     "Progress",
     "RecordEvent",
     "Records",
@@ -193,11 +216,13 @@ __all__ = (
     "Section",
     "Selection",
     "Shelf",
+    "StoredText",
     "Verification",
     "WalkEvent",
     "Walker",
     "Where",
     "WriteResult",
+    "check_documents",
     "chunk",
     "create_database",
     "dump_archive",
@@ -218,6 +243,7 @@ __all__ = (
     "read_scope",
     "read_sections",
     "resolve_scope",
+    "select",
     "translate",
     "unchunk",
     "unmap_records",

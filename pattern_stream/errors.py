@@ -158,6 +158,12 @@ class UnsupportedVersion(UnsupportedArchive):
     """A manifest of another version of the format."""
 
 
+class UnknownLink(UnsupportedArchive):
+    """A key of a later version, under which there are further blocks: skipping it would lose them."""
+
+    default_hint = "a newer release of pattern-stream may read it; --drop-unknown leaves it behind"
+
+
 class UnsupportedCid(UnsupportedArchive):
     """A CID with another version, codec or hash than v1, dag-cbor, blake3-256."""
 
@@ -193,6 +199,12 @@ class UnsupportedSchema(DatabaseError):
     """A database without the tables or columns that the operation needs."""
 
     exit_code = ExitCode.UNSUPPORTED
+
+
+class UnknownContent(UnsupportedSchema):
+    """An archive carries tables or columns that the database has no place for."""
+
+    default_hint = "--drop-unknown leaves them out, and lists them"
 
 
 class DatabaseNotFound(DatabaseError):

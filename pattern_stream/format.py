@@ -11,6 +11,9 @@ from typing import Final
 FORMAT_VERSION: Final = 3
 """Version in the manifest and in ConstellationExport. Source: v3 intro."""
 
+WIDE_VERSION: Final = 4
+"""The version of an archive with pages or external values, which readers of version 3 cannot follow. Source: v4 5."""
+
 MAX_BLOCK_BYTES: Final = 1_000_000
 """Largest block data a writer may make; exactly this many is allowed. Source: v3 intro."""
 
@@ -20,8 +23,23 @@ TARGET_CHUNK_BYTES: Final = 900_000
 SNAPSHOT_CHUNK_BYTES: Final = 900_000
 """Where a snapshot is cut; a constant, not the caller's. Source: v3 5.4."""
 
+VALUE_PIECE_BYTES: Final = SNAPSHOT_CHUNK_BYTES
+"""Where a cell that is moved out of its row is cut. Ours."""
+
+LARGE_CELL_BYTES: Final = 4 * 1024 * 1024
+"""A cell longer than this never travels in its row. Ours: it is read and written in pieces."""
+
+MAX_PAGE_LINKS: Final = 20_000
+"""Links in one page of a collection. Source: v4 5."""
+
+MAX_PAGE_BYTES: Final = 900_000
+"""Sum of encoded elements at which a page of anything but links closes. Ours."""
+
 MAX_CHUNK_MESSAGES: Final = 1_000
 """Messages in one chunk (caller may change it). Source: v3 intro, 8."""
+
+MAX_CHUNK_ROWS: Final = 20_000
+"""Rows of a table beyond the declared records in one chunk: each is an array, which costs its reader memory. Ours."""
 
 MAX_SECTION_BYTES: Final = 4 * 1024 * 1024
 """Largest section (CID and data) a reader accepts. Source: v3 1."""
@@ -92,8 +110,8 @@ SHELF_RESERVE_BYTES: Final = 32 * 1024 * 1024
 MAX_REPEATED_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of memory documents that may be read out of blocks already met, beside 16 x the archive's length. Ours."""
 
-MAX_REPEATED_LINKS: Final = 1_000_000
-"""Links to memory blocks and agents already met. Ours: 24,000 links fill a block."""
+MAX_REPEATED_LINKS: Final = 250_000
+"""Links to memory blocks and agents already met: ten full blocks of them, a few seconds of an import. Ours."""
 
 EMPTY_DOCUMENT_BYTES: Final = 81
 """Length of a memory document in which nothing was ever written, as every new memory block has it. Source: v3 6."""

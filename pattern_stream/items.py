@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from pattern_stream.codec.car import Section
+from pattern_stream.format import FORMAT_VERSION
 from pattern_stream.schema.nodes import NodeType
 from pattern_stream.schema.records import Record
+from pattern_stream.schema.stored import HISTORY_COLUMNS
+
+CELLS_TABLE = ""
+"""`Cells.table` of rows that are single cells: see `schema.nodes.CELL_COLUMNS`."""
 
 Row = tuple[Any, ...]
 """Cells as SQLite holds them, in the order of `Record.columns`."""
@@ -61,20 +66,80 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A batch of records of one type, belonging to the innermost open node."""
+    """A batch of records of one type, belonging to the innermost open node.
+
+    `most_containers`: for each record a number that its arrays and maps do not exceed, None where nobody knows it.
+    """
 
     record: type[Record]
     records: list[RecordDict]
+    most_containers: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch of messages that were read, mapped and encoded elsewhere, belonging to the innermost open node.
+
+    One element a message: what names it, its position, its length in `data`, where it follows the one before, and
+    `most_containers` as in Records. None of them is larger than MAX_BLOCK_CONTAINERS bytes.
+    """
+
+    ids: list[str]
+    positions: list[str]
+    sizes: list[int]
+    most_containers: list[int]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A batch of whole rows of a table beyond the declared records, of the innermost open TableExport or memory block.
+
+    A row has a cell for each column of the table, as `schema.stored` has them: NotUtf8 and Large among them. Rows of a
+    memory block (its history) have the columns that the Open's `history` names.
+    """
+
+    table: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next bytes of a Large cell of the row or record that came before: VALUE_PIECE_BYTES, the last one fewer."""
+
+    column: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHistory:
+    """`Open.extra["history"]` of a memory block: what is stored, where `extra["loro_snapshot"]` is the folded document.
+
+    On the way out it is True where a History follows inside the block.
+
+    `base`: the stored document, None where it is the folded one. `frontier`: the stored column. `columns`: of the two
+    tables of history, whose rows follow as Cells, updates by seq and then checkpoints by id.
+    """
+
+    base: bytes | None
+    frontier: bytes | None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: HISTORY_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A node to be, before it is encoded: its own fields, and ready-encoded records to splice in, if any."""
+    """A node to be, before it is encoded: its own fields, and ready-encoded records or rows to splice in, if any.
+
+    `wide`: instead of them, one record or row that is not encoded yet: it outgrows a block, or has Large cells whose
+    Pieces follow. `count`: how many records or rows the parts are, where that is not one each.
+    """
 
     node: type[NodeType]
     fields: RecordDict
     parts: tuple[bytes, ...] = ()
     row_id: str | None = None
+    wide: RecordDict | Row | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +159,35 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """A block that is made later belongs here: before everything that follows until its own `Block`."""
+    """A block that is made later belongs here: before everything that follows until its own `Block`.
+
+    `page`: this is a place for a page of the innermost node, of which there may turn out to be none. Its Block names
+    the place by its number among all Begins of the archive, counted from 0.
+    """
+
+    page: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """(CID, bytes), always the IPLD sense. `closes`: this is the block of the innermost `Begin`."""
+    """(CID, bytes), always the IPLD sense. `closes`: this is the block of the innermost `Begin` that is for no page.
+
+    `place`: this is a page, which belongs at the Begin of that number.
+    """
 
     cid: bytes
     data: bytes
     closes: bool = False
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """The archive is complete: its root and its statistics (the nine keys of the manifest)."""
+    """The archive is complete: its root, its statistics (the nine keys of the manifest) and its version."""
 
     cid: bytes
     stats: Mapping[str, int]
+    version: int = FORMAT_VERSION
 
 
 class AsyncWriter(Protocol):
@@ -162,13 +238,13 @@ Fold = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[Fold
 """fold(stored snapshot, [(seq, update bytes), ...] in seq order, metadata JSON text) -> Folded."""
 
 __all__ = [
-    "AsyncWriter", "Begin", "Block", "BlockEvent", "Close", "Draft", "DraftEvent", "Fold", "Folded", "Node", "Open",
-    "Progress", "ProgressCallback", "RangeWriter", "Record", "RecordDict", "RecordEvent", "Records", "Ref", "Root",
-    "Row", "RowEvent", "Rows", "Section", "WalkEvent",
+    "CELLS_TABLE", "AsyncWriter", "Begin", "Block", "BlockEvent", "Cells", "Close", "Draft", "DraftEvent", "Fold",
+    "Folded", "MemoryHistory", "Node", "Open", "Piece", "Progress", "ProgressCallback", "RangeWriter", "Record",
+    "RecordDict", "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
 ]  # fmt: skip
 
-RowEvent = Open | Rows | Ref | Close
-RecordEvent = Open | Records | Ref | Close
-DraftEvent = Open | Records | Ref | Draft | Close
+RowEvent = Open | Rows | Encoded | Cells | Piece | Ref | Close
+RecordEvent = Open | Records | Encoded | Cells | Piece | Ref | Close
+DraftEvent = Open | Records | Cells | Piece | Ref | Draft | Close
 BlockEvent = Begin | Block | Root
 WalkEvent = Node | Ref | Close

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # no test is a matter of time: machines are busy
+settings.load_profile("suite")
 
 SHARED = Path(os.environ.get("PATTERN_STREAM_SHARED", Path(__file__).resolve().parents[1] / "../shared")).resolve()
+
+
+def pytest_configure() -> None:
+    """A shell starts what it puts in the background with Ctrl-C ignored, and that is inherited: here it works."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

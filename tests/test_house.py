@@ -13,7 +13,9 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = ROOT / "requirements.lock"
-TARGETS: Final = ("help", "demo", "test", "format", "lint", "types", "bench", "check", "clean")
+TARGETS: Final = (
+    "help", "demo", "test", "format", "lint", "types", "bench", "interop", "matrix", "package", "check", "clean",
+)  # fmt: skip
 
 
 def project() -> dict[str, Any]:

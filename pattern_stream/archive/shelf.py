@@ -12,13 +12,15 @@ import sqlite3
 import struct
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.archive.unlinked import open_unlinked, storage
+from pattern_stream.archive.unlinked import open_unlinked, reading_again, storage
 from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where
 from pattern_stream.format import CID_BYTES, SHELF_MEMORY_BYTES, SHELF_RESERVE_BYTES
@@ -34,8 +36,10 @@ _LEFT_AT_A_TIME: Final = 65_536
 _KEY: Final = struct.Struct(">4xq24x")
 """64 bits of the digest. Two blocks that share them cannot both be stored: one would be missed, and refused."""
 
+_FIRST: Final = itemgetter(0)
+
 _TABLES: Final = """
-    CREATE TABLE block (key INTEGER PRIMARY KEY, offset INTEGER, size INTEGER, data BLOB, kept INTEGER);
+    CREATE TABLE block (key INTEGER PRIMARY KEY, offset INTEGER, size INTEGER, data BLOB, kept INTEGER DEFAULT 0);
     CREATE TABLE name (key INTEGER PRIMARY KEY, cid BLOB, name TEXT);
 """
 
@@ -74,7 +78,7 @@ class Shelf:
         self._folder: Path | None = None
         self._archive = archive
         self._memory_bytes = memory_bytes
-        self._entries: dict[bytes, _Entry] = {}
+        self._entries: dict[bytes, tuple[int, int, bytes | None, bool | int]] = {}  # as _Entry, made a million times
         self._entry_bytes = 0
         self._names: dict[bytes, str] = {}
         self._name_bytes = 0
@@ -95,7 +99,8 @@ class Shelf:
         """Delete everything."""
         self._entries.clear()
         self._names.clear()
-        self._log.close()
+        with suppress(OSError):  # what it still had to write is not wanted
+            self._log.close()
         if self._database is not None:
             self._database.close()
             self._database = None
@@ -109,10 +114,10 @@ class Shelf:
             return
         size = len(found)
         if data and self._archive is None:
-            self._entries[cid] = _Entry(offset, size, found, kept)
+            self._entries[cid] = offset, size, found, kept
             self._entry_bytes += _ENTRY_BYTES + size
         else:
-            self._entries[cid] = _Entry(offset, size, None, kept)
+            self._entries[cid] = offset, size, None, kept
             self._entry_bytes += _ENTRY_BYTES
         if self._entry_bytes > self._memory_bytes:
             self._store_entries()
@@ -121,9 +126,10 @@ class Shelf:
         """The block of that CID, if it is here; it leaves the shelf unless it is to be kept for other links."""
         if keep and self._stored_count and (stored := self._take_stored(cid, keep)) is not None:
             return stored
-        entry = self._entries.get(cid)
-        if entry is None:
+        found = self._entries.get(cid)
+        if found is None:
             return self._take_stored(cid, keep) if self._stored_count and not keep else None
+        entry = _Entry(*found)
         self.early_count += not entry.kept
         if keep:
             self._entries[cid] = entry._replace(kept=True)
@@ -165,7 +171,8 @@ class Shelf:
             return entry.data
         if self._archive is None:
             raise TransportError("a block was asked for that was only counted", where=Where(cid=cid_text(cid)))
-        data = os.pread(self._archive, entry.size, _data_offset(entry))
+        with reading_again():
+            data = os.pread(self._archive, entry.size, _data_offset(entry))
         if cid_of(data) != cid:
             raise DigestMismatch(
                 "block does not hash to its CID any more: the file has changed since it was first read",
@@ -209,18 +216,20 @@ class Shelf:
             for key in self._logged_keys():
                 left.pop(key, None)
             count += len(left)
-            first = min([*left.values()] if first is None else [first, *left.values()], default=None)
+            least = min(left.values(), default=first)
+            first = least if first is None or least is None else min(first, least)
         return Leftovers(count, first)
 
     def _left(self) -> Iterator[dict[int, int]]:
         """What nobody took, by key and with its offset, a bounded number at a time."""
         if self._stored_count:
             self._store_entries()
-            cursor = self._opened().execute("SELECT key, offset FROM block WHERE kept = 0")
-            while rows := cursor.fetchmany(_LEFT_AT_A_TIME):
+            with storage():
+                cursor = self._opened().execute("SELECT key, offset FROM block WHERE kept = 0")
+            while rows := _fetched(cursor):
                 yield dict(rows)
         else:
-            yield {_key(cid): entry.offset for cid, entry in self._entries.items() if not entry.kept}
+            yield {_key(cid): offset for cid, (offset, _, _, kept) in self._entries.items() if not kept}
 
     def _logged_keys(self) -> Iterator[int]:
         for piece in self._logged():
@@ -228,20 +237,34 @@ class Shelf:
                 yield key
 
     def _logged(self) -> Iterator[bytes]:
-        self._log.seek(0)
-        while piece := self._log.read(_LOG_PIECE):
+        with storage():
+            self._log.seek(0)
+        while piece := self._logged_piece():
             yield piece
-        self._log.seek(0, os.SEEK_END)
+        with storage():
+            self._log.seek(0, os.SEEK_END)
+
+    def _logged_piece(self) -> bytes:
+        with storage():
+            return self._log.read(_LOG_PIECE)
 
     # --- the file ---------------------------------------------------------------------------------------------
 
     def _store_entries(self) -> None:
-        rows = sorted((*_KEY.unpack(cid), *entry) for cid, entry in self._entries.items())
+        unpack, whole, places = _KEY.unpack, [], []
+        for cid, entry in self._entries.items():
+            if entry[2] is None and not entry[3]:
+                places.append(unpack(cid) + entry[:2])
+            else:
+                whole.append(unpack(cid) + entry)
+        places.sort(key=_FIRST)
+        whole.sort(key=_FIRST)
         database = self._opened()
         self._watch_space()
         with storage():
             before = database.total_changes
-            database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", rows)
+            database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", whole)
+            database.executemany("INSERT OR IGNORE INTO block (key, offset, size) VALUES (?, ?, ?)", places)
             self._stored_count += database.total_changes - before
         self._entries.clear()
         self._entry_bytes = 0
@@ -268,6 +291,11 @@ class Shelf:
             with storage():
                 self._database, self._folder = open_unlinked(self._folders, _TABLES)
         return self._database
+
+
+def _fetched(cursor: sqlite3.Cursor) -> list[tuple[int, int]]:
+    with storage():
+        return cursor.fetchmany(_LEFT_AT_A_TIME)
 
 
 def _key(cid: bytes) -> int:

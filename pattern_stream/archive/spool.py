@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -21,23 +21,30 @@ from pattern_stream.format import COPY_BYTES, SPOOL_MEMORY_BYTES, SPOOL_RESERVE_
 _WINDOW_BYTES: Final = 256 * 1024
 """Bytes loaded at once where many small pieces are read one after another."""
 
+_PIECES_AT_ONCE: Final = 512
+"""Pieces given to one call; every system takes 1024."""
+
+_WRITEV: Final[Callable[[int, Sequence[bytes]], int] | None] = getattr(os, "writev", None)
+
 
 class Area:
-    """Bytes appended at the end and read back by offset. `tail`: those still in memory, all of them before a flush."""
+    """Bytes appended at the end and read back by offset.
 
-    __slots__ = ("_file", "_stored_bytes", "_window", "_window_offset", "tail")
+    What was appended stays in memory until it is taken; `store` moves what was taken to the file, in another thread if
+    need be, while more is appended. `size`: all bytes, wherever they are.
+    """
+
+    __slots__ = ("_file", "_tail", "_taken", "_window", "_window_offset", "size", "tail_bytes", "taken_bytes")
 
     def __init__(self) -> None:
-        self.tail = bytearray()
+        self.size = 0
+        self.tail_bytes = 0
+        self.taken_bytes = 0
+        self._tail: list[bytes] = []
+        self._taken: list[bytes] = []
         self._file: IO[bytes] | None = None
-        self._stored_bytes = 0
         self._window = b""
         self._window_offset = 0
-
-    @property
-    def size(self) -> int:
-        """All bytes of the area, wherever they are."""
-        return self._stored_bytes + len(self.tail)
 
     @property
     def descriptor(self) -> int | None:
@@ -45,27 +52,43 @@ class Area:
         return self._file.fileno() if self._file is not None else None
 
     def append(self, head: bytes, data: bytes) -> None:
-        """Put a section at the end."""
-        self.tail += head
-        self.tail += data
+        """Put a section at the end. It is kept as it is: nothing is copied."""
+        self._tail += (head, data)
+        self.tail_bytes += len(head) + len(data)
+        self.size += len(head) + len(data)
+
+    def take(self) -> None:
+        """Set aside what is in memory for the next `store`. What was taken before must have been stored."""
+        self._taken, self._tail = self._tail, []
+        self.taken_bytes, self.tail_bytes = self.tail_bytes, 0
+
+    def store(self, folder: Path) -> None:
+        """Move what was taken to the end of the file. Blocks. Raises OSError."""
+        if self._file is None:
+            self._file = _open_nameless(folder)
+        _write_all(self._file, self._taken)
+        self.taken_bytes = 0
+        self._taken = []
 
     def flush(self, folder: Path) -> None:
         """Move what is in memory to the end of the file. Blocks. Raises OSError."""
-        if self._file is None:
-            self._file = _open_nameless(folder)
-        with memoryview(self.tail) as tail:
-            _write_all(self._file, tail)
-        self._stored_bytes += len(self.tail)
-        self.tail.clear()
+        self.take()
+        self.store(folder)
 
-    def peek(self, offset: int, count: int) -> bytes | bytearray | None:
+    def peek(self, offset: int, count: int) -> bytes | None:
         """A piece that is at hand in memory, None where it must be loaded."""
         if self._file is None:
-            return self.tail[offset : offset + count]
+            return self._joined()[offset : offset + count]
         start = offset - self._window_offset
         if start >= 0 and start + count <= len(self._window):
             return self._window[start : start + count]
         return None
+
+    def _joined(self) -> bytes:
+        """All that is in memory, in one piece from now on."""
+        if len(self._tail) != 1:
+            self._tail = [b"".join(self._tail)]
+        return self._tail[0]
 
     def load(self, offset: int, count: int) -> bytes:
         """A piece out of the file, with what follows it for the next `peek`. Blocks. Raises OSError."""
@@ -82,15 +105,16 @@ class Area:
         """Give file and memory back."""
         if self._file is not None:
             self._file.close()
-        self.tail = bytearray()
+        self._tail = []
+        self._taken = []
         self._window = b""
 
 
 class Spool:
     """The two areas with their common budget of memory and their common folder.
 
-    Memory:  `memory_bytes` until it spills, then about 1 MiB and one section.
-    Raises:  StorageFull before the disk is full, TransportError where no folder can be written: from `flush`.
+    Memory:  `memory_bytes` until it spills, then about 1 MiB and one section, twice while a flush is under way.
+    Raises:  StorageFull before the disk is full, TransportError where no folder can be written: from `store`.
     """
 
     def __init__(self, folders: Sequence[Path], *, memory_bytes: int = SPOOL_MEMORY_BYTES) -> None:
@@ -116,13 +140,13 @@ class Spool:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes that are still in memory."""
-        return len(self.leaves.tail) + len(self.inserts.tail)
+        """Bytes that are still in memory and in no flush that is under way."""
+        return self.leaves.tail_bytes + self.inserts.tail_bytes
 
     @property
     def is_due(self) -> bool:
         """Whether enough is in memory to be written."""
-        return len(self.leaves.tail) + len(self.inserts.tail) >= self._limit_bytes
+        return self.pending_bytes >= self._limit_bytes
 
     @property
     def is_on_disk(self) -> bool:
@@ -131,11 +155,21 @@ class Spool:
 
     def flush(self) -> None:
         """Write what is in memory to the files, which are made at the first call. Blocks."""
+        self.take()
+        self.store()
+
+    def take(self) -> None:
+        """Set aside what is in memory for `store`, which may then run in another thread while more is appended."""
+        self.leaves.take()
+        self.inserts.take()
+
+    def store(self) -> None:
+        """Write what was taken. Blocks."""
         folder = self._chosen_folder()
         with self._translated(folder):
             self._check_room(folder)
-            self.leaves.flush(folder)
-            self.inserts.flush(folder)
+            self.leaves.store(folder)
+            self.inserts.store(folder)
 
     def _chosen_folder(self) -> Path:
         """The folder of the files: the first candidate where one can be made, for good."""
@@ -146,20 +180,27 @@ class Spool:
 
     def _check_room(self, folder: Path) -> None:
         """Rule: refuse before the disk is full, so that other programs do not meet a full disk."""
-        needed = self.pending_bytes + SPOOL_RESERVE_BYTES
+        needed = self._taken_bytes + SPOOL_RESERVE_BYTES
         if (free := shutil.disk_usage(folder).free) < needed:
             raise StorageFull(
-                f"spool in {folder} holds {self.size - self.pending_bytes} bytes and needs {needed} more, "
-                f"{free} bytes are free",
+                f"spool in {folder} holds {self._stored_bytes} bytes and needs {needed} more, {free} bytes are free",
                 hint="free some space, or name another folder with --spool-dir",
             )
+
+    @property
+    def _taken_bytes(self) -> int:
+        return self.leaves.taken_bytes + self.inserts.taken_bytes
+
+    @property
+    def _stored_bytes(self) -> int:
+        return self.size - self._taken_bytes - self.pending_bytes
 
     @contextmanager
     def _translated(self, folder: Path) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            held = self.size - self.pending_bytes
+            held = self._stored_bytes
             raise storage_error(error, f"spool in {folder} holds {held} bytes and cannot grow") from error
 
 
@@ -210,8 +251,19 @@ def _open_nameless(folder: Path) -> IO[bytes]:
     return opened
 
 
-def _write_all(file: IO[bytes], data: memoryview) -> None:
+def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
+    """Write pieces one after another, many in one call where the system can."""
+    for start in range(0, len(pieces), _PIECES_AT_ONCE):
+        group = pieces[start : start + _PIECES_AT_ONCE]
+        if _WRITEV is None:
+            _write_whole(file, b"".join(group))
+        elif (written := _WRITEV(file.fileno(), group)) < sum(map(len, group)):
+            _write_whole(file, b"".join(group)[written:])
+
+
+def _write_whole(file: IO[bytes], data: bytes) -> None:
     written = 0
-    while written < len(data):
-        with data[written:] as rest:
-            written += file.write(rest)
+    with memoryview(data) as view:
+        while written < len(view):
+            with view[written:] as rest:
+                written += file.write(rest)

@@ -19,15 +19,19 @@ _PRAGMAS: Final = """
 
 
 def open_unlinked(folders: Sequence[Path], tables: str) -> tuple[sqlite3.Connection, Path]:
-    """A database in a file that has lost its name already, in the first folder where one can be made."""
+    """A database in a file that has lost its name already, in the first folder where one can be made.
+
+    The name goes as soon as SQLite has the file open, which is at the first look into it: a kill leaves none behind.
+    """
     handle, name, folder = _first_file(folders)
     os.close(handle)
     try:
         database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-        database.executescript(_PRAGMAS + tables)
-        database.execute("BEGIN")
+        database.execute("PRAGMA schema_version").fetchone()
     finally:
         os.unlink(name)
+    database.executescript(_PRAGMAS + tables)
+    database.execute("BEGIN")
     return database, folder
 
 
@@ -43,6 +47,15 @@ def _first_file(folders: Sequence[Path]) -> tuple[int, str, Path]:
     tried = ", ".join(map(str, folders))
     failure = first or FileNotFoundError("no folder was given")
     raise storage_error(failure, f"no file for blocks that came too early can be made in any of: {tried}") from failure
+
+
+@contextmanager
+def reading_again() -> Iterator[None]:
+    """What the disk says when a block is read from the archive's file once more, as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error, "reading the archive again") from error
 
 
 @contextmanager

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from array import array
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from pattern_stream.archive.spool import Area, Spool, spool_folders
 from pattern_stream.codec.car import encode_header, encode_section_head
 from pattern_stream.errors import ProtocolError, Where, storage_error
-from pattern_stream.format import COPY_BYTES
+from pattern_stream.format import COPY_BYTES, FORMAT_VERSION
 from pattern_stream.items import (
     AsyncWriter,
     Begin,
@@ -38,6 +41,7 @@ class WriteResult:
     bytes: int
     sections: int
     stats: Mapping[str, int]
+    version: int = FORMAT_VERSION
 
 
 class Piece(NamedTuple):
@@ -51,12 +55,16 @@ class Piece(NamedTuple):
 class Layout:
     """Which insert belongs where among the leaves. Nodes are numbered as they begin, which is output order.
 
-    Memory:  24 bytes a node (place among the leaves, offset and length among the inserts) and the open nodes.
+    Memory:  24 bytes a node (place among the leaves, offset and length among the inserts) and the open nodes with their
+             places. Of a closed node's places the unused ones at its end are forgotten.
     """
 
     def __init__(self) -> None:
         self._numbers = array("Q")
         self._open: list[int] = []
+        self._begun = 0
+        self._places: dict[int, int] = {}
+        self._kept: list[list[int]] = []
 
     @property
     def open_count(self) -> int:
@@ -65,8 +73,30 @@ class Layout:
 
     def begin(self, place: int) -> None:
         """A node starts where the leaves stand at `place` bytes."""
+        self._begun += 1
         self._open.append(len(self._numbers))
+        self._kept.append([])
         self._numbers.extend((place, 0, 0))
+
+    def keep(self, place: int) -> None:
+        """Something of the innermost open node may come to belong where the leaves stand at `place` bytes."""
+        if not self._open:
+            raise ProtocolError("a place is kept for a page, but no node is open", where=Where(stage="write"))
+        self._places[self._begun] = len(self._numbers)
+        self._kept[-1].append(self._begun)
+        self._begun += 1
+        self._numbers.extend((place, 0, 0))
+
+    def put(self, number: int, offset: int, count: int) -> None:
+        """A section for a kept place is at `offset` of the inserts; further ones for it follow at once."""
+        at = self._places.get(number)
+        if at is None:
+            raise ProtocolError(f"a block is for place {number}, which no open node kept", where=Where(stage="write"))
+        used = self._numbers[at + 2]
+        if used and self._numbers[at + 1] + used != offset:
+            raise ProtocolError(f"place {number} is used again after something else", where=Where(stage="write"))
+        self._numbers[at + 1] = offset - used
+        self._numbers[at + 2] = used + count
 
     def close(self, offset: int, count: int) -> int:
         """The innermost open node's section is at `offset` of the inserts; returns the node's number."""
@@ -75,12 +105,20 @@ class Layout:
         at = self._open.pop()
         self._numbers[at + 1] = offset
         self._numbers[at + 2] = count
+        for number in reversed(self._kept.pop()):
+            self._release(self._places.pop(number))
         return at // 3
+
+    def _release(self, at: int) -> None:
+        if at + 3 == len(self._numbers) and not self._numbers[at + 2]:
+            del self._numbers[at:]
 
     def pieces(self, leaf_bytes: int) -> Iterator[Piece]:
         """The archive's body in order, neighbouring leaves as one piece. Nodes must all be closed."""
         numbers, done = self._numbers, 0
         for at in range(0, len(numbers), 3):
+            if not numbers[at + 2]:
+                continue  # a place for which nothing came
             if numbers[at] > done:
                 yield Piece(False, done, numbers[at] - done)
                 done = numbers[at]
@@ -109,19 +147,24 @@ class CarDraft:
         if isinstance(event, Block):
             self._add_block(event)
         elif isinstance(event, Begin):
-            self.layout.begin(self._spool.leaves.size)
+            note = self.layout.keep if event.page else self.layout.begin
+            note(self._spool.leaves.size)
         else:
             self.root = event
 
     def _add_block(self, block: Block) -> None:
         head = encode_section_head(block.cid, len(block.data))
         self.sections += 1
+        inserts = self._spool.inserts
+        if block.place is not None:
+            self.layout.put(block.place, inserts.size, len(head) + len(block.data))
+            inserts.append(head, block.data)
+            return
         if not block.closes:
             if self._first_cid is None and self.layout.open_count == 0:
                 self._first_cid = block.cid
             self._spool.leaves.append(head, block.data)
             return
-        inserts = self._spool.inserts
         number = self.layout.close(inserts.size, len(head) + len(block.data))
         if self._first_cid is None and number == 0:
             self._first_cid = block.cid
@@ -156,27 +199,61 @@ async def write_car(
     ended well; then whole ranges by `copy_range`, where it has that, and pieces of about 1 MiB.
 
     In:      Begin, Block and last of all one Root.
-    Memory:  SPOOL_MEMORY_BYTES until the spool goes to disk, 24 bytes for each node that began, three buffers of 1 MiB.
+    Memory:  SPOOL_MEMORY_BYTES until the spool goes to disk, 24 bytes for each node that began, five buffers of 1 MiB.
     Raises:  StorageFull, TransportError: the spool; ProtocolError: events out of order; what `blocks` and `out` raise.
     Source:  v3 1, 6.
     """
     with Spool(spool_folders(spool_dir, near)) as spool:
         draft = CarDraft(spool)
-        try:
-            async for event in blocks:
-                draft.add(event)
-                if spool.is_due:
-                    await to_thread.run_sync(spool.flush)
-                    _tell(progress, "spool", spool.size, None)
-        finally:
-            close = getattr(blocks, "aclose", None)
-            if close is not None:
-                await close()
-        root = draft.finish()
+        async with _Spilling(spool) as spilling:
+            try:
+                async for event in blocks:
+                    draft.add(event)
+                    if spool.is_due:
+                        await spilling.start()
+                        _tell(progress, "spool", spool.size, None)
+            finally:
+                close = getattr(blocks, "aclose", None)
+                if close is not None:
+                    await close()
+            root = draft.finish()
         if spool.is_on_disk:
             await to_thread.run_sync(spool.flush)
         written = await _emit(draft, spool, encode_header(root.cid), out, progress)
-    return WriteResult(root.cid, written, draft.sections, root.stats)
+    return WriteResult(root.cid, written, draft.sections, root.stats, root.version)
+
+
+class _Spilling:
+    """Writes to the spool's files while the line goes on: one flush at a time, each waited for before the next."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._flush: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the last flush, for the files are closed next. Its error counts where there is no other."""
+        with CancelScope(shield=True), suppress(*() if error is None else (Exception,)):
+            await self._finish()
+
+    async def start(self) -> None:
+        """Begin to write what is in memory. Raises what the flush before raised."""
+        await self._finish()
+        self._spool.take()
+        self._flush = asyncio.create_task(to_thread.run_sync(self._spool.store))
+
+    async def _finish(self) -> None:
+        """Wait until nothing is written any more. Trap: awaiting a task would hand a cancellation on to it, and the
+        thread would go on by itself, with a file that is closed under it.
+        """
+        if self._flush is not None:
+            await asyncio.wait({self._flush})
+            flush, self._flush = self._flush, None
+            flush.result()
 
 
 async def _emit(

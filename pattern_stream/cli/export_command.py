@@ -26,13 +26,20 @@ from pattern_stream.cli.places import binary_output, chosen_database
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import ExitCode, UsageError
-from pattern_stream.format import DEFAULT_OWNER, MAX_CHUNK_MESSAGES, TARGET_CHUNK_BYTES
+from pattern_stream.format import (
+    DEFAULT_OWNER,
+    FORMAT_VERSION,
+    MAX_CHUNK_MESSAGES,
+    TARGET_CHUNK_BYTES,
+    WIDE_VERSION,
+)
 
 if TYPE_CHECKING:
     from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
     from pattern_stream.schema.scopes import Scope, ScopeKind
 
 AT_LEAST_ONE: Final = click.IntRange(min=1)
+_WHOLE: Final = "a whole backup, with deleted messages, undone edits, endpoints and source settings"
 
 
 class Given(TypedDict):
@@ -52,6 +59,9 @@ class Given(TypedDict):
     dry_run: bool
     verify: bool
     salvage: bool
+    portable: bool
+    history: bool
+    newest_version: str
     db: Path | None
 
 
@@ -60,6 +70,7 @@ class Given(TypedDict):
     epilog=examples(
         "pattern-stream export | gzip > constellation.car.gz",
         "pattern-stream export Anchor --scope agent -o anchor.car",
+        "pattern-stream export --portable -o to-share.car",
         "pattern-stream export --dry-run --json",
     ),
 )
@@ -74,6 +85,16 @@ class Given(TypedDict):
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @click.option("--no-messages", is_flag=True, help="Leave messages out.")
 @click.option("--no-archival", is_flag=True, help="Leave archival entries out.")
+@click.option("--portable", is_flag=True, help="Of a constellation, only what every reader of version 3 knows.")
+@click.option("--history", is_flag=True, help="Of a group or agent, also the history of its memory blocks.")
+@click.option(
+    "--format",
+    "newest_version",
+    type=click.Choice([str(FORMAT_VERSION), str(WIDE_VERSION)]),
+    default=str(WIDE_VERSION),
+    show_default=True,
+    help=f"Newest version to use. An archive is version {FORMAT_VERSION} unless something needs {WIDE_VERSION}.",
+)
 @click.option(
     "--max-chunk-bytes",
     type=AT_LEAST_ONE,
@@ -99,6 +120,9 @@ class Given(TypedDict):
 @click.pass_obj
 def export(session: Session, /, **given: Unpack[Given]) -> int:
     """Write a constellation (the default), or the group or agent NAME, to an archive.
+
+    The archive of a constellation is a whole backup: deleted messages, undone edits and all other tables travel as
+    extensions that readers of version 3 skip. --portable leaves them out; groups and agents are portable anyway.
 
     NAME is a name or an id; an exact id wins. Nothing is written before the whole archive is known to be good.
     SOURCE_DATE_EPOCH, where set, is the archive's date: the same database then gives the same bytes.
@@ -153,6 +177,8 @@ def scope_of(given: Given) -> Scope:
         kind = "constellation"
     if given["owner"] is not None and kind != "constellation":
         raise UsageError(f"--owner goes with scope constellation, found scope {kind or 'agent or group'}")
+    if given["history"] and given["thin"]:
+        raise UsageError("--history was given with --thin, whose archive has no memory blocks")
     return Scope(kind, name, given["thin"])
 
 
@@ -171,6 +197,9 @@ def options_of(given: Given) -> ExportOptions:
         force=given["force"],
         verify=given["verify"],
         exported_at=fixed_date(os.environ.get("SOURCE_DATE_EPOCH")),
+        portable=given["portable"],
+        history=given["history"],
+        newest_version=int(given["newest_version"]),
     )
 
 
@@ -191,15 +220,19 @@ def _warn(session: Session, result: ExportResult | ExportPlan) -> None:
     """What was found on the way, and in one line what this archive is not."""
     print_findings(session, result.findings)
     not_carried, derived = result.census.not_carried, result.census.derived
-    if not not_carried and not derived:
-        return
-    line = f"not carried by format version 3: {counted(not_carried) or 'nothing'}"
-    say(session, f"{line}; derived, to be made again: {counted(derived)}" if derived else line)
+    if result.scope.kind == "constellation" and result.census.beyond:
+        say(session, f"{_WHOLE} ({counted(result.census.beyond)}); --portable leaves that out")
+    if not_carried:
+        say(session, f"not carried by format version 3: {counted(not_carried)}")
+    if derived:
+        say(session, f"left out, as it is derived from the rest: {counted(derived)}")
 
 
 def _tell(session: Session, result: ExportResult, out: Path | None) -> None:
     target = "stdout" if out is None else path_text(out)
-    say(session, f"{_scope_text(result)} -> {target}: {human_bytes(result.bytes)}, {result.sections:,} sections")
+    version = f", version {result.version}" if result.version != FORMAT_VERSION else ""
+    size = human_bytes(result.bytes)
+    say(session, f"{_scope_text(result)} -> {target}: {size}, {result.sections:,} sections{version}")
     say(session, f"root {result.root}")
     say(session, f"holds {held(result.stats) or 'nothing'}")
     say(session, f"{result.folded_blocks:,} memory blocks had edits pending and are current, {result.seconds:.1f} s")

@@ -32,6 +32,7 @@ class Given(TypedDict):
     no_archival: bool
     owner: str | None
     on_conflict: OnConflict
+    drop_unknown: bool
     dry_run: bool
     no_verify_documents: bool
     max_document_bytes: int
@@ -70,6 +71,7 @@ class Given(TypedDict):
     show_default=True,
     help="What happens where an id is there already. A taken name is always a conflict.",
 )
+@click.option("--drop-unknown", is_flag=True, help="Leave out tables and columns that the database does not have.")
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option(
@@ -114,6 +116,7 @@ def options_of(given: Given) -> ImportOptions:
         archival=not given["no_archival"],
         owner=given["owner"],
         on_conflict=given["on_conflict"],
+        drop_unknown=given["drop_unknown"],
         dry_run=given["dry_run"],
         verify_documents=not given["no_verify_documents"],
         max_document_bytes=given["max_document_bytes"],
@@ -148,4 +151,6 @@ def _tell(session: Session, result: ImportResult) -> None:
             say(session, f"{what}: {', '.join(plain(one.name) for one in found)}")
     if result.skipped:
         say(session, f"skipped, there already: {counted(result.skipped)}")
+    if result.dropped:
+        say(session, f"dropped, as the database has no place for it: {counted(result.dropped)}")
     say(session, f"{result.seconds:.1f} s, others could not write for {result.locked_seconds:.1f} s")

@@ -53,12 +53,16 @@ def report(found: Item) -> Iterator[str]:
     yield from _section("memory blocks", _BLOCK_HEADERS, list(_block_rows(found, names)))
     if found["attachments"]:
         yield from ("", f"attachments of shared blocks: {found['attachments']:,}")
+    yield from _section("rows beyond version 3", _TABLE_HEADERS, list(found["tables_beyond_version_3"].items()))
+    if edits := sum(_edits(block) for block in _blocks(found)):
+        yield from ("", f"rows of memory history: {edits:,}")
     if found["findings"]:
         yield from ("", f"looks wrong: {len(found['findings'])}", *map(_finding_line, found["findings"]))
 
 
 _AGENT_HEADERS = ("name", "status", "model", "messages", "first", "last", "archival", "summaries", "blocks", "id")
 _GROUP_HEADERS = ("name", "pattern", "members", "shared blocks", "id")
+_TABLE_HEADERS = ("table", "rows")
 _BLOCK_HEADERS = ("owner", "label", "type", "permission", "size", "first line")
 
 
@@ -87,6 +91,16 @@ def _block_rows(found: Item, names: Mapping[str, str]) -> Iterator[tuple[object,
     yield from (
         _block_cells(names.get(block["owner_id"], block["owner_id"]), block) for block in found["unowned_blocks"]
     )
+
+
+def _blocks(found: Item) -> Iterator[Item]:
+    for agent in found["agents"]:
+        yield from agent["memory_blocks"]
+    yield from found["unowned_blocks"]
+
+
+def _edits(block: Item) -> int:
+    return sum(block["history"].values())
 
 
 def _block_cells(owner: object, block: Item) -> tuple[object, ...]:

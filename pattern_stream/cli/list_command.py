@@ -20,13 +20,13 @@ from pattern_stream.cli.session import Session
     short_help="Show what a database holds, by the names that export takes.",
     epilog=examples("pattern-stream list", "pattern-stream list agents --json"),
 )
-@click.argument("what", type=click.Choice(["agents", "groups", "blocks"]), required=False)
+@click.argument("what", type=click.Choice(["agents", "groups", "blocks", "tables"]), required=False)
 @json_output("The lists as one JSON document on stdout.")
 @database()
 @talking
 @click.pass_obj
-def list_(session: Session, what: Literal["agents", "groups", "blocks"] | None, db: Path | None) -> None:
-    """Show the agents and groups of a database, or its memory blocks, by the names that export takes."""
+def list_(session: Session, what: Literal["agents", "groups", "blocks", "tables"] | None, db: Path | None) -> None:
+    """Show the agents and groups of a database, by the names that export takes, or its memory blocks or tables."""
     path = chosen_database(session, db)
     from pattern_stream.pipelines.listing import list_database
 
@@ -34,7 +34,8 @@ def list_(session: Session, what: Literal["agents", "groups", "blocks"] | None, 
     if session.json:
         document(result.as_dict())
         return
-    for kind, rows in (("agents", result.agents), ("groups", result.groups), ("blocks", result.blocks)):
+    kinds = {"agents": result.agents, "groups": result.groups, "blocks": result.blocks, "tables": result.tables}
+    for kind, rows in kinds.items():
         if rows is not None:
             _show(kind, rows, titled=what is None)
 

@@ -21,7 +21,7 @@ ALIKE_SHOWN: Final = 3
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts and inside emoji; they move nothing
 _UNPRINTABLE_IN_JSON: Final = re.compile(
-    "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+    "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 

@@ -5,8 +5,9 @@ Stricter than the format: shortest varints, no empty sections, no padding, exact
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from pattern_stream.codec import dagcbor
@@ -127,8 +128,28 @@ class SectionSplitter:
 
     def _sections(self) -> Iterator[Section]:
         with self._kept_fault():
+            yield from self._short_sections()
             while (section := self._split_section()) is not None:
                 yield section
+                yield from self._short_sections()
+
+    def _short_sections(self) -> Iterator[Section]:
+        """The sections that come next as long as they are whole, ours, and their length is one byte.
+
+        Only for speed: an archive may hold a million of them. Whatever else there is, `_split_section` judges.
+        """
+        if self.header is None or self._max_section_bytes < _SHORT:
+            return
+        buffer = self._buffer
+        while True:
+            at = self._at
+            if at >= len(buffer) or not CID_BYTES <= buffer[at] < _SHORT:
+                return
+            end, cid_end = at + 1 + buffer[at], at + 1 + CID_BYTES
+            if end > len(buffer) or not buffer.startswith(CID_PREFIX, at + 1):
+                return
+            self._at, self._needed = end, 1
+            yield _section((self._base + at, bytes(buffer[at + 1 : cid_end]), bytes(buffer[cid_end:end])))
 
     @contextmanager
     def _kept_fault(self) -> Iterator[None]:
@@ -196,6 +217,11 @@ class SectionSplitter:
             raise TruncatedArchive(f"archive ends after {found} bytes, inside its header")
         if found:
             raise TruncatedArchive(f"archive ends {found} bytes into a section, expected {self._needed} or more")
+
+
+_SHORT: Final = 0x80
+_section: Final[Callable[[tuple[int, bytes, bytes]], Section]] = partial(tuple.__new__, Section)
+"""Section._make without its check of the length."""
 
 
 def _split_foreign(body: bytes) -> tuple[bytes, bytes]:

@@ -32,14 +32,14 @@ from pattern_stream.errors import MalformedBlock, UnencodableValue
 from pattern_stream.format import CID_BYTES, CID_PREFIX, CID_TAG, MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_DEPTH
 
 __all__ = [
-    "Link", "array_head", "bytes_head", "decode", "encode_node", "encode_record", "encode_records", "integer",
-    "is_readable", "link", "map_head", "text",
+    "Link", "array_head", "bytes_head", "decode", "decode_harmless", "encode_node", "encode_record", "encode_records",
+    "integer", "is_readable", "link", "map_head", "text",
 ]  # fmt: skip
 
-_LINK_TAG: Final = b"\xd8\x2a"
 _OWN_LINK: Final = b"\x00" + CID_PREFIX
 _OWN_LINK_BYTES: Final = 1 + CID_BYTES
 _libipld_encode: Final[Callable[[Any], bytes]] = libipld.encode_dag_cbor
+_libipld_decode: Final[Callable[[bytes], Any]] = libipld.decode_dag_cbor
 _LEAST_INTEGER: Final = -(1 << 64)
 _BEYOND_INTEGER: Final = 1 << 64
 
@@ -186,6 +186,18 @@ def decode(data: bytes | memoryview, *, any_cid: bool = False, strict: bool = Tr
     return decode_carefully(data, any_cid=any_cid, strict=strict)
 
 
+def decode_harmless(blocks: Sequence[bytes], *, prove: bool) -> list[Any] | None:
+    """The values of many small blocks, by libipld; `prove`: None where one is not exactly how its value is encoded.
+
+    In:      bytes without tags, arrays and maps of more than 255 values, and with few of those; see `alike`.
+    """
+    try:
+        values = list(map(_libipld_decode, blocks))
+        return values if not prove or list(map(_libipld_encode, values)) == blocks else None
+    except ValueError:
+        return None
+
+
 def _own_link(tag: cbor2.CBORTag, _immutable: bool) -> Link:
     content = tag.value
     if tag.tag != CID_TAG or type(content) is not bytes:
@@ -223,10 +235,9 @@ _STRICT: Final[dict[str, Any]] = {
 
 def _is_canonical(value: Any, data: bytes) -> bool:
     """Whether `data` is how `value` is encoded. Raises ValueError or CBORError where it cannot be encoded at all."""
-    if _LINK_TAG not in data:
-        with suppress(ValueError):  # something that DAG-CBOR has not: told apart below
-            if _libipld_encode(value) == data:
-                return True
+    with suppress(ValueError):  # a link, or something that DAG-CBOR has not: told apart below
+        if _libipld_encode(value) == data:
+            return True
     # Slower: for links, and for bytes that libipld took for a CID.
     return _is_tidy(value) and cbor2.dumps(value, encoders=_ENCODERS) == data
 

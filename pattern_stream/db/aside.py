@@ -36,7 +36,7 @@ async def open_aside(target: Path) -> AsyncGenerator[Aside]:
     """
     place = Path(os.path.realpath(target))
     _refuse_taken(place)
-    partial = place.with_name(place.name + ".partial")
+    partial = _partial_of(place)
     with _reserved(partial):
         async with open_new(partial) as connection:
             aside = Aside(connection)
@@ -63,6 +63,22 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
+def clear_leftovers(target: Path) -> None:
+    """Remove what a program left that was killed when its database had just got its name; what is in use stays."""
+    partial = _partial_of(Path(os.path.realpath(target)))
+    if partial.exists() or _lock_of(partial).exists():
+        with suppress(TargetExists, OSError), _reserved(partial):
+            pass
+
+
+def _partial_of(place: Path) -> Path:
+    return place.with_name(place.name + ".partial")
+
+
+def _lock_of(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".lock")
+
+
 def _refuse_taken(place: Path) -> None:
     if not is_vacant(place):
         raise TargetExists(f"found a file at {place}, expected none: a new database is to be made there")
@@ -79,7 +95,7 @@ def _reserved(partial: Path) -> Iterator[None]:
     if sys.platform == "win32":  # no such locks: what was left behind is in the way until somebody removes it
         yield
         return
-    lock_path = partial.with_name(partial.name + ".lock")
+    lock_path = _lock_of(partial)
     descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -113,9 +129,9 @@ def _name(partial: Path, place: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     if sys.platform == "win32":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # some file systems cannot
+    with suppress(OSError):  # some file systems cannot, some folders cannot be read; the name is taken anyway
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

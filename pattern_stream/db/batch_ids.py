@@ -38,7 +38,7 @@ class TakenBatches:
     def keep_apart(self, rows: Sequence[Row]) -> list[Row]:
         """Messages with another batch id where theirs is another agent's, the same for all of one batch."""
         batches = {(row[_BATCH], row[_AGENT]) for row in rows if row[_BATCH] is not None}
-        changed = {pair: new for pair in batches if (new := self._free(*pair)) != pair[0]}
+        changed = {pair: new for pair in batches if (new := self.free(*pair)) != pair[0]}
         if not changed:
             return list(rows)
         return [
@@ -48,15 +48,16 @@ class TakenBatches:
             for row in rows
         ]
 
-    def close(self) -> None:
-        """Drop the table; a rollback does it too."""
-        self._connection.execute(f"DROP TABLE {_TABLE}")
-
-    def _free(self, batch: str, agent: str) -> str:
+    def free(self, batch: str, agent: str) -> str:
+        """The batch id that an agent's messages of a batch get: the same each time."""
         found, attempt = batch, 0
         while self._is_others(found, agent):
             found, attempt = mint_batch(self._key, batch, attempt), attempt + 1
         return found
+
+    def close(self) -> None:
+        """Drop the table; a rollback does it too."""
+        self._connection.execute(f"DROP TABLE {_TABLE}")
 
     def _is_others(self, batch: str, agent: str) -> bool:
         rows = self._connection.execute(f"SELECT agent_id FROM {_TABLE} WHERE batch_id = ?", (batch,)).fetchall()

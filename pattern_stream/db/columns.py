@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,6 +23,7 @@ class Columns:
     """The tables of a database with their columns, in physical order."""
 
     tables: Mapping[str, tuple[str, ...]]
+    _lists: dict[tuple[type[Record], str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether there is such a table, or such a column in it."""
@@ -33,7 +34,14 @@ class Columns:
 
         Raises UnsupportedSchema where a column is missing that every schema has.
         """
-        return ", ".join(self._expression(record, column, alias) for column in record.columns)
+        return ", ".join(self.expressions(record, alias))
+
+    def expressions(self, record: type[Record], alias: str) -> tuple[str, ...]:
+        """The parts of `select`. Made once: every agent asks for them."""
+        key = record, alias
+        if key not in self._lists:
+            self._lists[key] = tuple(self._expression(record, column, alias) for column in record.columns)
+        return self._lists[key]
 
     def _expression(self, record: type[Record], column: str, alias: str) -> str:
         if not self.has(record.table, column):

@@ -22,10 +22,16 @@ _HINT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change."""
+    """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change.
+
+    `drop_unknown`: tables and columns that the database lacks are left out and reported, not refused. `partial`: only a
+    part of an archive comes, so cells of rows that do not are nothing to be said.
+    """
 
     on_conflict: OnConflict = "fail"
     batch_key: bytes = bytes(32)
+    drop_unknown: bool = False
+    partial: bool = False
 
 
 @dataclass(slots=True)

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import sqlite3
 from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import aiosqlite
 import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.failures import translate
+from pattern_stream.db.limits import NeedsCare, limited, no_text, too_large
 from pattern_stream.db.scale import Cells, Scale
 from pattern_stream.errors import InvalidCell, PatternStreamError, Where
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
 
+Result = TypeVar("Result")
 Parameters = Sequence[object] | Mapping[str, object]
+
+FETCH_ROWS: Final = BATCH_ROWS // 4
+"""Rows of one hop. With more of them, what is done next to each finds it no longer in the processor's cache: mapping and
+encoding messages by 512 takes twice the time of doing it by 64; a hop costs as much as 20 rows."""
 
 PATH_KEY: Final = "pattern_stream.path"
 """Where the `info` of a connection that `open` made keeps the path of its database."""
@@ -88,8 +94,40 @@ class BoundedCursor(sqlite3.Cursor):
             while (wanted := batch.wanted_rows()) and batch.add(fetch(wanted)):
                 pass
         except sqlite3.Error as error:
-            raise _locate(self.connection, *self._statement, error) from error
+            raise self.failure(error) from error
         return batch.rows
+
+    def failure(self, error: sqlite3.Error) -> FailedFetch:
+        """What a failure of `fetchmany` becomes: with the row and column at fault, which are looked for."""
+        return _locate(self.connection, *self._statement, error)
+
+
+class LimitedCursor(BoundedCursor):
+    """A cursor that stops before a cell of more than LARGE_CELL_BYTES, without reading it.
+
+    `lenient`: text that is no UTF-8 is not looked for either, as the caller will read it in another way.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, *, lenient: bool) -> None:
+        super().__init__(connection)
+        self._lenient = lenient
+
+    def execute(self, sql: str, parameters: Any = (), /) -> LimitedCursor:
+        """Run a statement. # Trap: this reads the first row, and with a sorter all of them."""
+        with limited(self.connection):
+            super().execute(sql, parameters)
+        return self
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        """The next rows, at most `size`; an empty list only at the end."""
+        with limited(self.connection):
+            return super().fetchmany(size)
+
+    def failure(self, error: sqlite3.Error) -> FailedFetch:
+        """As it is where the caller reads on with care: finding the place would read the cell."""
+        if too_large(error) or (self._lenient and no_text(error)):
+            return FailedFetch(error, None, None, None)
+        return super().failure(error)
 
 
 class BoundedConnection(sqlite3.Connection):
@@ -133,30 +171,69 @@ def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sq
 
 
 async def batches(
-    connection: AsyncConnection, sql: str, parameters: Parameters = (), *, table: str, key_column: int = 0
+    connection: AsyncConnection,
+    sql: str,
+    parameters: Parameters = (),
+    *,
+    table: str,
+    key_column: int = 0,
+    careful: bool = False,
+    lenient: bool = False,
 ) -> AsyncGenerator[list[Cells]]:
     """The rows of a statement in batches, read inside the connection's own transaction.
 
     In:      SQL with `?` or `:name` parameters; `table` and `key_column`, the index of the cell
-             that names a row, are for messages.
-    Out:     Lists of at most BATCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
+             that names a row, are for messages. `careful`: stop before a cell over LARGE_CELL_BYTES; `lenient`: and at
+             text that is no UTF-8.
+    Out:     Lists of at most FETCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
     Memory:  one batch.
-    Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row.
+    Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row;
+             NeedsCare where `careful` or `lenient` say so: the rows before that one may be missing too.
     """
     driver = await _driver(connection)
     path: Path | None = connection.info.get(PATH_KEY)
     try:
-        cursor = await _hop(driver, driver.execute(sql, parameters))
+        cursor = await _start(driver, sql, parameters, careful=careful, lenient=lenient)
+        bounded = careful or path is not None
         try:
-            rows = await _fetch(driver, cursor, ours=path is not None)
+            rows = await _fetch(driver, cursor, ours=bounded)
             while rows:
                 yield rows
                 del rows  # or two batches are alive while the next one is fetched
-                rows = await _fetch(driver, cursor, ours=path is not None)
+                rows = await _fetch(driver, cursor, ours=bounded)
         finally:
             await _close(cursor)
     except sqlite3.Error as error:
+        if (careful and too_large(error)) or (lenient and no_text(error)):
+            raise NeedsCare from error
         raise _translated(error, path, table, key_column) from error
+
+
+async def on_thread(connection: AsyncConnection, work: Callable[..., Result], *arguments: Any) -> Result:
+    """Run a function with the driver's own connection on the thread where that lives.
+
+    aiosqlite has no public way to run more than one statement in one hop; its version is bounded for that reason.
+    """
+    driver = await _driver(connection)
+    try:
+        result: Result = await _hop(driver, driver._execute(work, driver._conn, *arguments))  # type: ignore[no-untyped-call]
+    except sqlite3.Error as error:
+        raise translate(error, path=connection.info.get(PATH_KEY)) from error
+    return result
+
+
+async def _start(
+    driver: aiosqlite.Connection, sql: str, parameters: Parameters, *, careful: bool, lenient: bool
+) -> aiosqlite.Cursor:
+    """Run a statement: its cursor."""
+    if not careful:
+        return cast(aiosqlite.Cursor, await _hop(driver, driver.execute(sql, parameters)))
+    call = driver._execute(_run_limited, driver._conn, sql, parameters, lenient)  # type: ignore[no-untyped-call]
+    return aiosqlite.Cursor(driver, await _hop(driver, call))
+
+
+def _run_limited(connection: sqlite3.Connection, sql: str, parameters: Parameters, lenient: bool) -> LimitedCursor:
+    return LimitedCursor(connection, lenient=lenient).execute(sql, parameters)
 
 
 async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
@@ -170,8 +247,8 @@ async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
 async def _fetch(driver: aiosqlite.Connection, cursor: aiosqlite.Cursor, *, ours: bool) -> list[Any]:
     """The next batch: in one hop from a `BoundedCursor`, in a hop a piece from the cursor of somebody else's engine."""
     if ours:
-        return list(await _hop(driver, cursor.fetchmany(BATCH_ROWS)))
-    batch = Batch(Scale(), BATCH_ROWS)
+        return list(await _hop(driver, cursor.fetchmany(FETCH_ROWS)))
+    batch = Batch(Scale(), FETCH_ROWS)
     while (wanted := batch.wanted_rows()) and batch.add(list(await _hop(driver, cursor.fetchmany(wanted)))):
         pass
     return batch.rows

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.aside import open_aside
+from pattern_stream.db.aside import clear_leftovers, open_aside
 from pattern_stream.db.demo_messages import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
 from pattern_stream.db.demo_tables import DAY, TableRow, archival_rows, cast_rows, other_rows, shared_rows
 from pattern_stream.db.demo_words import Voice, plain_moment
@@ -97,6 +97,7 @@ async def write_demo(
     Raises:  TargetExists, DatabaseError, OSError; what `author` raises.
     """
     if os.path.lexists(path):
+        clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
     async with open_aside(path) as made:
         story = _Story(made.connection, author, messages, seed, progress)

@@ -36,6 +36,11 @@ WAL_HINT: Final = (
     "copy the database together with its -wal file to a folder that can be written, and read the copy"
 )
 
+DAMAGE_HINT: Final = (
+    "`sqlite3 FILE .recover` writes out what can still be read of it; a disk that fails to read looks the same, "
+    "and the system's log names it"
+)
+
 _MISSING_WORDS: Final = (
     "no such table",
     "no such column",
@@ -90,9 +95,8 @@ def _busy(error: Exception, name: str, path: Path | None) -> PatternStreamError:
 
 
 def _damaged(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    return CorruptDatabase(
-        f"{name} is damaged ({error})", hint="`sqlite3 FILE .recover` writes out what can still be read of it"
-    )
+    """# Trap: SQLite takes an I/O error of the disk, while it reads a page, for damage of the file."""
+    return CorruptDatabase(f"{name} is damaged ({error})", hint=DAMAGE_HINT)
 
 
 def _no_database(error: Exception, name: str, path: Path | None) -> PatternStreamError:
@@ -100,7 +104,7 @@ def _no_database(error: Exception, name: str, path: Path | None) -> PatternStrea
 
 
 def _storage(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    if path is not None and not path.exists():
+    if path is not None and _code(error) & PRIMARY_CODE == sqlite3.SQLITE_CANTOPEN and not path.exists():
         return DatabaseNotFound(f"no file at {path}, expected a constellation database")
     hint = WAL_HINT if _code(error) in _READONLY_WAL or _wal_out_of_reach(error, path) else None
     return DatabaseStorage(f"{name} cannot be read or written: {error}", hint=hint)

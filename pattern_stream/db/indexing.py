@@ -20,7 +20,7 @@ _HIGHEST_ROWID: Final = 2**62
 """Above this, SQLite may soon hand out rowids in no order, and new rows could not be told by theirs."""
 
 
-_ROWS_AT_ONCE: Final = 2_048
+_ROWS_AT_ONCE: Final = 8_192
 """Rows that are indexed in one statement: many, as each one ends a segment of the index; not all, as the next rows are
 being decoded meanwhile."""
 
@@ -54,11 +54,20 @@ class DeferredIndex:
         """So many rows are about to be inserted."""
         self._rows += rows
         if not self._decided and self._rows >= self._rows_worth_it:
-            self._decided = True
-            self._take_away()
+            self.defer()
         elif self._unindexed >= _ROWS_AT_ONCE:
             self._index()
         self._unindexed += rows
+
+    def defer(self) -> None:
+        """Go round the triggers from here on: a trigger keeps one copy more of a large cell."""
+        if not self._decided:
+            self._decided = True
+            self._take_away()
+
+    def catch_up(self) -> None:
+        """Index what is not yet: before a row that came with this import is changed."""
+        self._index()
 
     def finish(self) -> None:
         """Index what went in meanwhile, one statement a table, and put the triggers back."""

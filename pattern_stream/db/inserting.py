@@ -63,9 +63,10 @@ def statement(record: type[Record], row_count: int, manner: Manner = "add") -> s
 def _statement(record: type[Record], row_count: int, manner: Manner) -> str:
     columns = ", ".join(f'"{column}"' for column in record.columns)
     values = ", ".join([f"({', '.join('?' * len(record.columns))})"] * row_count)
-    sql = f"INSERT INTO {record.table} ({columns}) VALUES {values}"
+    sql = f"INTO {record.table} ({columns}) VALUES {values}"
     if manner == "add":
-        return sql
+        return f"INSERT OR FAIL {sql}"  # to undo what the statement did would take copies of all pages it changes
+    sql = f"INSERT {sql}"
     keys = keys_of(record)
     if manner == "keep":
         return f"{sql} ON CONFLICT ({', '.join(keys)}) DO NOTHING"
@@ -80,8 +81,9 @@ def _refused(
     manner: Manner,
     error: sqlite3.IntegrityError,
 ) -> MalformedNode:
-    """The row at fault: a statement that fails leaves nothing behind, so its rows are tried one by one."""
-    for row in rows:
+    """The row at fault, found by trying them one by one, those first that the statement has not put in."""
+    inside = _row_count_inside(connection, record, rows) if manner == "add" else 0
+    for row in (*rows[inside:], *rows[:inside]):
         try:
             connection.execute(statement(record, 1, manner), row)
         except sqlite3.IntegrityError as refusal:
@@ -91,3 +93,12 @@ def _refused(
                 f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where
             )
     return MalformedNode(f"{record.noun} cannot be stored: {error}", where=Where(table=record.table))
+
+
+def _row_count_inside(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row]) -> int:
+    """How many of these rows seem to be in: up to the one whose key the last row of the table has."""
+    columns = keys_of(record)
+    names = ", ".join(columns)
+    last = connection.execute(f"SELECT {names} FROM {record.table} ORDER BY rowid DESC LIMIT 1").fetchone()
+    keys = [tuple(row[record.index(column)] for column in columns) for row in rows]
+    return keys.index(last) + 1 if last in keys else 0

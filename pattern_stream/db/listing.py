@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pattern_stream.db.binding import quoted
 from pattern_stream.db.columns import read_columns
 from pattern_stream.db.failures import translated
+from pattern_stream.db.ordinary import count_rows, read_tables
 
 
 async def list_agents(connection: AsyncConnection) -> list[dict[str, Any]]:
@@ -28,12 +30,13 @@ async def list_groups(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Every group by name, with its members' names."""
     groups = await _dicts(connection, "SELECT id, name, pattern_type FROM agent_groups ORDER BY name, id")
     for group in groups:
-        members = await connection.execute(
-            text("""SELECT coalesce(a.name, m.agent_id) FROM group_members m LEFT JOIN agents a ON a.id = m.agent_id
-                 WHERE m.group_id = :id ORDER BY 1"""),
-            {"id": group["id"]},
-        )
-        group["members"] = [name for (name,) in members.all()]
+        with translated():
+            members = await connection.execute(
+                text("""SELECT coalesce(a.name, m.agent_id) FROM group_members m LEFT JOIN agents a ON a.id = m.agent_id
+                     WHERE m.group_id = :id ORDER BY 1"""),
+                {"id": group["id"]},
+            )
+            group["members"] = [name for (name,) in members.all()]
     return groups
 
 
@@ -46,6 +49,12 @@ async def list_blocks(connection: AsyncConnection) -> list[dict[str, Any]]:
             FROM memory_blocks b LEFT JOIN agents a ON a.id = b.agent_id LEFT JOIN agent_groups g ON g.id = b.agent_id
             WHERE b.is_active = 1 ORDER BY coalesce(a.name, g.name, b.agent_id), b.label, b.id""",
     )
+
+
+async def list_tables(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Every ordinary table by name, with its rows: what an export of the constellation carries, and no more."""
+    counts = await count_rows(connection, {name: quoted(name) for name in sorted(await read_tables(connection))})
+    return [{"name": name, "rows": count} for name, count in counts.items()]
 
 
 async def _dicts(connection: AsyncConnection, sql: str) -> list[dict[str, Any]]:

@@ -7,20 +7,28 @@ conflict writing ends and reading goes on, so that all conflicts are told at onc
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from pattern_stream.db.conflicts import Conflicts, LoadOptions, OnConflict
+from pattern_stream.db.beyond_in import Beyond
+from pattern_stream.db.binding import has_staged
+from pattern_stream.db.conflicts import LoadOptions
 from pattern_stream.db.dangling import Dangling
 from pattern_stream.db.indexing import DeferredIndex, highest_rowid
 from pattern_stream.db.inserting import Manner, insert
-from pattern_stream.db.memory_blocks import BlockStore
+from pattern_stream.db.loaded import Import, Loaded
+from pattern_stream.db.memory_blocks import BlockStore, Fate
+from pattern_stream.db.named import fate_of_named
+from pattern_stream.db.pieces_in import PieceStore
 from pattern_stream.db.sieve import Sieve
-from pattern_stream.errors import Finding, MalformedNode, Report, Where
+from pattern_stream.db.table_insert import insert_staged
+from pattern_stream.db.targets import Targets
+from pattern_stream.db.thin_group import thin_members
+from pattern_stream.db.unknown import Unknown
+from pattern_stream.errors import MalformedNode, Report, Where
 from pattern_stream.format import BATCH_ROWS
-from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
+from pattern_stream.items import Cells, Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.nodes import (
     AgentExport,
     ConstellationExport,
@@ -29,11 +37,10 @@ from pattern_stream.schema.nodes import (
     GroupExportThin,
     MemoryBlockExport,
     NodeType,
+    TableExport,
 )
 from pattern_stream.schema.records import (
     Agent,
-    ArchivalEntry,
-    ArchiveSummary,
     Group,
     Member,
     MemoryBlock,
@@ -41,20 +48,10 @@ from pattern_stream.schema.records import (
     Record,
     SharedAttachment,
 )
+from pattern_stream.schema.references import DECLARED
 
 Row = tuple[Any, ...]
-Fate = Literal["add", "replace", "skip", "conflict"]
 
-CARRIED: Final[tuple[type[Record], ...]] = (
-    Agent,
-    Group,
-    Member,
-    MemoryBlock,
-    SharedAttachment,
-    ArchivalEntry,
-    Message,
-    ArchiveSummary,
-)
 _NAMED: Final[dict[type[NodeType], type[Record]]] = {
     AgentExport: Agent,
     GroupExport: Group,
@@ -64,19 +61,9 @@ _NAMED: Final[dict[type[NodeType], type[Record]]] = {
 _MANNERS: Final[dict[Fate, Manner]] = {"add": "add", "replace": "replace", "skip": "keep", "conflict": "keep"}
 
 
-@dataclass(slots=True)
-class Loaded:
-    """What became of the rows, by table. `fates`: of each agent and group, by table and id."""
-
-    rows: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    fates: dict[tuple[str, str], Fate] = field(default_factory=dict)
-    conflicts: Conflicts = field(default_factory=Conflicts)
-
-
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """An open node: what it is, the id of its agent or group, and its fate."""
+    """An open node: what it is, the id of its agent, group or memory block, and its fate."""
 
     node: type[NodeType]
     id: str | None = None
@@ -103,31 +90,55 @@ class Loader:
         self._failed = False
         self._waiting: tuple[type[Record], list[Row]] | None = None
         self._frames: list[_Frame] = []
-        highest = {record: highest_rowid(connection, record.table) for record in CARRIED}
+        highest = {record: highest_rowid(connection, record.table) for record in DECLARED.values()}
         self._living = any(highest.values())
         self._index = DeferredIndex(connection)
         self._dangling = Dangling(connection, highest, report, replaced=options.on_conflict == "replace")
         self._blocks = BlockStore(connection, options.on_conflict, self.loaded.conflicts, report)
         self._sieve = Sieve(connection, options, highest, self.loaded.conflicts)
+        self._pieces = PieceStore(connection, self._columns_of)
+        self._work = Import(
+            connection,
+            options,
+            report,
+            living=self._living,
+            loaded=self.loaded,
+            unknown=Unknown(),
+            targets=Targets(connection),
+            index=self._index,
+            blocks=self._blocks,
+            sieve=self._sieve,
+            dangling=self._dangling,
+            pieces=self._pieces,
+        )
+        self._beyond = Beyond(self._work)
 
     def add(self, events: Iterable[RowEvent]) -> None:
         """The next events of the tree. After a failure nothing more is taken, though more may be on its way."""
         if self._failed:
             return
         self._failed = True
-        for event in events:
+        for event in self._pieces.join(events):
             if isinstance(event, Rows):
                 self._add_rows(event)
             elif isinstance(event, Open):
                 self._open(event)
             elif isinstance(event, Close):
-                self._frames.pop()
-            else:
+                self._close()
+            elif isinstance(event, Cells):
+                self._beyond.add(event)
+            elif isinstance(event, Ref):
                 self._refer(event)
         self._failed = False
 
     def finish(self) -> Loaded:
-        """Index, and mend what refers to nothing. Raises NameConflict with all that was found in the way."""
+        """Index, and mend what refers to nothing.
+
+        Raises UnknownContent with all that has no place here, NameConflict with all that was found in the way,
+        ProtocolError where pieces of a cell did not come.
+        """
+        self._pieces.finish()
+        self._beyond.finish()
         if self.loaded.conflicts:
             raise self.loaded.conflicts.error()
         self._add_rest()
@@ -143,12 +154,31 @@ class Loader:
 
     def _open(self, event: Open) -> None:
         if event.node is MemoryBlockExport:
-            self._frames.append(_Frame(event.node, event.record[MemoryBlock.index("id")]))
-            self._add_block(event.record)
+            row = self._pieces.plain_at(event.record, MemoryBlock.index("label"))
+            block_id, fate = row[MemoryBlock.index("id")], self._add_block(row)
+            self._beyond.open_block(block_id, fate, event.extra)
+            self._frames.append(_Frame(event.node, block_id, fate))
         elif event.node is ConstellationExport:
             self._frames.append(_Frame(event.node))
+        elif event.node is TableExport:
+            self._add_rest()
+            self._beyond.open_table(event.extra)
+            self._frames.append(_Frame(event.node))
         else:
-            self._add_named(event, _NAMED[event.node])
+            record = _NAMED[event.node]
+            self._add_named(replace(event, record=self._pieces.plain_at(event.record, record.index("name"))), record)
+
+    def _close(self) -> None:
+        if self._frames.pop().node in (MemoryBlockExport, TableExport):
+            self._beyond.close()
+
+    def _columns_of(self, event: RowEvent) -> Sequence[str]:
+        """The columns of the rows of an event."""
+        if isinstance(event, Rows):
+            return event.record.columns
+        if isinstance(event, Open):
+            return _NAMED.get(event.node, MemoryBlock).columns
+        return self._beyond.columns_of(event) if isinstance(event, Cells) else ()
 
     def _add_named(self, event: Open, record: type[Record]) -> None:
         """An agent or group: its fate is that of all it owns."""
@@ -156,71 +186,30 @@ class Loader:
         if (record.table, row_id) in self.loaded.fates:
             where = Where(table=record.table, row_id=row_id)
             raise MalformedNode(f"{record.noun} is in the archive twice", where=where)
-        fate = self._fate_of_named(record, row_id, event.record[record.index("name")])
+        fate = fate_of_named(self._work, record, row_id, event.record[record.index("name")])
         self.loaded.fates[record.table, row_id] = fate
         self._frames.append(_Frame(event.node, row_id, fate))
         self._write(record, [event.record], fate)
         if event.node is GroupConfigExport:
-            self._add_thin_members(event, fate)
-
-    def _fate_of_named(self, record: type[Record], row_id: str, name: str) -> Fate:
-        found = self._connection.execute(
-            f"SELECT id, name FROM {record.table} WHERE id = ? OR name = ?", (row_id, name)
-        ).fetchall()
-        fate: Fate = "add"
-        for other_id, other_name in found:
-            if other_id == row_id:
-                fate = self._fate(fate)
-                if fate == "conflict":
-                    self.loaded.conflicts.add_named(f"{record.noun} {row_id} ({name!r}) is there, named {other_name!r}")
-            else:
-                fate = "conflict"
-                whose = "of the archive" if (record.table, other_id) in self.loaded.fates else "in the database"
-                self.loaded.conflicts.add_named(
-                    f"{record.noun} {row_id}: its name {name!r} is that of {record.noun} {other_id} {whose}"
-                )
-        return fate
-
-    def _fate(self, before: Fate) -> Fate:
-        """What becomes of a thing whose id is there."""
-        met: dict[OnConflict, Fate] = {"fail": "conflict", "skip": "skip", "replace": "replace"}
-        return before if before == "conflict" else met[self._options.on_conflict]
-
-    def _add_thin_members(self, event: Open, fate: Fate) -> None:
-        """A thin group names its members and says no more: those that are there become members without a role."""
-        group = dict(zip(Group.columns, event.record, strict=True))
-        candidates = event.extra.get("member_candidates") or [(member,) for member in event.extra["member_agent_ids"]]
-        found = []
-        for ids in candidates:
-            there = next((one for one in ids if self._exists("agents", one)), None)
-            if there is None:
-                where = Where(table="group_members", row_id=f"{group['id']} {ids[-1]}")
-                self._report(Finding("warning", "member-left-out", "agent is not in the database: no member", where))
-            else:
-                found.append(there)
-        cells = {"group_id": group["id"], "joined_at": group["created_at"], "role": None, "capabilities": "[]"}
-        rows = [
-            tuple((cells | {"agent_id": agent})[column] for column in Member.columns) for agent in dict.fromkeys(found)
-        ]
-        self._write(Member, rows, fate, manner=None if fate == "skip" else "keep")
-
-    def _exists(self, table: str, row_id: str) -> bool:
-        return self._connection.execute(f"SELECT 1 FROM {table} WHERE id = ?", (row_id,)).fetchone() is not None
+            members = thin_members(self._connection, event, self._report)
+            self._write(Member, members, fate, manner=None if fate == "skip" else "keep")
 
     # --- memory blocks ----------------------------------------------------------------------------------------------
 
-    def _add_block(self, row: Row) -> None:
-        frame = self._frames[-2] if len(self._frames) > 1 else None
+    def _add_block(self, row: Row) -> Fate:
+        """Write a memory block, or not; its fate, which is that of its history."""
+        frame = self._frames[-1] if self._frames else None
         owner = row[MemoryBlock.index("agent_id")]
         if frame is not None and frame.fate == "skip" and (frame.node is AgentExport or owner == frame.id):
-            self._blocks.note_skipped(row)
+            self._blocks.note(row[MemoryBlock.index("id")], "skip")
             self.loaded.skipped[MemoryBlock.table] += 1
-            return
+            return "skip"
         decided = self._blocks.decide(row, holder=frame.id if frame is not None and frame.node is AgentExport else None)
         if decided.attachment is not None:
             self._write(SharedAttachment, [decided.attachment], "add", manner="keep")
         if decided.row is not None:
             self._write(MemoryBlock, [decided.row], decided.fate)
+        return decided.fate
 
     def _refer(self, event: Ref) -> None:
         """# Trap: in converted archives two agents may hold one block; the first owns it, the others get access."""
@@ -253,7 +242,11 @@ class Loader:
             self.loaded.skipped[record.table] += sifted.skipped
             self._write(record, sifted.replaced, "replace")
             rows = sifted.added
-        self._add_full(record, rows)
+        if has_staged(rows):
+            self._add_rest()
+            self._write(record, rows, "add")
+        else:
+            self._add_full(record, rows)
 
     def _add_full(self, record: type[Record], rows: list[Row]) -> None:
         """Insert by full statements: rows of large batches wait for the next ones; those of small ones may be large."""
@@ -285,6 +278,11 @@ class Loader:
     def _write(self, record: type[Record], rows: Sequence[Row], fate: Fate, manner: Manner | None = None) -> None:
         if fate == "skip" and manner is None:
             self.loaded.skipped[record.table] += len(rows)
-        elif not self.loaded.conflicts and rows:
+        elif not self._work.stopped and rows:
             self._index.count(len(rows))
-            self.loaded.rows[record.table] += insert(self._connection, record, rows, manner or _MANNERS[fate])
+            how = manner or _MANNERS[fate]
+            if has_staged(rows):
+                self._index.defer()
+                self.loaded.rows[record.table] += insert_staged(self._connection, record, rows[0], how)
+            else:
+                self.loaded.rows[record.table] += insert(self._connection, record, rows, how)

@@ -14,6 +14,7 @@ from pattern_stream.errors import Finding, Report, Where
 from pattern_stream.schema.records import MemoryBlock, SharedAttachment
 
 Row = tuple[Any, ...]
+Fate = Literal["add", "replace", "skip", "conflict"]
 _ID: Final = MemoryBlock.index("id")
 _OWNER: Final = MemoryBlock.index("agent_id")
 _LABEL: Final = MemoryBlock.index("label")
@@ -25,7 +26,7 @@ _TABLE: Final = "temp.pattern_stream_blocks"
 class Decided:
     """What becomes of a block: the row to write, if any, or an attachment in its stead."""
 
-    fate: Literal["add", "replace", "skip", "conflict"]
+    fate: Fate
     row: Row | None = None
     attachment: Row | None = None
 
@@ -46,10 +47,10 @@ class BlockStore:
     def decide(self, row: Row, *, holder: str | None) -> Decided:
         """What becomes of a block that `holder` (an agent) holds; None where no agent does."""
         block_id = row[_ID]
-        if (before := self._met(block_id)) is not None:
+        if (before := self.fate_of(block_id)) is not None:
             return Decided("skip", attachment=None if before == "skip" else self._second(row, holder))
         decided = self._meet(row)
-        self._note(block_id, decided.fate)
+        self.note(block_id, decided.fate)
         return decided
 
     def attach(self, block_id: str, agent_id: str) -> Row | None:
@@ -63,10 +64,31 @@ class BlockStore:
         cells = {"block_id": block_id, "agent_id": agent_id, "permission": found[1], "attached_at": found[2]}
         return tuple(cells[column] for column in SharedAttachment.columns)
 
-    def note_skipped(self, row: Row) -> None:
-        """A block left out with its owner."""
-        if self._met(row[_ID]) is None:
-            self._note(row[_ID], "skip")
+    def note(self, block_id: str, fate: str) -> None:
+        """The fate of a block that did not come through `decide`; the first one counts."""
+        self._connection.execute(f"INSERT OR IGNORE INTO {_TABLE} VALUES (?, ?)", (block_id, fate))
+
+    def fate_of(self, block_id: str) -> Fate | None:
+        """What became of a block of this import; None where it has none of that id."""
+        found = self._connection.execute(f"SELECT fate FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
+        return None if found is None else found[0]
+
+    def is_there(self, block_id: str) -> bool:
+        """Whether the database has such a block by now."""
+        sql = "SELECT 1 FROM memory_blocks WHERE id = ?"
+        return self._connection.execute(sql, (block_id,)).fetchone() is not None
+
+    def forget_edits(self, block_id: Any) -> int:
+        """Delete the history of a block that is replaced. Out: the highest number that one of its edits had.
+
+        # Trap: old edits would be applied on top of the new document, and their numbers must not come again.
+        """
+        (highest,) = self._connection.execute(
+            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (block_id,)
+        ).fetchone()
+        for table in ("memory_block_updates", "memory_block_checkpoints"):
+            self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (block_id,))
+        return int(highest or 0)
 
     def close(self) -> None:
         """Drop the table; a rollback does it too."""
@@ -82,9 +104,7 @@ class BlockStore:
         return attachment
 
     def _meet(self, row: Row) -> Decided:
-        found = self._connection.execute(
-            "SELECT agent_id, label FROM memory_blocks WHERE id = ?", (row[_ID],)
-        ).fetchone()
+        found = self._connection.execute("SELECT agent_id FROM memory_blocks WHERE id = ?", (row[_ID],)).fetchone()
         if found is None:
             return self._labelled(row, "add")
         if found[0] != row[_OWNER]:
@@ -102,7 +122,7 @@ class BlockStore:
         holder = self._holder_of(row[_OWNER], row[_LABEL], row[_ID])
         if holder is None:
             return Decided(fate, row)
-        if self._met(holder) is None:
+        if self.fate_of(holder) is None:
             label = f"its label {row[_LABEL]!r} of owner {row[_OWNER]}"
             self._conflicts.add_named(f"memory block {row[_ID]}: {label} is that of memory block {holder}")
             return Decided("conflict")
@@ -120,21 +140,8 @@ class BlockStore:
         return None if found is None else str(found[0])
 
     def _without_edits(self, row: Row) -> Row:
-        """# Trap: old edits would be applied on top of the new document, and their numbers must not come again."""
-        (highest,) = self._connection.execute(
-            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (row[_ID],)
-        ).fetchone()
-        for table in ("memory_block_updates", "memory_block_checkpoints"):
-            self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (row[_ID],))
-        last_seq = max(row[_LAST_SEQ], highest or 0)
+        last_seq = max(row[_LAST_SEQ], self.forget_edits(row[_ID]))
         return (*row[:_LAST_SEQ], last_seq, *row[_LAST_SEQ + 1 :])
-
-    def _met(self, block_id: str) -> str | None:
-        found = self._connection.execute(f"SELECT fate FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
-        return None if found is None else str(found[0])
-
-    def _note(self, block_id: str, fate: str) -> None:
-        self._connection.execute(f"INSERT INTO {_TABLE} VALUES (?, ?)", (block_id, fate))
 
     def _warn(self, code: str, block_id: str, message: str) -> None:
         self._report(Finding("warning", code, message, Where(table="memory_blocks", row_id=block_id)))

@@ -26,7 +26,7 @@ from pattern_stream.db.failures import translate, translated
 from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists, UnsupportedSchema
 from pattern_stream.format import BUSY_TIMEOUT_MS
 
-__all__ = ["batches", "open_new", "open_reader", "open_writer", "read_mode", "translate", "translated"]
+__all__ = ["batches", "open_new", "open_reader", "open_writer", "path_of", "read_mode", "translate", "translated"]
 
 READ_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
@@ -100,6 +100,18 @@ async def open_new(path: Path) -> AsyncGenerator[AsyncConnection]:
         raise
 
 
+def path_of(connection: AsyncConnection) -> Path | None:
+    """The file of a database that was opened here, for messages."""
+    path: Path | None = connection.info.get(PATH_KEY)
+    return path
+
+
+def reader_uri(path: Path) -> str:
+    """How `open_reader` names a database to SQLite. Raises DatabaseNotFound, DatabaseStorage."""
+    found = _existing(path)
+    return _uri(found, read_mode(found, read_only_place=_on_read_only_file_system(found)))
+
+
 def read_mode(path: Path, *, read_only_place: bool) -> ReadMode:
     """How to open a database for reading. `immutable` would overlook a WAL or hot journal, and changes by others.
 
@@ -138,6 +150,10 @@ def _existing(path: Path) -> Path:
     return found
 
 
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.as_uri()}?{mode}"  # `as_uri` quotes what has a meaning in a URI: `?`, `#`, `%`
+
+
 @asynccontextmanager
 async def _connected(
     path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]
@@ -167,7 +183,7 @@ class _Opened:
     """What one engine opens, with a hold on the driver's connection: closing waits for the statement that runs."""
 
     def __init__(self, path: Path, mode: str, busy_timeout_ms: int) -> None:
-        self._uri = f"{path.as_uri()}?{mode}"  # `as_uri` quotes what has a meaning in a URI: `?`, `#`, `%`
+        self._uri = _uri(path, mode)
         self._options = {"uri": True, "isolation_level": None, "timeout": busy_timeout_ms / 1000}
         self._connection: sqlite3.Connection | None = None
 
@@ -232,6 +248,8 @@ def _make_durable(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        raise DatabaseStorage(f"database {path} cannot be brought to the disk: {error.strerror or error}") from error
     finally:
         os.close(descriptor)
 

@@ -64,6 +64,10 @@ class Sieve:
             if self._connection.execute(sql, (*key, self._highest[record])).fetchone() is not None:
                 self._conflicts.add_row(record.table, " ".join(key))
 
+    def free_batch(self, batch: str, agent: str) -> str:
+        """The batch id of an agent's message, or another one where it is another agent's here."""
+        return self._taken_batches().free(batch, agent)
+
     def close(self) -> None:
         """Drop what was made for it."""
         if self._batches is not None:
@@ -97,6 +101,10 @@ class Sieve:
             seen.add(row[key])
 
     def _keep_apart(self, rows: list[Row]) -> list[Row]:
+        return self._taken_batches().keep_apart(rows)
+
+    def _taken_batches(self) -> TakenBatches:
+        """# Rule: made before the first message of the import goes in."""
         if self._batches is None:
             self._batches = TakenBatches(self._connection, self._options.batch_key)
-        return self._batches.keep_apart(rows)
+        return self._batches

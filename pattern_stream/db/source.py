@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.columns import Columns, read_columns
+from pattern_stream.db.ahead import Ahead
+from pattern_stream.db.beyond import read_beyond
 from pattern_stream.db.cursor import batches
-from pattern_stream.db.tree import ENTRY_TAIL, ENTRY_TREE_TAIL, INSTANT_KEY, SUMMARY_TAIL, SUMMARY_TREE_TAIL
-from pattern_stream.items import Close, Open, Ref, Row, RowEvent, Rows
-from pattern_stream.schema.instants import instant_sort_key
+from pattern_stream.db.held import where
+from pattern_stream.db.history import BlockReader
+from pattern_stream.db.query import Query
+from pattern_stream.db.reading import Found, Reading, open_reading
+from pattern_stream.db.tree import ENTRY_TAIL, ENTRY_TREE_TAIL, SUMMARY_TAIL, SUMMARY_TREE_TAIL
+from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.nodes import (
     AgentExport,
     ConstellationExport,
@@ -23,7 +28,9 @@ from pattern_stream.schema.nodes import (
     GroupExport,
     GroupExportThin,
     MemoryBlockExport,
+    NodeType,
 )
+from pattern_stream.schema.oddities import Oddities
 from pattern_stream.schema.records import (
     Agent,
     ArchivalEntry,
@@ -31,7 +38,6 @@ from pattern_stream.schema.records import (
     Group,
     Member,
     MemoryBlock,
-    MemoryUpdate,
     Message,
     Record,
     SharedAttachment,
@@ -41,86 +47,67 @@ from pattern_stream.schema.scopes import ResolvedScope, Selection
 _BY_ID = "length(CAST(t.id AS BLOB)), t.id"
 """Agents in the order in which their ids sort as map keys on the wire."""
 
-_MEMBERS = "SELECT m.agent_id FROM group_members m JOIN agents a ON a.id = m.agent_id WHERE m.group_id = :id"
-
-_SHARED_INTO_GROUP = f"""b.agent_id NOT IN ({_MEMBERS})
-    AND b.id IN (SELECT s.block_id FROM shared_block_agents s WHERE s.agent_id IN ({_MEMBERS}))"""
-"""Blocks attached to a member and owned by none, active or not."""
-
-IN_CONSTELLATION = """(b.is_active = 1 OR EXISTS (SELECT 1 FROM shared_block_agents s
-    JOIN group_members m ON m.agent_id = s.agent_id JOIN agents a ON a.id = m.agent_id
-    WHERE s.block_id = b.id AND b.agent_id NOT IN (SELECT o.agent_id FROM group_members o
-        JOIN agents oa ON oa.id = o.agent_id WHERE o.group_id = m.group_id)))"""
-"""Whether a constellation archive holds memory block `b`: an inactive one only where a group reaches it (v3 11, E4)."""
-
-IN_GROUP = f"""(({_SHARED_INTO_GROUP}) OR (b.is_active = 1 AND (b.agent_id = :id OR b.agent_id IN ({_MEMBERS}))))"""
-"""Whether a group archive holds memory block `b`."""
-
-_UNOWNED = "b.is_active = 1 AND NOT EXISTS (SELECT 1 FROM agents o WHERE o.id = b.agent_id)"
-"""Active blocks whose owner is no agent: the constellation, a group, an agent that has gone."""
-
-
-def _attachments_where(held: str) -> str:
-    return f"EXISTS (SELECT 1 FROM memory_blocks b WHERE b.id = t.block_id AND {held})"
-
 
 class _Walk:
-    """One pass over a scope on a borrowed connection. Memory: a batch, and the id of each block that is shared."""
+    """One pass over a scope. Memory: a batch, and the id of each block that is shared."""
 
-    def __init__(self, connection: AsyncConnection, columns: Columns, selection: Selection) -> None:
-        self._connection = connection
-        self._columns = columns
+    def __init__(self, reading: Reading, selection: Selection, *, history: bool, ahead: Ahead | None) -> None:
+        self._reading = reading
+        self._ahead = ahead
+        self._held = reading.held
         self._selection = selection
+        self._blocks = BlockReader(reading, history)
+        self._member_tail = f"WHERE t.group_id = :id AND t.agent_id IN ({reading.held.agents}) ORDER BY t.agent_id"
         self._named: set[str] = set()
 
-    def batches(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[list[Row]]:
-        """Rows of one record type. `tail`: the SQL after the alias (`b` for memory blocks, else `t`), with `subject`
-        as `:id`.
-        """
-        alias = "b" if record is MemoryBlock else "t"
-        sql = f"SELECT {self._columns.select(record, alias)} FROM {record.table} {alias} {tail}"
-        return batches(self._connection, sql, {"id": subject}, table=record.table, key_column=record.key_column)
-
-    async def _each(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[Row]:
-        async with aclosing(self.batches(record, tail, subject)) as found:
-            async for batch in found:
-                for row in batch:
-                    yield row
-
-    async def _all(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[RowEvent]:
-        async with aclosing(self.batches(record, tail, subject)) as found:
-            async for batch in found:
-                yield Rows(record, batch)
-
-    async def constellation(self) -> AsyncGenerator[RowEvent]:
-        """Every agent, every group, the blocks of no agent, all attachments."""
+    async def whole(self, oddities: Oddities | None) -> AsyncGenerator[RowEvent]:
+        """The constellation, and with `oddities` what version 3 has no place for."""
         yield Open(ConstellationExport, extra={"owner_id": self._selection.owner})
-        async for agent in self._each(Agent, f"ORDER BY {_BY_ID}"):
-            async for event in self.agent(agent, key=agent[Agent.index("id")]):
-                yield event
-        async for group in self._each(Group, "ORDER BY t.name, t.id"):
-            async for event in self._group_of_constellation(group):
-                yield event
-        async for block in self._each(MemoryBlock, f"WHERE {_UNOWNED} ORDER BY b.agent_id, b.label, b.id"):
-            async for event in self._block_once(block, "all_memory_block_cids"):
-                yield event
-        held = _attachments_where(IN_CONSTELLATION)
-        async for event in self._all(
-            SharedAttachment, f"WHERE {held} AND t.agent_id IN (SELECT id FROM agents) ORDER BY t.block_id, t.agent_id"
-        ):
+        async for event in self._constellation():
             yield event
-        grouped = "SELECT m.agent_id FROM group_members m JOIN agent_groups g ON g.id = m.group_id"
-        alone = f"WHERE t.id NOT IN ({grouped})"
-        async for agent in self._each(Agent, f"{alone} ORDER BY {_BY_ID}"):
-            yield Ref(AgentExport, "standalone_agent_cids", agent[Agent.index("id")])
+        if oddities is not None:
+            async for event in read_beyond(self._reading, self._selection, oddities):
+                yield event
         yield Close()
 
-    async def agent(self, row: Row, *, key: str | None = None) -> AsyncGenerator[RowEvent]:
+    async def _constellation(self) -> AsyncGenerator[RowEvent]:
+        """Every agent, every group, all attachments, the blocks of no agent."""
+        held = self._held
+        async for agent in self._each(Agent, f"{where(held.sound('agents', 't'))} ORDER BY {_BY_ID}"):
+            async for event in self._agent(agent, key=agent.row[Agent.index("id")]):
+                yield event
+        async for group in self._each(Group, f"{where(held.sound('agent_groups', 't'))} ORDER BY t.name, t.id"):
+            async for event in self._group_of_constellation(group):
+                yield event
+        present = f"t.agent_id IN ({held.agents}) AND {held.attachment('t', held.in_constellation)}"
+        async for event in self._all(SharedAttachment, f"WHERE {present} ORDER BY t.block_id, t.agent_id"):
+            yield event
+        unowned = where(held.unowned, held.sound("memory_blocks", "b"))
+        async for block in self._each_of(self._blocks.query(f"{unowned} ORDER BY b.agent_id, b.label, b.id")):
+            async for event in self._block_once(block, "all_memory_block_cids"):
+                yield event
+        alone = where(held.sound("agents", "t"), f"t.id NOT IN ({held.grouped})")
+        async for agent in self._each(Agent, f"{alone} ORDER BY {_BY_ID}"):
+            yield Ref(AgentExport, "standalone_agent_cids", agent.row[Agent.index("id")])
+
+    async def scope(self, scope: ResolvedScope) -> AsyncGenerator[RowEvent]:
+        """One agent or group."""
+        record = Agent if scope.kind == "agent" else Group
+        query = self._reading.query(record, "WHERE t.id = :id", scope.id)
+        async with aclosing(self._reading.each(query)) as found:
+            subjects = [subject async for subject in found]
+        walk = self._agent if scope.kind == "agent" else self._thin_group if scope.thin else self._group
+        async with aclosing(walk(subjects[0])) as events:
+            async for event in events:
+                yield event
+
+    async def _agent(self, found: Found, *, key: str | None = None) -> AsyncGenerator[RowEvent]:
         """One agent with all that is its own."""
-        agent_id = row[Agent.index("id")]
-        yield Open(AgentExport, row, key)
-        own = "WHERE b.agent_id = :id AND b.is_active = 1 ORDER BY b.label, b.id"
-        async for block in self._each(MemoryBlock, own, agent_id):
+        agent_id = found.row[Agent.index("id")]
+        async for event in self._opened(AgentExport, found, key):
+            yield event
+        own = where("b.agent_id = :id AND b.is_active = 1", self._held.sound("memory_blocks", "b"))
+        async for block in self._each_of(self._blocks.query(f"{own} ORDER BY b.label, b.id", agent_id)):
             async for event in self._block(block, named=key is not None and await self._is_shared(block)):
                 yield event
         if self._selection.messages:
@@ -135,141 +122,160 @@ class _Walk:
             yield event
         yield Close()
 
-    async def group(self, row: Row) -> AsyncGenerator[RowEvent]:
+    async def _group(self, found: Found) -> AsyncGenerator[RowEvent]:
         """One group with its agents inline, the blocks shared into it and its own."""
-        group_id = row[Group.index("id")]
-        yield Open(GroupExport, row)
-        async for event in self._members(group_id):
+        group_id = found.row[Group.index("id")]
+        async for event in self._opened(GroupExport, found):
             yield event
-        async for agent in self._each(Agent, f"WHERE t.id IN ({_MEMBERS}) ORDER BY {_BY_ID}", group_id):
-            async for event in self.agent(agent):
+        async for event in self._all(Member, self._member_tail, group_id):
+            yield event
+        async for agent in self._each(Agent, f"WHERE t.id IN ({self._held.members}) ORDER BY {_BY_ID}", group_id):
+            async for event in self._agent(agent):
                 yield event
         async for block in self._group_blocks(group_id):
             async for event in self._block(block, named=False):
                 yield event
-        async for event in self._attachments_of_members(IN_GROUP, group_id):
+        async for event in self._attachments_of_members(self._held.in_group, group_id):
             yield event
         yield Close()
 
-    async def thin_group(self, row: Row) -> AsyncGenerator[RowEvent]:
+    async def _thin_group(self, found: Found) -> AsyncGenerator[RowEvent]:
         """One group's configuration and the ids of its members."""
-        group_id = row[Group.index("id")]
+        group_id = found.row[Group.index("id")]
         agent_id = Member.index("agent_id")
-        members = [member[agent_id] async for member in self._each(Member, _MEMBER_TAIL, group_id)]
-        yield Open(GroupConfigExport, row, extra={"member_agent_ids": members})
+        members = [member.row[agent_id] async for member in self._each(Member, self._member_tail, group_id)]
+        async for event in self._opened(GroupConfigExport, found, extra={"member_agent_ids": members}):
+            yield event
         yield Close()
 
-    async def _group_of_constellation(self, row: Row) -> AsyncGenerator[RowEvent]:
-        group_id, agent_id = row[Group.index("id")], Member.index("agent_id")
-        yield Open(GroupExportThin, row)
-        async for batch in self.batches(Member, _MEMBER_TAIL, group_id):
-            yield Rows(Member, batch)
-            for member in batch:
-                yield Ref(AgentExport, "agent_cids", member[agent_id])
+    async def _group_of_constellation(self, found: Found) -> AsyncGenerator[RowEvent]:
+        group_id, agent_id = found.row[Group.index("id")], Member.index("agent_id")
+        async for event in self._opened(GroupExportThin, found):
+            yield event
+        query = self._reading.query(Member, self._member_tail, group_id)
+        async with aclosing(self._reading.batches(query)) as batches_of_members:
+            async for fetched in batches_of_members:
+                yield Rows(Member, fetched.rows)
+                async for piece in self._reading.pieces(query, fetched):
+                    yield piece
+                for member in fetched.rows:
+                    yield Ref(AgentExport, "agent_cids", member[agent_id])
         async for block in self._group_blocks(group_id):
             async for event in self._block_once(block, "shared_memory_cids"):
                 yield event
-        async for event in self._attachments_of_members(IN_CONSTELLATION, group_id):
+        async for event in self._attachments_of_members(self._held.in_constellation, group_id):
             yield event
         yield Close()
 
-    def _members(self, group_id: str) -> AsyncGenerator[RowEvent]:
-        return self._all(Member, _MEMBER_TAIL, group_id)
-
-    async def _group_blocks(self, group_id: str) -> AsyncGenerator[Row]:
+    async def _group_blocks(self, group_id: str) -> AsyncGenerator[Found]:
         """First what others share into the group, then what is the group's own; nothing twice."""
-        async for row in self._each(MemoryBlock, f"WHERE {_SHARED_INTO_GROUP} ORDER BY b.id", group_id):
-            yield row
-        own = f"WHERE b.agent_id = :id AND b.is_active = 1 AND NOT ({_SHARED_INTO_GROUP}) ORDER BY b.label, b.id"
-        async for row in self._each(MemoryBlock, own, group_id):
-            yield row
+        shared, sound = self._held.shared_into_group, self._held.sound("memory_blocks", "b")
+        async for block in self._each_of(self._blocks.query(f"{where(shared, sound)} ORDER BY b.id", group_id)):
+            yield block
+        own = where("b.agent_id = :id AND b.is_active = 1", sound, f"NOT ({shared})")
+        async for block in self._each_of(self._blocks.query(f"{own} ORDER BY b.label, b.id", group_id)):
+            yield block
 
     def _attachments_of_members(self, held: str, group_id: str) -> AsyncGenerator[RowEvent]:
         """The attachments of a group's members, but for those whose block is not in the archive."""
-        tail = f"WHERE t.agent_id IN ({_MEMBERS}) AND {_attachments_where(held)} ORDER BY t.block_id, t.agent_id"
-        return self._all(SharedAttachment, tail, group_id)
+        present = where(f"t.agent_id IN ({self._held.members})", self._held.attachment("t", held))
+        return self._all(SharedAttachment, f"{present} ORDER BY t.block_id, t.agent_id", group_id)
 
     async def _messages(self, agent_id: str) -> AsyncGenerator[RowEvent]:
-        living = "AND t.is_deleted = 0" if self._columns.has("messages", "is_deleted") else ""
+        living = where("t.agent_id = :id", self._held.living("t"))
         # the index has them by position; sorting by id as well costs a third of the fetch, and positions rarely tie
         tie = ", t.id" if await self._positions_tie(agent_id) else ""
-        tail = f"WHERE t.agent_id = :id {living} ORDER BY t.position DESC{tie}"
-        async for event in self._all(Message, tail, agent_id):
-            yield event
+        order = f"ORDER BY t.position DESC{tie}"
+        if self._ahead is None:
+            found: AsyncGenerator[RowEvent] = self._all(Message, f"{living} {order}", agent_id)
+        else:
+            found = self._ahead.messages(self._reading, living, order, agent_id)
+        async with aclosing(found) as events:
+            async for event in events:
+                yield event
 
     async def _positions_tie(self, agent_id: str) -> bool:
         sql = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
         return await self._finds(sql, agent_id, "messages")
 
-    async def _block(self, row: Row, *, named: bool) -> AsyncGenerator[RowEvent]:
+    async def _block(self, block: Found, *, named: bool) -> AsyncGenerator[RowEvent]:
         """A memory block with its active updates; `named` where another node may refer to it."""
-        block_id = row[MemoryBlock.index("id")]
+        block_id = block.row[MemoryBlock.index("id")]
         if named:
             self._named.add(block_id)
-        yield Open(MemoryBlockExport, row, block_id if named else None)
-        if self._columns.has("memory_block_updates"):
-            active = "AND t.is_active = 1" if self._columns.has("memory_block_updates", "is_active") else ""
-            async for event in self._all(MemoryUpdate, f"WHERE t.block_id = :id {active} ORDER BY t.seq", block_id):
+        async with aclosing(self._blocks.events(block, key=block_id if named else None)) as events:
+            async for event in events:
                 yield event
-        yield Close()
 
-    async def _block_once(self, row: Row, collection: str) -> AsyncGenerator[RowEvent]:
+    async def _block_once(self, block: Found, collection: str) -> AsyncGenerator[RowEvent]:
         """A block that several collections may hold: the whole block once, then links to it."""
-        block_id = row[MemoryBlock.index("id")]
+        block_id = block.row[MemoryBlock.index("id")]
         if block_id in self._named:
             yield Ref(MemoryBlockExport, collection, block_id)
             return
-        async for event in self._block(row, named=True):
+        async for event in self._block(block, named=True):
             yield event
 
-    async def _is_shared(self, row: Row) -> bool:
-        return await self._any("shared_block_agents", "block_id", row[MemoryBlock.index("id")], by="block_id")
+    async def _opened(
+        self, node: type[NodeType], found: Found, key: str | None = None, extra: Mapping[str, Any] | None = None
+    ) -> AsyncGenerator[RowEvent]:
+        """A node that starts, with the large cells of its row."""
+        yield Open(node, found.row, key, extra or {})
+        async for piece in self._reading.pieces(found.query, found.fetched):
+            yield piece
+
+    async def _each(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[Found]:
+        async for found in self._each_of(self._reading.query(record, tail, subject)):
+            yield found
+
+    async def _each_of(self, query: Query) -> AsyncGenerator[Found]:
+        async with aclosing(self._reading.each(query)) as rows:
+            async for found in rows:
+                yield found
+
+    async def _all(self, record: type[Record], tail: str, subject: str | None = None) -> AsyncGenerator[RowEvent]:
+        async with aclosing(self._reading.records(record, self._reading.query(record, tail, subject))) as found:
+            async for event in found:
+                yield event
+
+    async def _is_shared(self, block: Found) -> bool:
+        return await self._any("shared_block_agents", "block_id", block.row[MemoryBlock.index("id")], by="block_id")
 
     async def _any(self, table: str, column: str, value: object, *, by: str = "agent_id") -> bool:
         sql = f"SELECT 1 FROM {table} WHERE {by} = :id AND {column} IS NOT NULL LIMIT 1"
         return await self._finds(sql, value, table)
 
     async def _finds(self, sql: str, value: object, table: str) -> bool:
-        async with aclosing(batches(self._connection, sql, {"id": value}, table=table)) as found:
+        async with aclosing(batches(self._reading.connection, sql, {"id": value}, table=table)) as found:
             async for batch in found:
                 return bool(batch)
         return False
-
-
-_MEMBER_TAIL = "WHERE t.group_id = :id AND t.agent_id IN (SELECT id FROM agents) ORDER BY t.agent_id"
-_WALKED: Mapping[tuple[str, bool], tuple[type[Record], str]] = {
-    ("agent", False): (Agent, "agent"),
-    ("group", False): (Group, "group"),
-    ("group", True): (Group, "thin_group"),
-}
 
 
 async def read_scope(
     connection: AsyncConnection,
     scope: ResolvedScope,
     selection: Selection = Selection(),  # noqa: B008  frozen
+    oddities: Oddities | None = None,
+    ahead: Ahead | None = None,
 ) -> AsyncGenerator[RowEvent]:
     """The rows of a scope as events, depth first, parents before children.
 
-    In:      a connection inside a read transaction, borrowed; a scope that was found in it.
+    In:      a connection inside a read transaction, borrowed; a scope that was found in it. `oddities`: what the
+             mapping of these very rows notes, event by event. `ahead`: processes that read messages, see there.
     Out:     one tree of Open ... Close. Memory blocks carry their active updates; a block or agent that is linked
-             again is a Ref.
+             again is a Ref. With history, a block ends with a History of stored cells; with tables, the constellation
+             ends with cells and tables beyond version 3. Pieces follow what has Large cells. Only with `ahead`
+             there is Encoded, in place of batches of messages.
     Memory:  one batch a level of the tree, one id per shared block.
-    Raises:  CorruptDatabase, InvalidCell, DatabaseBusy, UnsupportedSchema.
-    Source:  v3 6.
+    Raises:  CorruptDatabase, InvalidCell, LimitExceeded, DatabaseBusy, UnsupportedSchema.
+    Source:  v3 6; v4 2, 3, 4.
     """
-    driver = (await connection.get_raw_connection()).driver_connection
-    await driver.create_function(INSTANT_KEY, 1, instant_sort_key, deterministic=True)  # type: ignore[union-attr]
-    walk = _Walk(connection, await read_columns(connection), selection)
-    if scope.kind == "constellation":
-        async with aclosing(walk.constellation()) as events:
-            async for event in events:
-                yield event
-        return
-    record, method = _WALKED[scope.kind, scope.thin]
-    async with aclosing(walk.batches(record, "WHERE t.id = :id", scope.id)) as found:
-        rows = [row async for batch in found for row in batch]
-    tree: AsyncGenerator[RowEvent] = getattr(walk, method)(rows[0])
+    with_tables = selection.with_tables(scope)
+    reading = await open_reading(connection, with_tables=with_tables)
+    walk = _Walk(reading, selection, history=selection.with_history(scope), ahead=ahead)
+    noted = (oddities if oddities is not None else Oddities()) if with_tables else None
+    tree = walk.whole(noted) if scope.kind == "constellation" else walk.scope(scope)
     async with aclosing(tree) as events:
         async for event in events:
             yield event

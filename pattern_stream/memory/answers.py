@@ -22,10 +22,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a document holds: its values by container name, and the text it shows."""
+    """What a document holds: its values by container name, the text it shows, and its canonical version vector.
+
+    Values and text are empty and None where they are too long to hand out.
+    """
 
     values: dict[str, Any]
     rendered: str | None
+    frontier: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import anyio
 import orjson
 from anyio.abc import Process
 
-from pattern_stream.errors import WorkerFailed
+from pattern_stream.errors import WorkerFailed, storage_error
 
 WORKER: Final = Path(__file__).with_name("worker.py")
 HEAD: Final = Struct(">cIQ")
@@ -78,8 +78,11 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls) -> Self:
-        """Start a worker and wait until it can serve. Raises WorkerFailed where it cannot."""
-        last_words = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
+        """Start a worker and wait until it can serve. Raises WorkerFailed where it cannot; TransportError."""
+        try:
+            last_words = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
+        except OSError as error:
+            raise storage_error(error, "making a temporary file for the document worker") from error
         try:
             with anyio.CancelScope(shield=True):  # a process that was started must be known to be ended
                 process = await anyio.open_process(

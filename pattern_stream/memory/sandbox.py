@@ -137,7 +137,7 @@ class Sandbox:
             answer = await self._ask(task)
         except Refused as refusal:
             raise DamagedMemory(task.fault(refusal)) from None
-        return Shown(orjson.loads(answer.blobs[3]), text_of(answer))
+        return Shown(orjson.loads(answer.blobs[3]) or {}, text_of(answer), answer.blobs[1])
 
     async def author(self, metadata: str | None, seed: int, steps: Sequence[Sequence[Any]]) -> Authored:
         """What the original would have stored for a document that lived through these steps. The same for a seed."""

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.codec.dagcbor import encode_record
 from pattern_stream.db.columns import Columns, read_columns
-from pattern_stream.db.lookup import active_updates, key_columns, rows_by_key
+from pattern_stream.db.lookup import active_updates, key_columns, rows_by_key, table_rows_by_key
 from pattern_stream.db.open import open_reader
-from pattern_stream.errors import DamagedMemory, Finding, Where, ignore_findings
-from pattern_stream.items import Fold, Open, RecordDict, RecordEvent, Records, Row
+from pattern_stream.db.ordinary import Table, read_tables
+from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Fold,
+    MemoryHistory,
+    Open,
+    Piece,
+    RecordDict,
+    RecordEvent,
+    Records,
+    Row,
+)
+from pattern_stream.pipelines.comparing_pieces import PieceComparison
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.checks import describe_value
 from pattern_stream.schema.compile import row_mapper
+from pattern_stream.schema.equality import PARENTS, neutral_row
+from pattern_stream.schema.nodes import TableExport
 from pattern_stream.schema.records import MemoryBlock, Record
-from pattern_stream.schema.values import write_json
+from pattern_stream.schema.stored import Large, StoredText
+from pattern_stream.schema.values import describe, read_json
+from pattern_stream.stages.checking import metadata_text
 from pattern_stream.stages.mapping import record_of
 
 _NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier"})}
@@ -30,15 +46,21 @@ _NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozens
 
 @dataclass(slots=True)
 class Comparison:
-    """A comparison under way, and its result: how many records were looked at, in how many something differs."""
+    """A comparison under way, and its result: how many records were looked at, in how many something differs.
+
+    Tables without a primary key are not compared, as nothing tells their rows apart.
+    """
 
     path: Path
     connection: AsyncConnection
     columns: Columns
+    tables: Mapping[str, Table]
     fold: Fold
     records: int = 0
     count: int = 0
     log: FindingLog = field(default_factory=FindingLog)
+    _told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _pieces: PieceComparison | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As in the summary of `verify --against`."""
@@ -51,37 +73,149 @@ class Comparison:
 
     async def add(self, event: RecordEvent) -> None:
         """Compare what one more event carries."""
+        if isinstance(event, Piece):
+            if self._pieces is not None:
+                await self._pieces.add(event)
+            return
+        await self._end_pieces()
         if isinstance(event, Records):
             await self._compare(event.record, event.records)
-        elif isinstance(event, Open) and event.record is not None:
-            row = await self._compare(record_of(event.node), [event.record])
-            if row is not None and "loro_snapshot" in event.extra:
-                await self._compare_document(event, row)
+        elif isinstance(event, Cells):
+            await self._compare_cells(event)
+        elif isinstance(event, Open):
+            await self._open(event)
+
+    async def _open(self, event: Open) -> None:
+        if event.node is TableExport:
+            name = CELLS_TABLE if event.extra["table"] is None else event.extra["table"]
+            self._told = {name: [column["name"] for column in event.extra["columns"]]}
+        if event.record is None:
+            return
+        row = await self._compare(record_of(event.node), [event.record])
+        if row is not None and "loro_snapshot" in event.extra:
+            await self._compare_document(event, row)
+        if (history := event.extra.get("history")) is not None:
+            self._told = history.columns
+            await self._compare_stored(event.record["id"], history)
+
+    # --- declared records -------------------------------------------------------------------------------------------
 
     async def _compare(self, record: type[Record], records: Sequence[RecordDict]) -> Row | None:
         """Compare records with their rows. Returns the row of the last record, where there is one."""
         names = key_columns(record)
         keys = [tuple(carried[name] for name in names) for carried in records]
-        rows = await rows_by_key(self.connection, self.columns, record, keys)
+        rows = await rows_by_key(self.connection, self.columns, self.tables, record, keys)
         places = [record.index(name) for name in names]
         stored = {tuple(row[place] for place in places): row for row in rows}
-        mapped = dict(zip(stored, row_mapper(record).map(list(stored.values()), ignore_findings), strict=True))
         self.records += len(records)
         for key, carried in zip(keys, records, strict=True):
-            self._compare_one(record, key, carried, mapped.get(key))
+            await self._compare_one(record, key, carried, stored.get(key))
         return stored.get(keys[-1]) if keys else None
 
-    def _compare_one(
-        self, record: type[Record], key: tuple[str, ...], carried: RecordDict, found: RecordDict | None
+    async def _compare_one(
+        self, record: type[Record], key: tuple[str, ...], carried: RecordDict, row: Row | None
     ) -> None:
         where = Where(table=record.table, row_id=" ".join(key))
-        if found is None:
+        if row is None:
             self._differs("not-in-database", f"{record.noun} is in the archive, but not in the database", where)
-        elif encode_record(carried) != encode_record(found):
-            skipped = _NOT_COMPARED.get(record, frozenset())
-            for name, theirs, ours in _differing(carried, found, skipped):
-                message = f"archive has {describe_value(theirs)}, database has {describe_value(ours)}"
-                self._differs("differs", message, Where(table=where.table, row_id=where.row_id, field=name))
+            return
+        found = self._mapped(record, row, where)
+        if found is None:
+            return
+        carried = {
+            name: read_json(str(value)) if type(value) is StoredText else value for name, value in carried.items()
+        }
+        self._follow(record.table, key, {name: value for name, value in carried.items() if type(value) is Large}, where)
+        skipped = _NOT_COMPARED.get(record, frozenset())
+        for name, theirs, ours in _differing(carried, found, skipped):
+            message = f"archive has {describe_value(theirs)}, database has {describe_value(ours)}"
+            self._differs("differs", message, where.filled(Where(field=name)))
+
+    def _mapped(self, record: type[Record], row: Row, where: Where) -> RecordDict | None:
+        """A row as it goes out; None, and a difference, where none like it could."""
+        try:
+            if record in PARENTS:
+                row, _ = neutral_row(record, row)
+            return row_mapper(record).map([row], ignore_findings)[0]
+        except (InvalidCell, LimitExceeded) as error:
+            message = f"archive has what a record can hold, database has what none can: {error.message}"
+            self._differs("differs", message, where)
+            return None
+
+    # --- rows of any table ------------------------------------------------------------------------------------------
+
+    async def _compare_cells(self, event: Cells) -> None:
+        if event.table == CELLS_TABLE:
+            for table, key, column, cell in event.rows:
+                await self._compare_rows(table, (column,), [(_key_of(self.tables.get(table), key), (cell,))])
+            return
+        names = self._told[event.table]
+        table = self.tables.get(event.table)
+        if table is not None and not (set(table.key) <= set(names) and table.key):
+            return
+        places = [names.index(name) for name in table.key] if table is not None else []
+        await self._compare_rows(
+            event.table, names, [(tuple(row[place] for place in places), row) for row in event.rows]
+        )
+
+    async def _compare_rows(
+        self, name: str, columns: Sequence[str], carried: Sequence[tuple[tuple[Any, ...], Row]]
+    ) -> None:
+        """Rows by key against those of a table, cell by cell, in their storage classes."""
+        self.records += len(carried)
+        table = self.tables.get(name)
+        if table is None:
+            message = f"archive has {len(carried)} rows of a table that the database does not have"
+            self._differs("not-in-database", message, Where(table=name))
+            return
+        found = await table_rows_by_key(self.connection, table, [key for key, _ in carried])
+        places = [table.names.index(column) for column in table.key]
+        stored = {tuple(map(_exactly, (row[place] for place in places))): row for row in found}
+        for key, row in carried:
+            where = Where(table=name, row_id=" ".join(map(str, key)))
+            self._compare_row(table, columns, key, row, stored.get(tuple(map(_exactly, key))), where)
+
+    def _compare_row(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        key: tuple[Any, ...],
+        row: Row,
+        found: Row | None,
+        where: Where,
+    ) -> None:
+        if found is None:
+            self._differs("not-in-database", "row is in the archive, but not in the database", where)
+            return
+        cells = dict(zip(table.names, found, strict=True))
+        carried = dict(zip(columns, row, strict=True))
+        self._follow(table.name, key, {name: cell for name, cell in carried.items() if type(cell) is Large}, where)
+        for name, cell in carried.items():
+            if name not in cells or _exactly(cell) != _exactly(cells[name]):
+                message = f"archive has {describe(cell)}, database has {describe(cells.get(name))}"
+                self._differs("differs", message, where.filled(Where(field=name)))
+
+    def _follow(self, table: str, key: tuple[Any, ...], large: Mapping[str, Large], where: Where) -> None:
+        """Cells whose bytes come next are read beside them."""
+        if large:
+            self._pieces = PieceComparison(self.connection, self.tables[table], key, large, where)
+
+    async def _end_pieces(self) -> None:
+        pieces, self._pieces = self._pieces, None
+        if pieces is not None:
+            for name in await pieces.finish():
+                where = pieces.where.filled(Where(field=name))
+                self._differs("differs", "archive and database have other bytes in a large cell", where)
+
+    async def finish(self) -> None:
+        """The end: what is still being compared."""
+        await self._end_pieces()
+
+    async def _compare_stored(self, block_id: str, history: MemoryHistory) -> None:
+        """The stored document and version of a memory block; its rows come as Cells."""
+        cells = {"frontier": history.frontier} | ({} if history.base is None else {"loro_snapshot": history.base})
+        known = {name: cell for name, cell in cells.items() if self.columns.has(MemoryBlock.table, name)}
+        await self._compare_rows(MemoryBlock.table, list(known), [((block_id,), tuple(known.values()))])
 
     def _differs(self, code: str, message: str, where: Where) -> None:
         self.count += 1
@@ -96,7 +230,7 @@ class Comparison:
         if carried == stored and not updates:
             return
         metadata = row[MemoryBlock.index("metadata")]
-        text = metadata if metadata is None or isinstance(metadata, str) else write_json(metadata)
+        text = metadata_text(metadata) if not isinstance(metadata, str) else metadata
         try:
             theirs = await self.fold(carried, (), text)
             ours = await self.fold(stored, updates, text)
@@ -113,13 +247,30 @@ class Comparison:
 async def open_comparison(path: Path, fold: Fold) -> AsyncGenerator[Comparison]:
     """A comparison with a database, read as one moment. Raises DatabaseError as opening does."""
     async with open_reader(path) as connection:
-        yield Comparison(path, connection, await read_columns(connection), fold)
+        comparison = Comparison(path, connection, await read_columns(connection), await read_tables(connection), fold)
+        yield comparison
 
 
 def _differing(carried: RecordDict, found: RecordDict, skipped: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:
     for name in found:
         if name not in skipped and not _same(carried[name], found[name]):
             yield name, carried[name], found[name]
+
+
+def _key_of(table: Table | None, key: Any) -> tuple[Any, ...]:
+    """The key of a single cell: one of several columns is a JSON array. Source: v4 4."""
+    if table is None or len(table.key) == 1:
+        return (key,)
+    with suppress(ValueError, TypeError):
+        parts = read_json(key)
+        if isinstance(parts, list) and len(parts) == len(table.key):
+            return tuple(parts)
+    return (None,) * len(table.key)  # no row has it
+
+
+def _exactly(cell: Any) -> tuple[type, Any]:
+    """A cell so that only one of the same storage class equals it."""
+    return type(cell), repr(cell) if isinstance(cell, float) else cell
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pattern_stream.db.aside import is_vacant, open_aside
+from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
 from pattern_stream.db.failures import translated
+from pattern_stream.db.open import path_of
 from pattern_stream.db.schema import create_schema
 from pattern_stream.errors import TargetExists
 
@@ -17,9 +18,10 @@ async def create_database(path: Path) -> Path:
     Built aside as `NAME.partial` and renamed, mode 0600. Raises TargetExists where there is a file already.
     """
     if path.exists() or not is_vacant(path):
+        clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none", hint="choose another place with --db")
     async with open_aside(path) as aside:
-        with translated(path):
+        with translated(path_of(aside.connection)):
             await aside.connection.exec_driver_sql("BEGIN")
             await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
             await aside.connection.commit()

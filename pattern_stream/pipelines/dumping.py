@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Report, ignore_findings
-from pattern_stream.items import Open, ProgressCallback, RecordEvent, Records
+from pattern_stream.items import CELLS_TABLE, Cells, Open, ProgressCallback, RecordEvent, Records
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.schema.nodes import (
@@ -19,10 +21,13 @@ from pattern_stream.schema.nodes import (
     GroupExportThin,
     MemoryBlockExport,
     NodeType,
+    TableExport,
 )
 from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.schema.values import write_json
-from pattern_stream.stages.chunking import unchunk
+from pattern_stream.schema.stored import Large, NotUtf8, StoredText, cell_to_wire
+from pattern_stream.schema.values import read_json
+from pattern_stream.stages.checking import metadata_text
+from pattern_stream.stages.unchunking import unchunk
 from pattern_stream.stages.walking import Walker, walk
 
 DumpKind = Literal["agents", "groups", "blocks", "messages", "archival", "summaries", "tables"]
@@ -41,6 +46,12 @@ _RECORDS: Final[dict[type[Record], tuple[DumpKind, str]]] = {
     ArchivalEntry: ("archival", "archival_entry"),
     ArchiveSummary: ("summaries", "archive_summary"),
 }
+_TABLES: Final[dict[str, tuple[DumpKind, str]]] = {
+    "memory_block_updates": ("blocks", "memory_update"),
+    "memory_block_checkpoints": ("blocks", "memory_checkpoint"),
+    CELLS_TABLE: ("tables", "cell"),
+}
+_APART: Final = frozenset({Large, StoredText})
 
 
 async def dump_archive(
@@ -55,9 +66,11 @@ async def dump_archive(
 
     In:      a file, standard input (None) or any iterator of bytes.
     Out:     {"kind": "manifest", ...} first where everything is wanted, then records in the order of the tree: agent,
-             memory_block, message, archival_entry, archive_summary, group, member, attachment. A memory block has the
-             `text` that its document shows (None where it cannot be read, with a finding) and `snapshot_bytes`.
-             Version 3 has no further tables, so "tables" gives nothing.
+             memory_block, message, archival_entry, archive_summary, group, member, attachment, memory_update,
+             memory_checkpoint, cell, row. A memory block has the `text` that its document shows (None where it cannot
+             be read, with a finding) and `snapshot_bytes`. "tables" is what lies beyond version 3: a row has its
+             `table` and its `cells` by column, a cell its `table`, `key`, `column` and `value`. Bytes are
+             {"/": {"bytes": base64}}; of a cell beyond LARGE_CELL_BYTES only {"large": its length in bytes} is told.
     Memory:  one batch, one memory document.
     Raises:  ArchiveError at the first damage: what was handed out before it was whole in itself.
     """
@@ -68,36 +81,78 @@ async def dump_archive(
         sandbox = await resources.enter_async_context(Sandbox())
         walker = Walker(await archive.reader.open(), archive.shelf, report=report)
         events = unchunk(walk(archive.reader.sections(), walker, archive.shelf))
-        first = what is None
+        first, flat = what is None, _Flat(what)
         async with aclosing(events):
             async for event in events:
                 if first and walker.manifest is not None:
                     first = False
                     yield _manifest(walker.manifest, archive.reader.root)
-                for record in _plain(event, what):
+                for record in flat.records(event):
                     if record["kind"] == "memory_block" and isinstance(event, Open):
                         record |= await _document(event, sandbox, report)
                     yield record
 
 
-def _plain(event: RecordEvent, what: DumpKind | None) -> Iterator[dict[str, Any]]:
-    if isinstance(event, Open) and event.node in _NODES:
-        sort, kind = _NODES[event.node]
-        records = [event.record | {name: value for name, value in event.extra.items() if name in event.node.keys}]
-    elif isinstance(event, Records):
-        sort, kind = _RECORDS[event.record]
-        records = event.records
-    else:
-        return
-    if what in (None, sort):
-        for record in records:
-            yield {"kind": kind, **record}
+@dataclass(slots=True)
+class _Flat:
+    """Events to plain dicts. Which columns rows have is told where their node opens."""
+
+    what: DumpKind | None
+    _columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def records(self, event: RecordEvent) -> Iterator[dict[str, Any]]:
+        """The dicts that one event stands for."""
+        if isinstance(event, Open):
+            yield from self._opened(event)
+        elif isinstance(event, Records):
+            sort, kind = _RECORDS[event.record]
+            if self.what in (None, sort):
+                yield from ({"kind": kind, **_flat_record(record)} for record in event.records)
+        elif isinstance(event, Cells):
+            yield from self._cells(event)
+
+    def _opened(self, event: Open) -> Iterator[dict[str, Any]]:
+        if event.node is TableExport:
+            names = [column["name"] for column in event.extra["columns"]]
+            self._columns = {CELLS_TABLE if event.extra["table"] is None else event.extra["table"]: names}
+        elif (history := event.extra.get("history")) is not None:
+            self._columns = history.columns
+        if event.node in _NODES and self.what in (None, _NODES[event.node][0]):
+            extra = {name: event.extra[name] for name in event.node.keys if name in event.extra and name != "history"}
+            yield {"kind": _NODES[event.node][1], **_flat_record(event.record), **extra}
+
+    def _cells(self, event: Cells) -> Iterator[dict[str, Any]]:
+        sort, kind = _TABLES.get(event.table, ("tables", "row"))
+        if self.what not in (None, sort):
+            return
+        for row in event.rows:
+            cells = {name: _flat_cell(cell) for name, cell in zip(self._columns[event.table], row, strict=True)}
+            yield {"kind": "row", "table": event.table, "cells": cells} if kind == "row" else {"kind": kind, **cells}
+
+
+def _flat_record(record: dict[str, Any]) -> dict[str, Any]:
+    if not _APART.isdisjoint(map(type, record.values())):
+        return {name: _flat_cell(value) for name, value in record.items()}
+    return record
+
+
+def _flat_cell(cell: Any) -> Any:
+    """A cell as JSON can hold it."""
+    if type(cell) is Large:
+        return {"large": cell.bytes}
+    if type(cell) is StoredText:
+        return read_json(str(cell))
+    if type(cell) is NotUtf8:
+        return {"text": _flat_cell(bytes(cell))}
+    if type(cell) is bytes:
+        return {"/": {"bytes": b64encode(cell).decode().rstrip("=")}}
+    return cell_to_wire(cell)
 
 
 async def _document(event: Open, sandbox: Sandbox, report: Report) -> dict[str, Any]:
     document, metadata = event.extra["loro_snapshot"], event.record["metadata"]
     try:
-        found = await sandbox.check(document, None if metadata is None else write_json(metadata))
+        found = await sandbox.check(document, metadata_text(metadata))
         text = found.rendered
     except (DamagedDocument, LimitExceeded) as error:
         report(_finding(error, event.record["id"]))

@@ -17,16 +17,19 @@ from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
+from pattern_stream.db.ahead import Ahead, reading_ahead, watched
 from pattern_stream.db.migrations import schema_version
 from pattern_stream.db.open import open_reader
 from pattern_stream.db.scoping import Census, resolve_scope, take_census
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
-from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION
+from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION, WIDE_VERSION
 from pattern_stream.items import (
     AsyncWriter,
     Block,
     BlockEvent,
+    Cells,
+    Encoded,
     Folded,
     Open,
     Progress,
@@ -39,7 +42,8 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.instants import instant_to_wire
-from pattern_stream.schema.records import MemoryUpdate
+from pattern_stream.schema.oddities import Oddities
+from pattern_stream.schema.records import MemoryUpdate, Message
 from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encoding import encode
@@ -53,7 +57,11 @@ CREATED_BY = f"pattern-stream {__version__}"
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """How to export. `exported_at`: RFC 3339 text, by default the clock; with one, equal databases give equal bytes."""
+    """How to export. `exported_at`: RFC 3339 text, by default the clock; with one, equal databases give equal bytes.
+
+    `portable`: nothing beyond version 3, which a whole constellation otherwise has. `history`: the history of the
+    memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold.
+    """
 
     messages: bool = True
     archival: bool = True
@@ -64,11 +72,20 @@ class ExportOptions:
     force: bool = False
     verify: bool = False
     exported_at: str | None = None
+    portable: bool = False
+    history: bool = False
+    newest_version: int = WIDE_VERSION
+
+    def __post_init__(self) -> None:
+        if self.portable and self.history:
+            raise UsageError("--portable and --history were both given, expected one of them: history is not portable")
+        if self.newest_version not in (FORMAT_VERSION, WIDE_VERSION):
+            raise UsageError(f"--format is {self.newest_version}, expected {FORMAT_VERSION} or {WIDE_VERSION}")
 
     @property
     def selection(self) -> Selection:
         """Which rows go along."""
-        return Selection(self.messages, self.archival, self.owner)
+        return Selection(self.messages, self.archival, self.owner, self.portable, self.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,7 @@ class ExportResult:
     """What was written. `bytes` is the length of the archive, `root` the CID of its manifest as text."""
 
     scope: ResolvedScope
+    version: int
     root: str
     bytes: int
     sections: int
@@ -87,8 +105,13 @@ class ExportResult:
 
     @property
     def not_carried(self) -> dict[str, int]:
-        """Rows by table that format version 3 has no place for."""
+        """Rows of the scope by table that stayed behind; none of a whole constellation that is not portable."""
         return self.census.not_carried
+
+    @property
+    def beyond(self) -> dict[str, int]:
+        """Rows by table that only readers of the extensions see."""
+        return self.census.beyond
 
     @property
     def derived(self) -> dict[str, int]:
@@ -106,12 +129,13 @@ class ExportResult:
             "scope": "thin group" if self.scope.thin else self.scope.kind,
             "name": self.scope.name,
             "id": self.scope.id,
-            "version": FORMAT_VERSION,
+            "version": self.version,
             "root": self.root,
             "bytes": self.bytes,
             "sections": self.sections,
             "stats": self.stats,
             "folded_blocks": self.folded_blocks,
+            "beyond_version_3": self.beyond,
             "not_carried": self.not_carried,
             "derived": self.derived,
             "warnings": [finding.as_dict() for finding in self.findings],
@@ -124,6 +148,7 @@ class ExportPlan:
     """What an export would do. `bytes` is the length of the archive, measured by making it without keeping it."""
 
     scope: ResolvedScope
+    version: int
     bytes: int
     sections: int
     stats: dict[str, int]
@@ -138,12 +163,13 @@ class ExportPlan:
             "scope": "thin group" if self.scope.thin else self.scope.kind,
             "name": self.scope.name,
             "id": self.scope.id,
-            "version": FORMAT_VERSION,
+            "version": self.version,
             "dry_run": True,
             "bytes": self.bytes,
             "sections": self.sections,
             "stats": self.stats,
             "rows": self.census.carried,
+            "beyond_version_3": self.census.beyond,
             "not_carried": self.census.not_carried,
             "derived": self.census.derived,
             "does_not_fit": [{"code": p.code, "message": p.message, "where": p.where.as_dict()} for p in self.problems],
@@ -162,18 +188,27 @@ class _Line:
     sandbox: Sandbox
     options: ExportOptions
     progress: ProgressCallback | None
+    ahead: Ahead | None = None
     log: FindingLog = field(default_factory=FindingLog)
     too_large: Callable[[LimitExceeded], None] = refuse
     folded_blocks: int = 0
 
     async def blocks(self) -> AsyncGenerator[BlockEvent]:
         """The line itself: straight calls, one stage a line."""
-        rows = read_scope(self.connection, self.scope, self.options.selection)
+        selection = self.options.selection
+        oddities = Oddities() if selection.with_tables(self.scope) else None
+        rows = read_scope(self.connection, self.scope, selection, oddities, self.ahead)
         folded = fold_memory(self._watched(rows), self._fold, self.log.report)
-        records = map_rows(folded, self.log.report)
-        drafts = chunk(records, self.options.limits, self.too_large)
+        records = map_rows(folded, self.log.report, oddities)
+        drafts = chunk(records, self.options.limits)
         lineage = await self._lineage()
-        encoded = encode(drafts, exported_at=_exported_at(self.options), lineage=lineage, too_large=self.too_large)
+        encoded = encode(
+            drafts,
+            exported_at=_exported_at(self.options),
+            lineage=lineage,
+            too_large=self.too_large,
+            newest_version=self.options.newest_version,
+        )
         async with closing(encoded):
             async for block in encoded:
                 yield block
@@ -188,7 +223,9 @@ class _Line:
         done = 0
         async with closing(events):
             async for event in events:
-                rows = len(event.rows) if isinstance(event, Rows) and event.record is not MemoryUpdate else 0
+                counted = isinstance(event, Cells) or (isinstance(event, Rows) and event.record is not MemoryUpdate)
+                rows = len(event.rows) if counted else 0  # type: ignore[union-attr]  # both have rows
+                rows += len(event.ids) if isinstance(event, Encoded) else 0
                 rows += isinstance(event, Open) and event.record is not None
                 if rows:
                     done += rows
@@ -244,7 +281,7 @@ async def plan_export(
 ) -> ExportPlan:
     """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block."""
     started = time.monotonic()
-    sections, size, stats = 0, 0, {}
+    sections, size, stats, version = 0, 0, {}, FORMAT_VERSION
     problems: list[PatternStreamError] = []
     async with AsyncExitStack() as resources:
         line = await _open_line(resources, database, scope, options, progress)
@@ -255,12 +292,14 @@ async def plan_export(
                     if isinstance(event, Block):
                         sections, size = sections + 1, size + section_bytes(event)
                     elif isinstance(event, Root):
-                        stats = dict(event.stats)
+                        stats, version = dict(event.stats), event.version
         except LimitExceeded as error:  # a cell that has no place in the format at all
             problems.append(error)
         elapsed = time.monotonic() - started
         total = size + CAR_HEADER_BYTES if size else 0
-        return ExportPlan(line.scope, total, sections, stats, line.census, elapsed, problems, line.log.findings())
+        return ExportPlan(
+            line.scope, version, total, sections, stats, line.census, elapsed, problems, line.log.findings()
+        )
 
 
 async def _open_line(
@@ -270,6 +309,7 @@ async def _open_line(
     options: ExportOptions,
     progress: ProgressCallback | None,
 ) -> _Line:
+    watch = None if isinstance(database, AsyncConnection) else await resources.enter_async_context(watched(database))
     connection = (
         database
         if isinstance(database, AsyncConnection)
@@ -277,13 +317,16 @@ async def _open_line(
     )
     resolved = await resolve_scope(connection, scope)
     census = await take_census(connection, resolved, options.selection)
+    count = census.carried.get(Message.table, 0)
+    ahead = await resources.enter_async_context(reading_ahead(watch, count))
     sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
-    return _Line(connection, resolved, census, sandbox, options, progress)
+    return _Line(connection, resolved, census, sandbox, options, progress, ahead)
 
 
 def _result(line: _Line, written: WriteResult, seconds: float) -> ExportResult:
     return ExportResult(
         scope=line.scope,
+        version=written.version,
         root=cid_text(written.root),
         bytes=written.bytes,
         sections=written.sections,

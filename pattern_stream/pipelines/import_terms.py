@@ -15,7 +15,8 @@ from pattern_stream.schema.identity import KEY_BYTES
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
-    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`."""
+    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`. `drop_unknown`: leave
+    out tables, columns and keys that nobody here knows, instead of refusing."""
 
     new_ids: bool = False
     id_key: bytes | None = None
@@ -25,6 +26,7 @@ class ImportOptions:
     archival: bool = True
     owner: str | None = None
     on_conflict: OnConflict = "fail"
+    drop_unknown: bool = False
     dry_run: bool = False
     verify_documents: bool = True
     max_document_bytes: int = MAX_DOCUMENT_BYTES
@@ -67,6 +69,7 @@ class ImportResult:
     skipped: dict[str, int]
     seconds: float
     locked_seconds: float
+    dropped: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,6 +84,7 @@ class ImportResult:
             "groups": [group.as_dict() for group in self.groups],
             "rows": self.rows,
             "skipped": self.skipped,
+            "dropped": self.dropped,
             "warnings": [finding.as_dict() for finding in self.findings],
             "seconds": round(self.seconds, 3),
             "locked_seconds": round(self.locked_seconds, 3),

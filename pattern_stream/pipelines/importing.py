@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.archive.replay import Replay
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.db.aside import is_vacant, open_aside
+from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
 from pattern_stream.db.open import open_writer
 from pattern_stream.db.schema import create_schema, require_writable_schema
 from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
@@ -28,13 +28,13 @@ from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.identity import KEY_BYTES, Identity
 from pattern_stream.schema.nodes import AgentExport
 from pattern_stream.stages.checking import check_documents
-from pattern_stream.stages.chunking import unchunk
 from pattern_stream.stages.filtering import Filter, select, without
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.renaming import Renamer, reassign, rename
 from pattern_stream.stages.streams import closing
 from pattern_stream.stages.surveying import GROUP_NODES, Survey, choose, survey_records
 from pattern_stream.stages.translating import translate, watch_batches
+from pattern_stream.stages.unchunking import unchunk
 from pattern_stream.stages.walking import Walker, walk
 from pattern_stream.transport.files import open_input
 
@@ -80,7 +80,7 @@ class _Line:
         async with AsyncExitStack() as resources:
             events = survey_records(await self._records(resources, "check", self.log.report), self.survey)
             if documents and self.options.verify_documents:
-                events = check_documents(events, self.sandbox.check)
+                events = check_documents(events, self.sandbox.check, self.sandbox.show, self.log.report)
                 self.checked = True
             async with closing(events):
                 async for _ in events:
@@ -93,12 +93,15 @@ class _Line:
             events = await self._records(resources, "import", report)
             chosen = self._chosen(events)
             if self.options.verify_documents and not self.checked:
-                chosen = check_documents(chosen, self.sandbox.check)
+                chosen = check_documents(chosen, self.sandbox.check, self.sandbox.show, report)
             named = self._renamed(chosen)
             records = self._identified(named)
             rows = unmap_records(records, self.log.report)
             key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
-            return await write_rows(connection, rows, LoadOptions(self.options.on_conflict, key), self.log.report)
+            terms = LoadOptions(
+                self.options.on_conflict, key, drop_unknown=self.options.drop_unknown, partial=bool(self.options.only)
+            )
+            return await write_rows(connection, rows, terms, self.log.report)
 
     async def _records(self, resources: AsyncExitStack, stage: str, report: Report) -> AsyncGenerator[RecordEvent]:
         archive = await resources.enter_async_context(
@@ -110,7 +113,8 @@ class _Line:
                 near=self.near,
             )
         )
-        walker = Walker(await archive.reader.open(), archive.shelf, report=report)
+        root = await archive.reader.open()
+        walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown)
         nodes = walk(archive.reader.sections(), walker, archive.shelf)
         return self._noting_type(unchunk(nodes, max_document_bytes=self.options.max_document_bytes), walker)
 
@@ -139,7 +143,7 @@ class _Line:
             if identity is not None and owner not in self.survey.owners:
                 identity = replace(identity, kept=frozenset({owner}))
         events = self._noted(watch_batches(events, self.log.report, minted=identity is not None), identity)
-        return events if identity is None else translate(events, identity)
+        return events if identity is None else translate(events, identity, self.log.report)
 
     async def _noted(
         self, events: AsyncIterator[RecordEvent], identity: Identity | None
@@ -158,7 +162,7 @@ async def import_archive(
     source: ArchiveSource,
     database: Path,
     *,
-    options: ImportOptions = ImportOptions(),  # noqa: B008  frozen
+    options: ImportOptions = ImportOptions(),
     progress: ProgressCallback | None = None,
 ) -> ImportResult:
     """Take in a whole archive in one transaction, or leave the database as it was.
@@ -186,7 +190,7 @@ async def _into_new(line: _Line, database: Path) -> Loaded:
     async with open_aside(database) as aside:
         if line.options.only or line.options.owner is not None:
             await line.look_through(documents=False)
-        await begin(aside.connection)
+        await begin(aside.connection, into_empty=True)
         await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
         loaded = await line.write(aside.connection)
         await commit(aside.connection, dry_run=line.options.dry_run)
@@ -195,12 +199,13 @@ async def _into_new(line: _Line, database: Path) -> Loaded:
 
 
 async def _into_existing(line: _Line, database: Path) -> tuple[Loaded, float]:
+    clear_leftovers(database)
     async with open_writer(database) as connection:
         await require_writable_schema(connection)
         living = await holds_rows(connection)
         if living or line.options.only or line.options.owner is not None:
             await line.look_through(documents=living)
-        await begin(connection)
+        await begin(connection, into_empty=not living)
         locked_at = time.monotonic()
         loaded = await line.write(connection)
         await commit(connection, dry_run=line.options.dry_run)
@@ -241,5 +246,6 @@ def _result(
         skipped=dict(loaded.skipped),
         seconds=seconds,
         locked_seconds=locked_seconds,
+        dropped=dict(loaded.dropped),
         findings=line.log.findings(),
     )

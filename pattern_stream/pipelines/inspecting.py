@@ -14,13 +14,16 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.pipelines.surveying import Survey
-from pattern_stream.stages.chunking import unchunk
+from pattern_stream.stages.unchunking import unchunk
 from pattern_stream.stages.walking import Walker, walk
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What an archive holds. Entries are dicts with the keys of the command line's JSON."""
+    """What an archive holds. Entries are dicts with the keys of the command line's JSON.
+
+    `tables`: rows by table beyond version 3. `cells`: cells of version 3 rows that only a whole backup has.
+    """
 
     version: int
     type: str
@@ -34,6 +37,8 @@ class Inspection:
     attachments: int
     sections: int
     bytes: int
+    tables: dict[str, int] = field(default_factory=dict)
+    cells: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -51,6 +56,8 @@ class Inspection:
             "groups": self.groups,
             "unowned_blocks": self.unowned_blocks,
             "attachments": self.attachments,
+            "tables_beyond_version_3": self.tables,
+            "cells_beyond_version_3": self.cells,
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -85,5 +92,7 @@ async def inspect_archive(
             attachments=survey.attachments,
             sections=walker.tally.sections,
             bytes=archive.reader.bytes_read,
+            tables=survey.tables,
+            cells=survey.cells,
             findings=log.findings(),
         )

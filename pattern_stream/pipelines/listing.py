@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pattern_stream.db.listing import list_agents, list_blocks, list_groups
+from pattern_stream.db.listing import list_agents, list_blocks, list_groups, list_tables
 from pattern_stream.db.open import open_reader
 
-Kind = Literal["agents", "groups", "blocks"]
+Kind = Literal["agents", "groups", "blocks", "tables"]
 
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """Agents, groups and memory blocks of a database; None for a kind that was not asked for."""
+    """Agents, groups, memory blocks and tables of a database; None for a kind that was not asked for."""
 
     db: str
     agents: list[dict[str, Any]] | None
     groups: list[dict[str, Any]] | None
     blocks: list[dict[str, Any]] | None
+    tables: list[dict[str, Any]] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As the command line prints it."""
-        kinds = {"agents": self.agents, "groups": self.groups, "blocks": self.blocks}
+        kinds = {"agents": self.agents, "groups": self.groups, "blocks": self.blocks, "tables": self.tables}
         return {"db": self.db} | {kind: rows for kind, rows in kinds.items() if rows is not None}
 
 
@@ -33,4 +34,5 @@ async def list_database(path: Path, what: Kind | None = None) -> ListResult:
         agents = await list_agents(connection) if what in (None, "agents") else None
         groups = await list_groups(connection) if what in (None, "groups") else None
         blocks = await list_blocks(connection) if what == "blocks" else None
-    return ListResult(str(path), agents, groups, blocks)
+        tables = await list_tables(connection) if what == "tables" else None
+    return ListResult(str(path), agents, groups, blocks, tables)

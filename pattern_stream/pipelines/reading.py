@@ -15,6 +15,7 @@ from pattern_stream.errors import Report
 from pattern_stream.items import Progress, ProgressCallback
 from pattern_stream.stages.streams import closing
 from pattern_stream.transport.compress import unwrap
+from pattern_stream.transport.descriptors import translated
 from pattern_stream.transport.files import ByteSource, open_input
 
 ArchiveSource = Path | AsyncIterator[bytes] | None
@@ -71,6 +72,7 @@ def _plain_archive(resources: AsyncExitStack, path: Path | None) -> int | None:
     """A descriptor of a regular file that holds the archive as it is, for reading blocks again; None for all else."""
     if path is None:
         return None
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-    resources.callback(os.close, descriptor)
-    return descriptor if hasattr(os, "pread") and starts_plain(os.pread(descriptor, 16, 0)) else None
+    with translated(f"reading {path}"):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        resources.callback(os.close, descriptor)
+        return descriptor if hasattr(os, "pread") and starts_plain(os.pread(descriptor, 16, 0)) else None

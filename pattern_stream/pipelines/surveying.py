@@ -8,7 +8,18 @@ from typing import Any, Final, NamedTuple
 
 from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Where
 from pattern_stream.format import EMPTY_DOCUMENT_BYTES
-from pattern_stream.items import Close, Node, Open, RecordDict, RecordEvent, Records, WalkEvent
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Close,
+    Node,
+    Open,
+    RecordDict,
+    RecordEvent,
+    Records,
+    Ref,
+    WalkEvent,
+)
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.instants import instant_sort_key
@@ -23,7 +34,8 @@ from pattern_stream.schema.nodes import (
     NodeType,
 )
 from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.schema.values import write_json
+from pattern_stream.schema.stored import Large
+from pattern_stream.stages.checking import metadata_text
 from pattern_stream.stages.streams import closing
 
 PREVIEW_CHARS: Final = 200
@@ -35,6 +47,9 @@ _COUNTED: Final[dict[type[Record], str]] = {
     ArchivalEntry: "archival_entries",
     ArchiveSummary: "archive_summaries",
 }
+
+
+_HISTORY: Final = {"memory_block_updates": "updates", "memory_block_checkpoints": "checkpoints"}
 
 
 class Document(NamedTuple):
@@ -52,10 +67,13 @@ class Survey:
         self.groups: list[dict[str, Any]] = []
         self.unowned_blocks: list[dict[str, Any]] = []
         self.attachments = 0
+        self.tables: dict[str, int] = {}
+        self.cells = 0
         self._log = log
         self._sandbox = sandbox
         self._open: list[type[NodeType]] = []
         self._agent: dict[str, Any] = {}
+        self._history: dict[str, Any] = {}
         self._chunks: dict[str, int] = {}
         self._blocks: set[str] = set()
         self._dangling: list[tuple[str, str, str]] = []
@@ -86,9 +104,11 @@ class Survey:
             await self._start(event)
         elif isinstance(event, Records):
             self._count(event)
+        elif isinstance(event, Cells):
+            self._count_cells(event)
         elif isinstance(event, Close):
             self._open.pop()
-        elif event.node is MemoryBlockExport and self._open[-1] in _GROUPS:
+        elif isinstance(event, Ref) and event.node is MemoryBlockExport and self._open[-1] in _GROUPS:
             self.groups[-1]["shared_blocks"] += 1
 
     async def _start(self, event: Open) -> None:
@@ -97,8 +117,18 @@ class Survey:
         elif event.node in _GROUPS:
             self.groups.append(_group_entry(event))
         elif event.node is MemoryBlockExport:
+            self._history = {}
             self._keep_block(await self._block_entry(event), event.record)
         self._open.append(event.node)
+
+    def _count_cells(self, event: Cells) -> None:
+        if self._open[-1] is MemoryBlockExport:
+            key = _HISTORY[event.table]
+            self._history[key] = self._history.get(key, 0) + len(event.rows)
+        elif event.table == CELLS_TABLE:
+            self.cells += len(event.rows)
+        else:
+            self.tables[event.table] = self.tables.get(event.table, 0) + len(event.rows)
 
     def _keep_block(self, entry: dict[str, Any], record: RecordDict) -> None:
         self._blocks.add(entry["id"])
@@ -155,7 +185,7 @@ class Survey:
 
     async def _block_entry(self, event: Open) -> dict[str, Any]:
         block, document = event.record, event.extra["loro_snapshot"]
-        text = block["content_preview"]
+        text = None if type(block["content_preview"]) is Large else block["content_preview"]
         if text is None and len(document) > EMPTY_DOCUMENT_BYTES:
             found = await self._look(event)
             text = found.rendered if found is not None else None
@@ -168,6 +198,7 @@ class Survey:
             "permission": block["permission"],
             "snapshot_bytes": len(document),
             "preview": _first_line(text),
+            "history": self._history,
         }
 
     async def _check_emptied(self, event: Open, text: str) -> None:
@@ -184,9 +215,7 @@ class Survey:
     async def _look(self, event: Open) -> Document | None:
         metadata = event.record["metadata"]
         try:
-            found = await self._sandbox.check(
-                event.extra["loro_snapshot"], None if metadata is None else write_json(metadata)
-            )
+            found = await self._sandbox.check(event.extra["loro_snapshot"], metadata_text(metadata))
             return Document(found.empty, found.rendered)
         except (DamagedDocument, LimitExceeded) as error:
             error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])

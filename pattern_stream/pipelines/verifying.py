@@ -20,14 +20,15 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
+from pattern_stream.memory.answers import Checked
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.values import write_json
-from pattern_stream.stages.chunking import unchunk
+from pattern_stream.stages.checking import Replayed, check_one
 from pattern_stream.stages.counting import Tally
+from pattern_stream.stages.unchunking import unchunk
 from pattern_stream.stages.walking import Walker, walk
 
 _UNSUPPORTED = frozenset(
@@ -145,6 +146,7 @@ class _Check:
     checked: int = 0
     empty: int = 0
     failed: int = 0
+    _replayed: Replayed | None = None
 
     def report(self, finding: Finding) -> None:
         """Keep one more finding."""
@@ -169,26 +171,33 @@ class _Check:
         errors = 0
         async with aclosing(events):
             async for event in events:
-                if self.with_documents and isinstance(event, Open) and "loro_snapshot" in event.extra:
-                    await self._look_into(event, whole=self.errors == errors)
+                if self.with_documents:
+                    await self._look(event, whole=self.errors == errors)
                 if self.comparison is not None:
                     await self.comparison.add(event)
                 errors = self.errors
+        if self.comparison is not None:
+            await self.comparison.finish()
 
-    async def _look_into(self, event: Open, *, whole: bool) -> None:
-        """A document that is not whole was reported already, with what it lacks."""
-        if self.sandbox is None or not whole:
+    async def _look(self, event: RecordEvent, *, whole: bool) -> None:
+        """Look into a document, and at what its history leads to. One that is not whole was reported already."""
+        if self.sandbox is None:
             return
-        block, metadata = event.record, event.record["metadata"]
-        self.checked += 1
         try:
-            found = await self.sandbox.check(
-                event.extra["loro_snapshot"], None if metadata is None else write_json(metadata)
-            )
-            self.empty += found.empty
+            if isinstance(event, Open) and "loro_snapshot" in event.extra:
+                self._replayed = await self._look_into(event, self.sandbox) if whole else None
+            elif self._replayed is not None and await self._replayed.add(event, self.sandbox.show, self.report):
+                self._replayed = None
         except (DamagedDocument, LimitExceeded) as error:
             self.failed += 1
-            self.report(Finding.of(error.at(stage="documents", table="memory_blocks", row_id=block["id"])))
+            self._replayed = None
+            self.report(Finding.of(error))
+
+    async def _look_into(self, event: Open, sandbox: Sandbox) -> Replayed | None:
+        self.checked += 1
+        found = await check_one(event, sandbox.check)
+        self.empty += isinstance(found, Checked) and found.empty
+        return Replayed.of(event)
 
     def result(self, archive: OpenArchive, seconds: float) -> Verification:
         """The summary of what was found."""

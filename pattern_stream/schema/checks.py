@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from pattern_stream.codec.alike import AlikeMaps
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.errors import MalformedNode, Where
-from pattern_stream.schema.nodes import EXPORT_TYPES, LINEAGE_KEYS, STATS_KEYS, Edge, ExportManifest, NodeType
+from pattern_stream.schema.nodes import (
+    CELL_COLUMNS,
+    CELLS_KEY,
+    EXPORT_TYPES,
+    EXTENSIONS,
+    LINEAGE_KEYS,
+    STATS_KEYS,
+    Edge,
+    ExportManifest,
+    MessageChunk,
+    NodeType,
+)
 from pattern_stream.schema.record_checks import (
     Wrong,
     choice,
@@ -20,6 +32,9 @@ from pattern_stream.schema.record_checks import (
     strings,
     typed,
 )
+from pattern_stream.schema.records import Record
+from pattern_stream.schema.row_checks import check_columns, check_history_columns, check_rows
+from pattern_stream.schema.wide import EXTERNAL, check_paged, is_paged, lift_external, links
 
 __all__ = ["check_node", "describe_value", "record_checker", "unknown_keys"]
 
@@ -27,17 +42,38 @@ _UNSIGNED: Final = {"u32": 2**32 - 1, "u64": 2**64 - 1}
 _PLAIN_LINEAGE: Final = frozenset({str, int, type(None)})
 
 
-def check_node(node: type[NodeType], value: Any, path: str = "") -> dict[str, Any]:
-    """A decoded block of a declared type: known keys only, links as CIDs. Raises MalformedNode naming the field."""
+def check_node(node: type[NodeType], value: Any, path: str = "", *, wide: bool = False) -> dict[str, Any]:
+    """A decoded block of a declared type: known keys only, links as CIDs. Raises MalformedNode naming the field.
+
+    `wide`: of an archive of version 4, where a collection may be Paged, and a value of a record External. What stands
+    in their place in version 3 is an unknown key, or no array. In extensions they may stand in any archive.
+    """
     expect(value, dict, path)
+    wide = wide or node in EXTENSIONS
     checked: dict[str, Any] = {}
     if node.record is not None:
-        checked = record_checker(node.record).check_single(value, path)
+        checked = _single(node.record, value, path, wide)
     for edge in node.edges:
-        checked[edge.name] = _edge(edge, value, join(path, edge.name))
+        checked[edge.name] = _edge(edge, value, join(path, edge.name), wide)
     if node is ExportManifest:
         checked |= {key: value[key] for key in LINEAGE_KEYS if type(value.get(key)) in _PLAIN_LINEAGE and key in value}
+    elif node is MessageChunk and wide:
+        _expect_alone(checked["messages"], value["messages"], join(path, "messages"))
     return checked
+
+
+def _single(record: type[Record], value: dict[str, Any], path: str, wide: bool) -> dict[str, Any]:
+    if not wide or EXTERNAL not in value:
+        return record_checker(record).check_single(value, path)
+    lifted, moved = lift_external(record, value, path)
+    return record_checker(record).check_single(lifted, path) | moved
+
+
+def _expect_alone(records: list[dict[str, Any]], found: list[dict[str, Any]], place: str) -> None:
+    """# Rule: a record with values outside it is alone in its block, so that nobody has to hold its neighbours."""
+    if len(records) > 1 and any(EXTERNAL in record for record in found):
+        message = f"found {len(records)} records in a chunk that has values outside it, expected one"
+        raise MalformedNode(message, where=Where(field=place))
 
 
 def unknown_keys(node: type[NodeType], value: Mapping[str, Any]) -> list[str]:
@@ -46,16 +82,18 @@ def unknown_keys(node: type[NodeType], value: Mapping[str, Any]) -> list[str]:
     return [key for key in value if key not in node.keys and key not in lineage]
 
 
-def _edge(edge: Edge, value: dict[str, Any], place: str) -> Any:
+def _edge(edge: Edge, value: dict[str, Any], place: str, wide: bool) -> Any:
     if edge.name not in value:
-        if edge.nullable:
+        if edge.nullable or edge.optional:
             return None
         raise MalformedNode(f"found no {edge.name}, which must be there", where=Where(field=place))
     found = value[edge.name]
     if found is None and edge.nullable:
         return None
     try:
-        return _EDGES[edge.kind](found, edge, place)
+        if wide and is_paged(edge, found):
+            return check_paged(found)
+        return _EDGES[edge.kind](found, edge, place, wide)
     except Wrong as error:
         raise MalformedNode(str(error), where=Where(field=place)) from error
     except ValueError as error:
@@ -75,28 +113,41 @@ def _link(value: Any) -> bytes:
     return bytes(found.cid)
 
 
-def _links(value: Any) -> list[bytes]:
-    links = typed(value, list)
-    for link in links:
-        typed(link, Link)
-    return [link.cid for link in links]
-
-
-def _inline(value: Any, edge: Edge, place: str) -> list[dict[str, Any]]:
+def _inline(value: Any, edge: Edge, place: str, wide: bool) -> list[dict[str, Any]]:
     nodes = typed(value, list)
     of: Any = edge.of
-    return [check_node(of, node, f"{place}[{index}]") for index, node in enumerate(nodes)]
+    return [check_node(of, node, f"{place}[{index}]", wide=wide) for index, node in enumerate(nodes)]
 
 
-def _records(value: Any, edge: Edge, place: str) -> list[dict[str, Any]]:
+def _records(value: Any, edge: Edge, place: str, wide: bool) -> Sequence[dict[str, Any]]:
     of: Any = edge.of
-    return record_checker(of).check(typed(value, list), place)
+    records = value if isinstance(value, AlikeMaps) else typed(value, list)
+    if wide and any(type(record) is dict and EXTERNAL in record for record in records):
+        return [_record(record, edge, f"{place}[{index}]", wide) for index, record in enumerate(records)]
+    return record_checker(of).check(records, place)
 
 
-def _record(value: Any, edge: Edge, place: str) -> dict[str, Any]:
+def _record(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
     of: Any = edge.of
     expect(value, dict, place)
-    return record_checker(of).check_single(value, place)
+    return _single(of, value, place, wide)
+
+
+def _part(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
+    of: Any = edge.of
+    part = check_node(of, value, place, wide=wide)
+    if edge.name == CELLS_KEY and (names := tuple(column["name"] for column in part["columns"])) != CELL_COLUMNS:
+        raise Wrong(f"found columns {', '.join(names)}, expected {', '.join(CELL_COLUMNS)}")
+    return part
+
+
+def _tables(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, dict[str, Any]]:
+    of: Any = edge.of
+    return {name: check_node(of, table, join(place, name), wide=wide) for name, table in typed(value, dict).items()}
+
+
+def _link_map(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, bytes]:
+    return {key: _link(link) for key, link in typed(value, dict).items()}
 
 
 _VALUES: Final[dict[str, Callable[[Any], Any]]] = {
@@ -107,14 +158,19 @@ _VALUES: Final[dict[str, Callable[[Any], Any]]] = {
     "strings": strings,
     "stats": _stats,
     "export_type": lambda value: choice(value, frozenset(EXPORT_TYPES.values())),
+    "columns": check_columns,
+    "history_columns": check_history_columns,
 }
-_EDGES: Final[dict[str, Callable[[Any, Edge, str], Any]]] = {
+_EDGES: Final[dict[str, Callable[[Any, Edge, str, bool], Any]]] = {
     "record": _record,
     "records": _records,
-    "links": lambda value, edge, place: _links(value),
-    "link_map": lambda value, edge, place: {key: _link(link) for key, link in typed(value, dict).items()},
+    "links": lambda value, edge, place, wide: links(value),
+    "link_map": _link_map,
     "inline": _inline,
-    "link": lambda value, edge, place: _link(value),
-    "octets": lambda value, edge, place: typed(value, bytes),
-    "value": lambda value, edge, place: _VALUES[edge.check](value),
+    "link": lambda value, edge, place, wide: _link(value),
+    "octets": lambda value, edge, place, wide: typed(value, bytes),
+    "value": lambda value, edge, place, wide: _VALUES[edge.check](value),
+    "part": _part,
+    "tables": _tables,
+    "rows": lambda value, edge, place, wide: check_rows(value, place, wide=wide),
 }

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from operator import add
 from typing import Any
 
 import orjson
 
-from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where
+from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where, ignore_findings
 from pattern_stream.format import MAX_JSON_DEPTH
 from pattern_stream.schema.fields import Field
 from pattern_stream.schema.instants import instant_to_wire, is_plain_column
 from pattern_stream.schema.records import Record
+from pattern_stream.schema.stored import Large, NotUtf8
 from pattern_stream.schema.values import (
     LONGEST_SHALLOW,
     TooDeep,
@@ -34,6 +36,7 @@ from pattern_stream.schema.values import (
 )
 
 Rows = Sequence[tuple[Any, ...]]
+Columns = Sequence[tuple[Any, ...]]
 MapBatch = Callable[[Rows], list[dict[str, Any]]]
 
 _STORED: dict[str, type] = {"integer": int, "flag": int, "octets": bytes, "blob": bytes}
@@ -50,6 +53,10 @@ _TYPES_OF = {
     "blob": "a BLOB",
 }
 
+_JSON_KINDS = frozenset({"json", "strings", "role"})
+_LIST_KINDS = frozenset({"octets", "strings", "role"})
+"""Kinds that are an array or a map on the wire, whatever stands in the column."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowMapper:
@@ -59,15 +66,27 @@ class RowMapper:
     map_batch: MapBatch
     column_types: tuple[frozenset[type], ...]
     column_choices: tuple[tuple[int, frozenset[str | None]], ...]
+    json_columns: tuple[int, ...]
+    list_count: int
 
     def map(self, rows: Rows, report: Report) -> list[dict[str, Any]]:
         """One record a row. Raises InvalidCell or LimitExceeded with table, row and field; reports bare numbers."""
+        return self.map_counted(rows, report)[0]
+
+    def map_counted(self, rows: Rows, report: Report) -> tuple[list[dict[str, Any]], list[int] | None]:
+        """As `map`, and for each record a number that its arrays and maps do not exceed, where that can be told."""
+        plain = self.map_plain(rows)
+        return ([self.map_row(row, report) for row in rows], None) if plain is None else plain
+
+    def map_plain(self, rows: Rows) -> tuple[list[dict[str, Any]], list[int]] | None:
+        """As `map_counted` where nothing in any row is odd, else None: `map_row` finds the cell."""
+        columns = list(zip(*rows, strict=True))
         try:
-            if self._looks_plain(rows):
-                return self.map_batch(rows)
+            if self._looks_plain(columns):
+                return self.map_batch(rows), self._most_containers(len(rows), columns)
         except (ValueError, OverflowError):
-            pass  # the careful half below finds the cell
-        return [self.map_row(row, report) for row in rows]
+            pass
+        return None
 
     def map_row(self, row: tuple[Any, ...], report: Report) -> dict[str, Any]:
         """The slow and careful form of `map`, for one row."""
@@ -79,11 +98,17 @@ class RowMapper:
                 record[field.name] = value
         return record
 
-    def _looks_plain(self, rows: Rows) -> bool:
-        columns = list(zip(*rows, strict=True))
+    def _looks_plain(self, columns: Columns) -> bool:
         return all(
             allowed.issuperset(map(type, column)) for allowed, column in zip(self.column_types, columns, strict=False)
         ) and all(choices.issuperset(columns[index]) for index, choices in self.column_choices if columns)
+
+    def _most_containers(self, row_count: int, columns: Columns) -> list[int]:
+        """In JSON an array or map takes two characters, and no text need be looked at to know its length."""
+        most = [1 + self.list_count] * row_count
+        for index in self.json_columns if columns else ():
+            most = list(map(add, most, [len(text) // 2 if text else 0 for text in columns[index]]))
+        return most
 
 
 _MAPPERS: dict[type[Record], RowMapper] = {}
@@ -106,6 +131,8 @@ def _mapper(record: type[Record]) -> RowMapper:
             for index, field in enumerate(record.fields)
             if field.kind == "choice"
         ),
+        tuple(index for index, field in enumerate(record.fields) if field.kind in _JSON_KINDS),
+        sum(field.kind in _LIST_KINDS for field in record.fields),
     )
 
 
@@ -146,7 +173,7 @@ def _expression(field: Field, cell: str) -> str:
     present = {
         "flag": f"{cell} != 0",
         "instant": f"{cell}[:-6] + 'Z' if plain({cell}) else instant({cell})",
-        "json": f"loads({cell}) if len({cell}) <= shallow and not negative_zero({cell}) else json({cell})",
+        "json": f"json({cell}) if len({cell}) > shallow or '-' in {cell} and negative_zero({cell}) else loads({cell})",
         "strings": f"strings({cell})",
         "role": f"role({cell})",
         "octets": f"list({cell})",
@@ -156,9 +183,19 @@ def _expression(field: Field, cell: str) -> str:
     return f"({present}) if {cell} is not None else {field.null_as!r}"
 
 
+def careful_value(record: type[Record], field: Field, cell: Any, row: Sequence[Any]) -> Any:
+    """One cell of a row as it stands on the wire. Raises InvalidCell or LimitExceeded with table, row and field."""
+    where = Where(table=record.table, row_id=row_name(record, row), field=field.column)
+    return _careful(field, cell, where, ignore_findings)
+
+
 def _careful(field: Field, cell: Any, where: Where, report: Report) -> Any:
     if cell is None and field.nullable:
         return list(field.null_as) if isinstance(field.null_as, list) else field.null_as
+    if type(cell) is Large:
+        return _large(field, cell, where)
+    if type(cell) is NotUtf8:
+        raise InvalidCell("found text that is no UTF-8, expected UTF-8", where=where)
     if field.kind == "json" and isinstance(cell, (int, float)):
         return _bare_number(cell, where, report)
     if not isinstance(cell, _STORED.get(field.kind, str)):
@@ -172,6 +209,14 @@ def _careful(field: Field, cell: Any, where: Where, report: Report) -> Any:
     except (ValueError, OverflowError) as error:
         reason = str(error) if not isinstance(error, orjson.JSONDecodeError) else f"expected JSON: {error}"
         raise InvalidCell(f"found {describe(cell)}, {reason}", where=where) from error
+
+
+def _large(field: Field, cell: Large, where: Where) -> Large:
+    """What is too large for its row travels apart: text and JSON, but nothing that the nodes above must know."""
+    if not cell.text or field.kind not in ("text", "json") or field.names is not None:
+        found = f"{'text' if cell.text else 'a BLOB'} of {cell.bytes} bytes"
+        raise InvalidCell(f"found {found}, expected {_TYPES_OF[field.kind]} that fits in its row", where=where)
+    return cell
 
 
 def _bare_number(cell: int | float, where: Where, report: Report) -> int | float:

@@ -24,8 +24,11 @@ octets      BLOB                                array of integers 0..255
 blob        BLOB                                not on the wire by itself
 """
 
-Reference = Literal["agent", "group", "memory_block", "message", "archival_entry", "archive_summary", "owner", "batch"]
-"""What an id stands for, which decides how new ids are minted. `owner` is an agent, a group or a special owner."""
+Reference = Literal[
+    "agent", "group", "memory_block", "message", "archival_entry", "archive_summary", "owner", "batch", "row"
+]
+"""What an id stands for, which decides how new ids are minted. `owner` is an agent, a group or a special owner; `row`
+is a row of a table beyond the declared records."""
 
 
 @dataclass(frozen=True, slots=True)

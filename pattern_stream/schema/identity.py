@@ -17,6 +17,8 @@ from pattern_stream.errors import UsageError
 from pattern_stream.format import CONSTELLATION_OWNER, SNOWFLAKE_COUNTER_BITS
 from pattern_stream.schema.fields import Reference
 from pattern_stream.schema.records import Message, Record
+from pattern_stream.schema.stored import StoredText
+from pattern_stream.schema.values import read_json, write_json
 
 KEY_BYTES: Final = 32
 """Length of the key of new ids."""
@@ -32,6 +34,9 @@ _FIRST_NATIVE: Final = 10**16
 """From here on snowflakes have 17 digits, as all native ones until 2059, so that text order is numeric order."""
 
 _is_decimal: Final = re.compile(r"\+?[0-9]+", re.ASCII).fullmatch
+is_native_snowflake: Final = re.compile(r"[1-9][0-9]{16,18}", re.ASCII).fullmatch
+"""Matches what all native snowflakes of these decades look like: the fast path."""
+
 _BASE32: Final = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _BASE32_CHARS: Final = 13
 
@@ -40,7 +45,12 @@ def mint(key: bytes, old: str, kind: Reference) -> str:
     """The new id for an old one: prefix and 32 hex digits. Ids that mean the same everywhere stay."""
     if old in KEPT_IDS:
         return old
-    return _PREFIXES.get(kind, "") + blake3(old.encode(), key=key).digest(_DIGEST_BYTES).hex()
+    return mint_bytes(key, old.encode(), kind)
+
+
+def mint_bytes(key: bytes, old: bytes, kind: Reference) -> str:
+    """The same of an id by its bytes: text that is no UTF-8 gets a new id too."""
+    return _PREFIXES.get(kind, "") + blake3(old, key=key).digest(_DIGEST_BYTES).hex()
 
 
 def parse_snowflake(text: str) -> int | None:
@@ -99,16 +109,53 @@ class Identity:
 
     def translate_refs(self, metadata: Any) -> Any:
         """A message's metadata with the ids inside its `block_refs` replaced; what has another shape stays."""
+        if type(metadata) is StoredText:
+            return StoredText(self.translate_text(str(metadata)))  # Trap: orjson takes no subclass of str.
         refs = metadata.get("block_refs") if isinstance(metadata, dict) else None
         if not isinstance(refs, list):
             return metadata
         return metadata | {"block_refs": [self._translate_ref(ref) for ref in refs]}
+
+    def translate_text(self, text: str, *, deep: bool = False) -> str:
+        """The same in JSON text, `deep`: at any depth of it. Text stays as it is where nothing in it changes."""
+        if not may_hold_refs(text):
+            return text
+        try:
+            before = read_json(text)
+            after = self._translate_deep(before) if deep else self.translate_refs(before)
+            return text if after == before else write_json(after)
+        except ValueError:
+            return text
+
+    def _translate_deep(self, value: Any) -> Any:
+        """Depth is bounded by `read_json`."""
+        if isinstance(value, list):
+            return [self._translate_deep(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        return self.translate_refs({key: self._translate_deep(item) for key, item in value.items()})
+
+    def translate_agents(self, text: str) -> str:
+        """JSON text of an array of agents' ids; what has another shape stays."""
+        try:
+            before = read_json(text)
+            if not isinstance(before, list):
+                return text
+            after = [self.mint(item, "agent") if isinstance(item, str) else item for item in before]
+            return text if after == before else write_json(after)
+        except ValueError:
+            return text
 
     def _translate_ref(self, ref: Any) -> Any:
         if not isinstance(ref, dict):
             return ref
         kinds: tuple[tuple[str, Reference], ...] = (("block_id", "memory_block"), ("agent_id", "owner"))
         return ref | {name: self.mint(ref[name], kind) for name, kind in kinds if isinstance(ref.get(name), str)}
+
+
+def may_hold_refs(text: str) -> bool:
+    """Whether JSON text may have a member `block_refs`: spelled out, or behind an escape."""
+    return "block_refs" in text or "\\u" in text
 
 
 def references(record: type[Record]) -> tuple[tuple[str, Reference], ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import orjson
 
+from pattern_stream.codec.alike import AlikeMaps, NotAlike
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.fields import Field
@@ -27,6 +28,9 @@ _STRICT_JSON: Final = (
 """orjson writes exactly the types of JSON and refuses bytes and links: the quickest check that a value is JSON."""
 
 _WIRE: Final[dict[str, type]] = {"integer": int, "flag": bool, "octets": list, "strings": list, "role": dict}
+_AT_ONCE: Final = 64
+"""Values that are looked at together: few enough for the processor's cache."""
+
 _I64: Final = (-(2**63), 2**63 - 1)
 _KINDS: Final[dict[type, str]] = {
     type(None): "null",
@@ -54,15 +58,29 @@ class RecordChecker:
     types: tuple[frozenset[type] | None, ...]
     judges: tuple[tuple[int, Callable[[Sequence[Any]], bool]], ...]
 
-    def check(self, values: Sequence[Any], path: str = "") -> list[dict[str, Any]]:
-        """One record a value. Raises MalformedNode naming the field by its path from the block's own map."""
+    def check(self, values: Sequence[Any], path: str = "") -> Sequence[dict[str, Any]]:
+        """One record a value. Raises MalformedNode naming the field by its path from the block's own map.
+
+        AlikeMaps are proved here too, and stay what they are. Raises NotAlike where they would not.
+        """
+        if isinstance(values, AlikeMaps):
+            for group in values.groups(prove=True):
+                if self._check(group, 0, path) is not group:
+                    raise NotAlike
+            return values
+        checked: list[dict[str, Any]] = []
+        for start in range(0, len(values), _AT_ONCE):
+            checked += self._check(values[start : start + _AT_ONCE], start, path)
+        return checked
+
+    def _check(self, values: Sequence[Any], start: int, path: str) -> Sequence[dict[str, Any]]:
         try:
             rows = list(map(self.cells_of, values))
             if self._is_plain(rows):
                 return self._records(values, rows)
         except (KeyError, TypeError, ValueError):
             pass  # the careful half below finds the field
-        return [self.check_one(value, f"{path}[{index}]" if path else "") for index, value in enumerate(values)]
+        return [self.check_one(value, f"{path}[{index}]" if path else "") for index, value in enumerate(values, start)]
 
     def check_single(self, value: dict[str, Any], path: str = "") -> dict[str, Any]:
         """As `check`, for one map, which may have keys of its own beside the record's."""
@@ -86,10 +104,9 @@ class RecordChecker:
                 return False
         return all(judge(columns[index]) for index, judge in self.judges if columns)
 
-    def _records(self, values: Sequence[Any], rows: list[tuple[Any, ...]]) -> list[dict[str, Any]]:
-        width = len(self.names)
-        if all(len(value) == width for value in values):
-            return list(values)
+    def _records(self, values: Sequence[Any], rows: list[tuple[Any, ...]]) -> Sequence[dict[str, Any]]:
+        if set(map(len, values)) == {len(self.names)}:
+            return values
         return [dict(zip(self.names, row, strict=True)) for row in rows]
 
 

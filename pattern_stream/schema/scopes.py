@@ -56,8 +56,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of the scope go along, and the owner a ConstellationExport names."""
+    """Which rows of the scope go along, and the owner a ConstellationExport names.
+
+    `portable`: nothing beyond version 3, also not of a constellation. `history`: the history of memory blocks, also of
+    an agent's or group's.
+    """
 
     messages: bool = True
     archival: bool = True
     owner: str = DEFAULT_OWNER
+    portable: bool = True
+    history: bool = False
+
+    def with_tables(self, scope: ResolvedScope) -> bool:
+        """Whether tables and cells beyond version 3 go along."""
+        return scope.kind == "constellation" and not self.portable
+
+    def with_history(self, scope: ResolvedScope) -> bool:
+        """Whether the history of memory blocks goes along."""
+        return not scope.thin and (self.history or self.with_tables(scope))

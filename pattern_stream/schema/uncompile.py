@@ -13,17 +13,21 @@ from typing import Any, Final
 import orjson
 
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
+from pattern_stream.format import MAX_BLOCK_VALUES
 from pattern_stream.schema.checks import describe_value, record_checker
 from pattern_stream.schema.fields import Field
 from pattern_stream.schema.instants import instant_to_column
 from pattern_stream.schema.records import Record
-from pattern_stream.schema.values import write_json
+from pattern_stream.schema.stored import Large, StoredText
+from pattern_stream.schema.values import read_json, write_json
 
 Row = tuple[Any, ...]
 UnmapBatch = Callable[[Sequence[dict[str, Any]]], list[Row]]
 
 _I64: Final = (-(2**63), 2**63 - 1)
 _NULL_TEXT: Final = "null"
+_APART: Final = frozenset({Large, StoredText})
+"""What stands for the cells that came apart from their records, and were looked at there."""
 
 
 class _BareNumber(Exception):
@@ -48,8 +52,9 @@ class RecordUnmapper:
         """The slow and careful form of `unmap`, for one record."""
         key = record.get(self.record.columns[self.record.key_column])
         where = Where(table=self.record.table, row_id=key if isinstance(key, str) else None)
+        apart = {name: value for name, value in record.items() if type(value) in _APART}
         try:
-            checked = record_checker(self.record).check_one(record)
+            checked = record_checker(self.record).check_one(record | dict.fromkeys(apart, "")) | apart
         except MalformedNode as error:
             raise error.at(where) from None
         return tuple(
@@ -96,7 +101,17 @@ def _json_cell(value: Any, nullable: bool) -> str | None:
         return None if nullable else _NULL_TEXT
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise _BareNumber
-    return write_json(value)
+    if type(value) is StoredText:
+        return _stored_json(value)
+    return value if type(value) is Large else write_json(value)  # type: ignore[return-value]  # a marker, see `stored`
+
+
+def _stored_json(stored: str) -> str:
+    """Text that stays as it is. It is parsed only where that cannot take much memory. Raises ValueError."""
+    text = str(stored)  # Trap: orjson takes no subclass of str.
+    if text.count(",") + text.count("[") + text.count("{") <= MAX_BLOCK_VALUES:
+        read_json(text)
+    return text
 
 
 def _careful(field: Field, value: Any, where: Where, report: Report) -> Any:
@@ -105,8 +120,10 @@ def _careful(field: Field, value: Any, where: Where, report: Report) -> Any:
         return _NULL_TEXT if field.kind == "json" and not field.nullable else None
     if field.kind == "json" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _bare_number(value, where, report)
+    if type(value) is Large:
+        return value
     try:
-        return _CAREFUL[field.kind](value)
+        return _stored_json(value) if type(value) is StoredText else _CAREFUL[field.kind](value)
     except ValueError as error:
         raise MalformedNode(f"found {describe_value(value)}, {error}", where=where) from error
 

@@ -1,128 +1,230 @@
-"""Many records to drafts that fit one block, and back."""
+"""Many records to drafts that fit one block. The way back is `unchunking`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from bisect import bisect_right
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import itemgetter
+from typing import Final
 
-from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.dagcbor import encode_records
-from pattern_stream.errors import Finding, LimitExceeded, Report, Where, refuse
-from pattern_stream.format import BATCH_BYTES, BATCH_ROWS, MAX_BLOCK_BYTES, MAX_DOCUMENT_BYTES, SNAPSHOT_CHUNK_BYTES
-from pattern_stream.items import Close, Draft, DraftEvent, Node, Open, RecordDict, RecordEvent, Records, Ref, WalkEvent
+from pattern_stream.format import (
+    MAX_BLOCK_BYTES,
+    MAX_BLOCK_CONTAINERS,
+    SNAPSHOT_CHUNK_BYTES,
+)
+from pattern_stream.items import (
+    Cells,
+    Draft,
+    DraftEvent,
+    Encoded,
+    Open,
+    RecordDict,
+    RecordEvent,
+    Records,
+)
 from pattern_stream.schema.nodes import (
     AgentExport,
-    ConstellationExport,
-    ExportManifest,
-    GroupConfigExport,
+    History,
     MemoryBlockExport,
     MessageChunk,
-    NodeType,
     SnapshotChunk,
+    TableExport,
 )
-from pattern_stream.schema.records import (
-    ArchivalEntry,
-    ArchiveSummary,
-    Member,
-    MemoryBlock,
-    Message,
-    Record,
-    SharedAttachment,
-)
+from pattern_stream.schema.records import Message
 from pattern_stream.schema.scopes import Limits
+from pattern_stream.stages.external import stands_apart
+from pattern_stream.stages.rows import RowChunks
+from pattern_stream.stages.splicing import encode_chunk, fits
 from pattern_stream.stages.streams import Events, closing
 
 DEFAULT_LIMITS = Limits()
 _ENVELOPE_BYTES = 200
 """More than the map around a chunk's messages takes, but for the two positions. Source: v3 8."""
 
-_SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
-"""Records that have a block each."""
+_OWN_CONTAINERS = 2
+"""Arrays and maps of a chunk of messages beside its messages: its own map and the list of them."""
 
-_BLOCK_FIELDS = tuple(field.name for field in MemoryBlock.wire_fields())
+_Key = tuple[str, str]
+"""A message's id and position."""
+
+_key_of: Final[Callable[[RecordDict], _Key]] = itemgetter("id", "position")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Encoded messages, one element each. `records`: None for what surely fits a block by itself."""
+
+    keys: list[_Key]
+    sizes: list[int]
+    most_containers: list[int]
+    records: Sequence[RecordDict | None]
 
 
 class ChunkBuilder:
-    """The open chunk of messages. Messages are encoded once, here, and spliced into their block as they are."""
+    """The open chunk of messages or rows. Each is encoded once, here, and spliced into its block as it is."""
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, too_large: Callable[[LimitExceeded], None] = refuse) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self._too_large = too_large
-        self._parts: list[bytes] = []
-        self._part_bytes = 0
+        self._rows = RowChunks(limits)
         self._room = 0
-        self._first: RecordDict = {}
-        self._last: RecordDict = {}
         self._index = 0
+        self._begin_chunk()
 
     def add(self, event: RecordEvent) -> Iterator[DraftEvent]:
         """The events that follow from one more event."""
         if isinstance(event, Records) and event.record is Message:
             yield from self._add_messages(event)
             return
+        if isinstance(event, Encoded):
+            yield from self._add_encoded(event)
+            return
+        if isinstance(event, Cells):
+            yield from self._rows.add(event)
+            return
         yield from self._flush()
-        if isinstance(event, Open) and event.node is AgentExport:
-            self._index = 0
+        yield from self._rows.flush()
+        if isinstance(event, Open):
+            self._begin_node(event)
         yield event
         if isinstance(event, Open) and event.node is MemoryBlockExport:
             yield from cut_snapshot(event.extra["loro_snapshot"], row_id=event.record["id"])
 
+    def _begin_node(self, event: Open) -> None:
+        if event.node is AgentExport:
+            self._index = 0
+        elif event.node in (TableExport, History):
+            self._rows.begin(event, history=event.node is History)
+
     def _add_messages(self, event: Records) -> Iterator[Draft]:
-        for record, encoded in zip(event.records, encode_records(event.records), strict=True):
-            size = len(encoded)
-            if self._part_bytes + size > self._room or len(self._parts) >= self._limits.max_messages:
-                yield from self._flush()
-                if not self._fits_alone(record, size):
-                    continue
-            if not self._parts:
-                self._begin(record)
-            self._parts.append(encoded)
-            self._part_bytes += size
-            self._last = record
+        if len(event.records) == 1 and stands_apart(event.records[0].values()):
+            yield from self._flush()
+            yield self._alone(event.records[0])
+            return
+        most = event.most_containers or [MAX_BLOCK_CONTAINERS] * len(event.records)
+        parts = encode_records(event.records)
+        batch = _Batch(list(map(_key_of, event.records)), list(map(len, parts)), most, event.records)
+        yield from self._add_batch(batch, lambda start, stop: parts[start:stop])
 
-    def _begin(self, record: RecordDict) -> None:
-        """Start a chunk; a caller's limit leaves room for the map around the messages."""
-        self._first = record
-        envelope = _ENVELOPE_BYTES + 2 * len(record["position"].encode())
-        self._room = min(self._limits.max_chunk_bytes, MAX_BLOCK_BYTES - envelope)
+    def _add_encoded(self, event: Encoded) -> Iterator[Draft]:
+        ends = [0, *accumulate(event.sizes)]
+        keys = list(zip(event.ids, event.positions, strict=True))
+        batch = _Batch(keys, event.sizes, event.most_containers, [None] * len(keys))
+        yield from self._add_batch(batch, lambda start, stop: [event.data[ends[start] : ends[stop]]])
 
-    def _fits_alone(self, record: RecordDict, size: int) -> bool:
-        if size <= MAX_BLOCK_BYTES:
+    def _add_batch(self, batch: _Batch, parts: Callable[[int, int], list[bytes]]) -> Iterator[Draft]:
+        """Encoded messages; `parts` gives the bytes of a run of them."""
+        at = 0
+        while at < len(batch.keys):
+            if count := self._room_for(batch.sizes, at):
+                self._take(batch, at, at + count, parts)
+                at += count
+                continue
+            yield from self._flush()
+            record = batch.records[at]
+            if record is not None and not self._fits_alone(batch.keys[at], parts(at, at + 1)[0]):
+                yield self._alone(record)
+            else:
+                self._room = min(self._limits.max_chunk_bytes, MAX_BLOCK_BYTES - _envelope_bytes(batch.keys[at]))
+                self._take(batch, at, at + 1, parts)
+            at += 1
+
+    def _room_for(self, sizes: list[int], at: int) -> int:
+        """How many of the next messages go into the open chunk; none where there is no chunk yet."""
+        if not self._parts:
+            return 0
+        most = max(self._limits.max_messages - len(self._keys), 0)
+        return bisect_right(list(accumulate(sizes[at : at + most])), self._room - self._part_bytes)
+
+    def _take(self, batch: _Batch, start: int, stop: int, parts: Callable[[int, int], list[bytes]]) -> None:
+        self._keys += batch.keys[start:stop]
+        self._sizes += batch.sizes[start:stop]
+        self._records += batch.records[start:stop]
+        self._parts += parts(start, stop)
+        self._part_bytes += sum(batch.sizes[start:stop])
+        self._most_containers += sum(batch.most_containers[start:stop])
+
+    def _fits_alone(self, key: _Key, encoded: bytes) -> bool:
+        if len(encoded) + _envelope_bytes(key) <= MAX_BLOCK_CONTAINERS:  # the usual case, at no cost
             return True
-        where = Where(stage="chunk", table=Message.table, row_id=record["id"])
-        self._too_large(LimitExceeded(f"message is {size} bytes, limit of one block is {MAX_BLOCK_BYTES}", where=where))
-        return False
+        return fits(encode_chunk(self._draft([key], ()), (encoded,)))
+
+    def _alone(self, record: RecordDict) -> Draft:
+        """A message that outgrows a block: what of it moves out is the encoder's to see."""
+        draft = self._draft([_key_of(record)], ())
+        self._index += 1
+        return replace(draft, wide=record)
 
     def _flush(self) -> Iterator[Draft]:
         if not self._parts:
             return
+        keys, parts, fits_surely = self._keys, self._parts, self._fits_surely()
+        sizes, records = self._sizes, self._records
+        self._begin_chunk()
+        whole = self._draft(keys, tuple(parts))
+        if fits_surely or fits(encode_chunk(whole, parts)):
+            self._index += 1
+            yield whole
+            return
+        for key, record, encoded in zip(keys, records, _cut(b"".join(parts), sizes), strict=True):
+            # more arrays than could be read back
+            if record is not None and not self._fits_alone(key, encoded):
+                yield self._alone(record)
+                continue
+            yield self._draft([key], (encoded,))
+            self._index += 1
+
+    def _begin_chunk(self) -> None:
+        self._keys: list[_Key] = []
+        self._sizes: list[int] = []
+        self._parts: list[bytes] = []
+        self._records: list[RecordDict | None] = []
+        self._part_bytes = 0
+        self._most_containers = 0
+
+    def _fits_surely(self) -> bool:
+        """Whether that can be told of the open chunk without putting it together: so it is with most."""
+        size = self._part_bytes + _ENVELOPE_BYTES + sum(len(self._keys[at][1].encode()) for at in (0, -1))
+        return size <= MAX_BLOCK_BYTES and self._most_containers <= MAX_BLOCK_CONTAINERS - _OWN_CONTAINERS
+
+    def _draft(self, keys: list[_Key], parts: tuple[bytes, ...]) -> Draft:
+        (first_id, start_position), (_, end_position) = keys[0], keys[-1]
         fields = {
             "chunk_index": self._index,
-            "end_position": self._last["position"],
-            "message_count": len(self._parts),
-            "start_position": self._first["position"],
+            "end_position": end_position,
+            "message_count": len(keys),
+            "start_position": start_position,
         }
-        draft = Draft(MessageChunk, fields, tuple(self._parts), self._first["id"])
-        self._parts, self._part_bytes, self._room = [], 0, 0
-        self._index += 1
-        yield draft
+        return Draft(MessageChunk, fields, parts, first_id, count=len(keys) if len(parts) != len(keys) else None)
+
+
+def _cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    return [data[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+
+def _envelope_bytes(key: _Key) -> int:
+    """More than the map around a message takes that is alone in its chunk."""
+    return _ENVELOPE_BYTES + 2 * len(key[1].encode())
 
 
 async def chunk(
     events: Events[RecordEvent],
     limits: Limits = DEFAULT_LIMITS,
-    too_large: Callable[[LimitExceeded], None] = refuse,
 ) -> AsyncGenerator[DraftEvent]:
-    """Group message records into drafts that fit one block, cut memory documents into pieces; the rest passes.
+    """Group messages and rows into drafts that fit one block, cut memory documents into pieces; the rest passes.
 
-    In:      Records grouped by agent, in source order.
+    In:      Records grouped by agent, in source order; Cells inside the Open of their table or history.
     Out:     Draft of MessageChunk: the sum of its messages <= limits.max_chunk_bytes, and at most
              limits.max_messages of them, index from 0 per agent. Draft of SnapshotChunk after the memory block's Open.
+             Draft of TableChunk, UpdateChunk, CheckpointChunk: the same for rows, at most MAX_CHUNK_ROWS of them, index
+             from 0 per table. A message or row that outgrows a block, or has Large cells, is alone in its draft, not
+             encoded yet.
     Memory:  the open chunk and one batch.
-    Raises:  LimitExceeded: one message is larger than a block (table, row, sizes), unless `too_large` takes it: the
-             message is left out then.
-    Source:  v3 5.4, 8.
+    Source:  v3 5.4, 8; v4 2, 3.
     """
-    builder = ChunkBuilder(limits, too_large)
+    builder = ChunkBuilder(limits)
     async with closing(events):
         async for event in events:
             for draft in builder.add(event):
@@ -134,169 +236,3 @@ def cut_snapshot(snapshot: bytes, *, row_id: str) -> Iterator[Draft]:
     for index, start in enumerate(range(0, len(snapshot), SNAPSHOT_CHUNK_BYTES)):
         piece = snapshot[start : start + SNAPSHOT_CHUNK_BYTES]
         yield Draft(SnapshotChunk, {"data": piece, "index": index}, row_id=row_id)
-
-
-class RecordBuilder:
-    """The batch, the memory block and the attachments that are being put together. Feed it events with `add`.
-
-    `damage`: where a document that is too large goes; it is then left out of its memory block's `extra`. None raises.
-    """
-
-    def __init__(self, max_document_bytes: int = MAX_DOCUMENT_BYTES, *, damage: Report | None = None) -> None:
-        self._max_document_bytes = max_document_bytes
-        self._damage = damage
-        self._record: type[Record] = Message
-        self._batch: list[RecordDict] = []
-        self._batch_bytes = 0
-        self._open: list[type[NodeType]] = []
-        self._attachments: list[list[RecordDict]] = []
-        self._block: Node | None = None
-        self._pieces: list[bytes] = []
-        self._document_bytes = 0
-
-    def add(self, event: WalkEvent) -> Iterator[RecordEvent]:
-        """The events that follow from one more event."""
-        if isinstance(event, Node):
-            if event.node is SnapshotChunk:
-                self._add_piece(event.value["data"])
-            elif event.node is MessageChunk:
-                yield from self._add_records(Message, event.value["messages"], event.size_bytes)
-            elif event.node.record in _SINGLE:
-                yield from self._add_records(event.node.record, [event.value], event.size_bytes)
-            else:
-                yield from self._flush()
-                yield from self._start(event)
-        elif isinstance(event, Ref):
-            yield from self._flush()
-            if event.field == "standalone_agent_cids":
-                yield from self._attach()
-            yield event
-        else:
-            yield from self._flush()
-            yield from self._end(event)
-
-    def _start(self, node: Node) -> Iterator[RecordEvent]:
-        kind, value = node.node, node.value
-        if kind.branches or kind is ExportManifest:
-            self._open.append(kind)
-            self._attachments.append(_attachments_of(node))
-        if kind is ConstellationExport:
-            yield Open(kind, extra={name: value[name] for name in ("version", "owner_id", "exported_at")})
-        elif kind is GroupConfigExport:
-            yield Open(kind, value["group"], extra={"member_agent_ids": value["member_agent_ids"]})
-            yield Close()
-        elif kind is MemoryBlockExport:
-            self._block, self._pieces, self._document_bytes = node, [], 0
-        elif (edge := kind.embedded()) is not None:
-            record = value[edge.name]
-            yield Open(kind, record, record["id"] if kind is AgentExport else None)
-            yield from _batches(Member, value.get("members", []))
-
-    def _end(self, close: Close) -> Iterator[RecordEvent]:
-        yield from self._attach()
-        self._attachments.pop()
-        kind = self._open.pop()
-        if self._block is not None:
-            yield self._memory_block(self._block)
-            self._block, self._pieces = None, []
-        if kind is not ExportManifest:
-            yield close
-
-    def _attach(self) -> Iterator[Records]:
-        """Attachments go behind the memory blocks that they name."""
-        waiting, self._attachments[-1] = self._attachments[-1], []
-        yield from _batches(SharedAttachment, waiting)
-
-    def _add_piece(self, data: bytes) -> None:
-        self._document_bytes += len(data)
-        if self._document_bytes <= self._max_document_bytes:
-            self._pieces.append(data)
-        elif self._damage is None:
-            raise self._too_large()
-        else:
-            self._pieces = []
-
-    def _memory_block(self, node: Node) -> Open:
-        record = {name: node.value[name] for name in _BLOCK_FIELDS}
-        if self._document_bytes <= self._max_document_bytes:
-            document = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            return Open(MemoryBlockExport, record, record["id"], {"loro_snapshot": document})
-        if self._damage is not None:
-            self._damage(Finding.of(self._too_large()))
-        return Open(MemoryBlockExport, record, record["id"])
-
-    def _too_large(self) -> LimitExceeded:
-        node = self._block
-        return LimitExceeded(
-            f"memory document is at least {self._document_bytes} bytes, limit is {self._max_document_bytes}",
-            where=Where(
-                stage="unchunk",
-                offset=node.offset if node is not None else None,
-                cid=cid_text(node.cid) if node is not None else None,
-                table=MemoryBlock.table,
-                row_id=node.value["id"] if node is not None else None,
-            ),
-            hint="--max-document-bytes raises the limit",
-        )
-
-    def _add_records(self, record: type[Record], records: list[RecordDict], size: int) -> Iterator[Records]:
-        if record is not self._record or self._batch_bytes + size > BATCH_BYTES:
-            yield from self._flush()
-        self._record = record
-        self._batch += records
-        self._batch_bytes += size
-        while len(self._batch) >= BATCH_ROWS:
-            full, self._batch = self._batch[:BATCH_ROWS], self._batch[BATCH_ROWS:]
-            self._batch_bytes = self._batch_bytes * len(self._batch) // (len(self._batch) + len(full))
-            yield Records(record, full)
-
-    def _flush(self) -> Iterator[Records]:
-        if self._batch:
-            batch, self._batch, self._batch_bytes = self._batch, [], 0
-            yield Records(self._record, batch)
-
-
-async def unchunk(
-    events: Events[WalkEvent], *, max_document_bytes: int = MAX_DOCUMENT_BYTES, damage: Report | None = None
-) -> AsyncGenerator[RecordEvent]:
-    """Nodes back to the records that `map_rows` yields on export: the reverse of `chunk` and `encode`.
-
-    In:      one tree of Node, Ref and Close as `walk` yields it.
-    Out:     one tree of Open ... Close from the data node down; the manifest is left out. Every Open has the record of
-             its node (RecordDict of wire fields, checked, instants normalised), None only for ConstellationExport:
-
-             Open(AgentExport, record, key = its id)         alone, in a constellation, or inline in a GroupExport
-               Open(MemoryBlockExport, record, key = its id, {"loro_snapshot": the joined document}), Close
-               Records(Message), Records(ArchivalEntry), Records(ArchiveSummary), each in the archive's order
-             Open(GroupExport, record)                       Records(Member), agents, memory blocks,
-                                                             Records(SharedAttachment)
-             Open(GroupConfigExport, record, None, {"member_agent_ids": list of text}), Close
-             Open(ConstellationExport, None, None, {"version", "owner_id", "exported_at"})
-               agents, then groups, then memory blocks that no agent owns, Records(SharedAttachment),
-               Ref(AgentExport, "standalone_agent_cids", agent id)
-               Open(GroupExportThin, record)                 Records(Member), Ref(AgentExport, "agent_cids", agent id),
-                                                             memory blocks, Records(SharedAttachment)
-
-             A memory block that is linked again is Ref(MemoryBlockExport, field, its id), an agent likewise; `field` is
-             the link's key in the innermost open node. Batches are never empty, at most BATCH_ROWS rows and, but for
-             a single block's own rows, BATCH_BYTES.
-    Memory:  one batch, one memory document, the attachments of the open nodes.
-    Raises:  LimitExceeded: a memory document is larger than `max_document_bytes`, unless `damage` takes it: the Open
-             then has no "loro_snapshot".
-    Source:  v3 5, 6.
-    """
-    builder = RecordBuilder(max_document_bytes, damage=damage)
-    async with closing(events):
-        async for event in events:
-            for record in builder.add(event):
-                yield record
-
-
-def _attachments_of(node: Node) -> list[RecordDict]:
-    edge = node.node.home_of(SharedAttachment)
-    return node.value[edge.name] if edge is not None else []
-
-
-def _batches(record: type[Record], records: list[RecordDict]) -> Iterator[Records]:
-    for start in range(0, len(records), BATCH_ROWS):
-        yield Records(record, records[start : start + BATCH_ROWS])

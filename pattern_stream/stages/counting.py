@@ -19,6 +19,7 @@ from pattern_stream.schema.nodes import (
     MessageChunk,
     NodeType,
 )
+from pattern_stream.schema.wide import Paged
 
 _COUNTED: Final[dict[type[NodeType], str]] = {
     AgentExport: "agent_count",
@@ -63,7 +64,8 @@ class Tally:
         if node.node is MessageChunk:
             self.counts["message_count"] += len(node.value["messages"])
         elif node.node is GroupConfigExport:
-            self.counts["agent_count"] = len(node.value["member_agent_ids"])
+            ids = node.value["member_agent_ids"]
+            self.counts["agent_count"] = ids.count if isinstance(ids, Paged) else len(ids)
         if self._top_nodes < 2:  # the manifest and the data node, which the statistics leave out
             self._top_nodes += 1
             self._top_bytes += node.size_bytes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from pattern_stream.items import Close, Open, RecordEvent, Records, Ref
-from pattern_stream.schema.nodes import AgentExport, ConstellationExport, MemoryBlockExport
+from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.schema.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.records import ArchivalEntry, Message, Record, SharedAttachment
 from pattern_stream.stages.streams import Events, closing
 from pattern_stream.stages.surveying import GROUP_NODES, Wanted
@@ -23,12 +23,41 @@ class Filter:
     wanted: Wanted | None = None
     _kept: list[bool] = field(default_factory=list)
     _blocks: set[str] = field(default_factory=set)
+    _passed: bool = True
+    _unwanted_table: bool = False
 
     def passes(self, event: RecordEvent) -> RecordEvent | None:
-        """The event, or what of it is wanted; None where nothing is."""
+        """The event, or what of it is wanted; None where nothing is. Pieces share the fate of what they are of."""
+        if isinstance(event, Piece):
+            return event if self._passed else None
+        passed = self._passing(event)
+        self._passed = passed is not None
+        return passed
+
+    def _passing(self, event: RecordEvent) -> RecordEvent | None:
         if isinstance(event, Records) and event.record in self.without:
             return None
+        if self._without_table(event):
+            return None
+        if isinstance(event, Cells) and event.table == CELLS_TABLE:
+            event = Cells(event.table, [row for row in event.rows if row[0] not in self._left_out])
+            return event if event.rows else None
         return event if self.wanted is None else self._wanted_part(event, self.wanted)
+
+    @property
+    def _left_out(self) -> frozenset[str]:
+        """The tables of which no rows are wanted."""
+        return frozenset(record.table for record in self.without)
+
+    def _without_table(self, event: RecordEvent) -> bool:
+        """Whether this belongs to rows beyond version 3 of a table that is left out. Such a table opens nothing."""
+        if isinstance(event, Open):
+            self._unwanted_table = event.node is TableExport and event.extra["table"] in self._left_out
+            return self._unwanted_table
+        gone = self._unwanted_table
+        if isinstance(event, Close):
+            self._unwanted_table = False
+        return gone
 
     def _wanted_part(self, event: RecordEvent, wanted: Wanted) -> RecordEvent | None:
         if isinstance(event, Open):
@@ -50,6 +79,8 @@ class Filter:
             return event.record["id"] in wanted.agents
         if event.node in GROUP_NODES:
             return event.record["id"] in wanted.groups
+        if event.node is TableExport:  # rows beyond version 3 are the whole constellation's; cells follow their rows
+            return event.extra["table"] is None
         if event.node is not MemoryBlockExport:
             return event.node is ConstellationExport
         block_id = event.record["id"]

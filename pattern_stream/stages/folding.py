@@ -17,8 +17,8 @@ from pattern_stream.errors import (
     ignore_findings,
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
-from pattern_stream.items import Fold, Folded, Open, Row, RowEvent, Rows
-from pattern_stream.schema.nodes import MemoryBlockExport
+from pattern_stream.items import Close, Fold, Folded, Open, Piece, Row, RowEvent, Rows
+from pattern_stream.schema.nodes import History, MemoryBlockExport
 from pattern_stream.schema.records import MemoryBlock, MemoryUpdate
 from pattern_stream.stages.streams import Events, closing
 
@@ -39,28 +39,57 @@ async def fold_memory(
 ) -> AsyncGenerator[RowEvent]:
     """Give each memory block its current document and version; pass everything else through.
 
-    In:      an opened memory block holds its row, then batches of its active updates in seq order, then Close.
-    Out:     the block opened with `loro_snapshot` and `frontier` replaced, and Close; no updates. Nothing to fold: the
-             stored bytes go out untouched.
-    Memory:  the updates of one block, at most MAX_PENDING_BYTES.
+    In:      an opened memory block holds its row (and the Pieces of it, if any), then batches of its active updates in
+             seq order, then its History, if that goes along, and Close.
+    Out:     the block opened with `loro_snapshot` and `frontier` replaced, and the rest; no updates. Nothing to fold:
+             the stored bytes go out untouched, and the History has no base. A block that is damaged has no History:
+             what is good of it is in the document.
+    Memory:  the updates of one block, at most MAX_PENDING_BYTES, and what Pieces it has.
     Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; LimitExceeded.
     Reports: stale-preview (warning): the stored preview is not the text of the document, as after an undo;
              damaged-memory (error): `fold` salvages, and this block goes out as far as it is good.
-    Source:  loro 3.
+    Source:  loro 3, v4 2.
     """
     pending: PendingBlock | None = None
+    history = Told()
     async with closing(events):
         async for event in events:
             if isinstance(event, Open) and event.node is MemoryBlockExport:
                 pending = PendingBlock(event)
-            elif pending is None:
-                yield event
-            elif isinstance(event, Rows) and event.record is MemoryUpdate:
+            elif pending is not None and isinstance(event, Piece):
+                pending.pieces.append(event)
+            elif pending is not None and isinstance(event, Rows) and event.record is MemoryUpdate:
                 pending.add(event.rows)
             else:
-                yield await pending.folded(fold, report)
-                yield event
-                pending = None
+                if pending is not None:
+                    opened = await pending.folded(fold, report)
+                    history = Told(opened.record[_SNAPSHOT], pending.damaged)
+                    yield opened
+                    for piece in pending.pieces:
+                        yield piece
+                    pending = None
+                if (told := history.tell(event)) is not None:
+                    yield told
+
+
+@dataclass(slots=True)
+class Told:
+    """What is told of a block's history: no document twice, and nothing of a damaged one."""
+
+    document: bytes = b""
+    damaged: bool = False
+    _silent: bool = False
+
+    def tell(self, event: RowEvent) -> RowEvent | None:
+        """The event as it goes on, None where it does not."""
+        if isinstance(event, Open) and event.node is History:
+            self._silent = self.damaged
+            if not self._silent and event.extra["base"] == self.document:
+                event = replace(event, extra={**event.extra, "base": None})
+        if not self._silent:
+            return event
+        self._silent = not isinstance(event, Close)
+        return None
 
 
 @dataclass(slots=True)
@@ -69,13 +98,15 @@ class PendingBlock:
 
     opened: Open
     updates: list[tuple[int, bytes]] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     updates_bytes: int = 0
+    damaged: bool = False
 
     def add(self, rows: list[Row]) -> None:
         """Keep more updates. Raises InvalidCell, LimitExceeded."""
         for row in rows:
             seq, data = row[_SEQ], row[_UPDATE]
-            if type(seq) is not int or not isinstance(data, bytes):
+            if type(seq) is not int or type(data) is not bytes:
                 found = f"seq {seq!r}, {type(data).__name__}"
                 where = self._where("update_blob")
                 raise InvalidCell(f"found an update with {found}, expected a number and bytes", where=where)
@@ -100,6 +131,7 @@ class PendingBlock:
     def _judge(self, result: Folded, report: Report) -> None:
         """Say what is wrong with the block, as far as it does not stop the work."""
         if result.damage is not None:
+            self.damaged = True
             message = f"memory block goes out as far as it is good: {result.damage}"
             report(Finding("error", _DAMAGED, message, self._where("loro_snapshot")))
         elif result.rendered is not None and result.rendered != (_text(self.opened.record[_PREVIEW]) or ""):
@@ -116,7 +148,7 @@ _DAMAGED: Final = DamagedMemory("").code
 def _snapshot(row: Row) -> bytes:
     """The stored snapshot; NULL is a new document. Raises InvalidCell."""
     stored = row[_SNAPSHOT]
-    if stored is None or isinstance(stored, bytes):
+    if stored is None or type(stored) is bytes:
         return stored or b""
     where = Where("fold", table=MemoryBlock.table, row_id=_text(row[_ID]), field="loro_snapshot")
     raise InvalidCell(f"found {type(stored).__name__} in loro_snapshot, expected bytes", where=where)

@@ -3,46 +3,108 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 
-from pattern_stream.errors import Report, ignore_findings
-from pattern_stream.items import Open, RecordEvent, Records, RowEvent, Rows
+from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, ignore_findings
+from pattern_stream.items import MemoryHistory, Open, Piece, RecordEvent, Records, Row, RowEvent, Rows
 from pattern_stream.schema.compile import row_mapper
+from pattern_stream.schema.equality import batch_survives, neutral_row
 from pattern_stream.schema.nodes import NodeType
+from pattern_stream.schema.oddities import Oddities
 from pattern_stream.schema.records import MemoryBlock, Record
 from pattern_stream.schema.uncompile import record_unmapper
 from pattern_stream.stages.streams import Events, closing
 
 
-def map_event(event: RowEvent, report: Report) -> RecordEvent:
-    """One event of rows to the same event of records; what holds no row passes through."""
-    if isinstance(event, Rows):
-        return Records(event.record, row_mapper(event.record).map(event.rows, report))
-    if isinstance(event, Open) and event.record is not None:
-        return _map_open(event, report)
-    return event
+@dataclass(slots=True)
+class Mapping:
+    """Rows to records. With `oddities`, what version 3 cannot hold is noted there and warned of, else it is refused."""
+
+    report: Report = ignore_findings
+    oddities: Oddities | None = None
+    _aside: bool = False
+
+    def map(self, event: RowEvent) -> RecordEvent | None:
+        """One event of rows to the same event of records, None where nothing of it goes on; the rest passes."""
+        if isinstance(event, Piece):
+            return None if self._aside else event
+        self._aside = False
+        if isinstance(event, Rows):
+            return self._map_rows(event)
+        if isinstance(event, Open) and event.record is not None:
+            return self._map_open(event)
+        return event
+
+    def _map_rows(self, event: Rows) -> Records | None:
+        record, rows = event.record, event.rows
+        if self.oddities is None:
+            return Records(record, *row_mapper(record).map_counted(rows, self.report))
+        most: list[int] | None = None
+        try:
+            records, most = row_mapper(record).map_counted(rows, self.report)
+        except (InvalidCell, LimitExceeded):
+            rows = [row for row in rows if self._fits(record, row, self.oddities)]
+            records = row_mapper(record).map(rows, ignore_findings)
+        if not batch_survives(record, rows, records):
+            self.oddities.cells.add(record)
+        self._aside = not records
+        return Records(record, records, most) if records else None
+
+    def _fits(self, record: type[Record], row: Row, oddities: Oddities) -> bool:
+        try:
+            row_mapper(record).map_row(row, self.report)
+        except (InvalidCell, LimitExceeded) as error:
+            oddities.rows.add(record)
+            message = f"{record.noun} stays outside the part that version 3 readers see: {error.message}"
+            self.report(Finding("warning", "beyond-version-3", message, error.where))
+            return False
+        return True
+
+    def _map_open(self, event: Open) -> Open:
+        record, row = record_of(event.node), event.record
+        if self.oddities is not None:
+            row, faults = _neutralised(record, row)
+            for error in faults:
+                message = f"{record.noun} goes out with another value here, and the true one beside it: {error.message}"
+                self.report(Finding("warning", "beyond-version-3", message, error.where))
+            if faults:
+                self.oddities.cells.add(record)
+        mapped = row_mapper(record).map([row], self.report)[0]
+        if self.oddities is not None and not batch_survives(record, [row], [mapped]):
+            self.oddities.cells.add(record)
+        extra = dict(event.extra)
+        if record is MemoryBlock:
+            extra["loro_snapshot"] = event.record[MemoryBlock.index("loro_snapshot")]
+        return Open(event.node, mapped, event.key, extra)
 
 
-async def map_rows(events: Events[RowEvent], report: Report = ignore_findings) -> AsyncGenerator[RecordEvent]:
+async def map_rows(
+    events: Events[RowEvent], report: Report = ignore_findings, oddities: Oddities | None = None
+) -> AsyncGenerator[RecordEvent]:
     """Turn rows into records, checking every cell.
 
-    In:      Open and Rows with rows in `Record.columns` order.
+    In:      Open and Rows with rows in `Record.columns` order. Cells of other tables pass as they are.
     Out:     Open and Records keyed by wire names. A memory block's document travels in `Open.extra`.
     Memory:  one batch.
-    Raises:  InvalidCell, LimitExceeded: with table, row and field.
-    Source:  v3 2.2, 3, 4.
+    Raises:  InvalidCell, LimitExceeded: with table, row and field. With `oddities`, for what is no id: none; a row is
+             left out or goes with a neutral value, its type is noted, and a warning says so.
+    Source:  v3 2.2, 3, 4; v4 3, 4.
     """
+    mapping = Mapping(report, oddities)
     async with closing(events):
         async for event in events:
-            yield map_event(event, report)
+            mapped = mapping.map(event)
+            if mapped is not None:
+                yield mapped
 
 
-def _map_open(event: Open, report: Report) -> Open:
-    record_type = record_of(event.node)
-    record = row_mapper(record_type).map([event.record], report)[0]
-    extra = dict(event.extra)
-    if record_type is MemoryBlock:
-        extra["loro_snapshot"] = event.record[MemoryBlock.index("loro_snapshot")]
-    return Open(event.node, record, event.key, extra)
+def _neutralised(record: type[Record], row: Row) -> tuple[Row, list[InvalidCell | LimitExceeded]]:
+    """The row as version 3 can hold it; the usual one, which is, is looked at quickly."""
+    try:
+        row_mapper(record).map([row], ignore_findings)
+    except (InvalidCell, LimitExceeded):
+        return neutral_row(record, row)
+    return row, []
 
 
 def record_of(node: type[NodeType]) -> type[Record]:
@@ -81,5 +143,16 @@ async def unmap_records(events: Events[RecordEvent], report: Report = ignore_fin
 def _unmap_open(event: Open, report: Report) -> Open:
     record_type, record, extra = record_of(event.node), event.record, dict(event.extra)
     if record_type is MemoryBlock:
-        record = record | {"loro_snapshot": extra.pop("loro_snapshot")}
-    return Open(event.node, record_unmapper(record_type).unmap([record], report)[0], event.key, extra)
+        record = record | {"loro_snapshot": extra.pop("loro_snapshot", b"")}  # not there: the stored one is
+    row = record_unmapper(record_type).unmap([record], report)[0]
+    history = extra.get("history")
+    return Open(event.node, row if history is None else _with_stored(row, history), event.key, extra)
+
+
+def _with_stored(row: Row, history: MemoryHistory) -> Row:
+    """A memory block as it was stored, its edits apart. Source: v4 2."""
+    cells = list(row)
+    if history.base is not None:
+        cells[MemoryBlock.index("loro_snapshot")] = history.base
+    cells[MemoryBlock.index("frontier")] = history.frontier
+    return tuple(cells)

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from pattern_stream.errors import Finding, Report, Where, ignore_findings
-from pattern_stream.items import Open, RecordEvent, Records, Ref
+from pattern_stream.items import CELLS_TABLE, Cells, Open, RecordEvent, Records, Ref, Row
+from pattern_stream.schema.cell_identity import RowTranslation, require_width
 from pattern_stream.schema.fields import Reference
-from pattern_stream.schema.identity import Identity, parse_snowflake
-from pattern_stream.schema.nodes import AgentExport, GroupConfigExport, MemoryBlockExport, NodeType
+from pattern_stream.schema.identity import Identity, is_native_snowflake, parse_snowflake
+from pattern_stream.schema.nodes import (
+    CELL_COLUMNS,
+    CELLS_KEY,
+    AgentExport,
+    GroupConfigExport,
+    MemoryBlockExport,
+    NodeType,
+    TableExport,
+)
 from pattern_stream.schema.records import Message
+from pattern_stream.schema.references import DECLARED, is_known
+from pattern_stream.schema.stored import Large
 from pattern_stream.stages.mapping import record_of
 from pattern_stream.stages.streams import Events, closing
 
@@ -17,29 +29,80 @@ _KEYS: dict[type[NodeType], Reference] = {AgentExport: "agent", MemoryBlockExpor
 """What the keys of nodes that are referred to stand for."""
 
 
-def translate_event(event: RecordEvent, identity: Identity) -> RecordEvent:
-    """One event with the ids in it replaced."""
-    if isinstance(event, Records):
-        return Records(event.record, [identity.translate(event.record, record) for record in event.records])
-    if isinstance(event, Ref):
-        return Ref(event.node, event.field, identity.mint(event.key, _KEYS[event.node]))
-    if isinstance(event, Open) and event.record is not None:
-        return _translate_open(event, identity)
-    return event
+class Translator:
+    """Gives the ids in each event their new form. What a table's columns are is known from the Open before its rows."""
+
+    def __init__(self, identity: Identity, report: Report = ignore_findings) -> None:
+        self._identity = identity
+        self._report = report
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    def translate(self, event: RecordEvent) -> RecordEvent:
+        """One event with the ids in it replaced."""
+        if isinstance(event, Records):
+            return self._records(event)
+        if isinstance(event, Cells):
+            return Cells(event.table, self._rows(event))
+        if isinstance(event, Ref):
+            return Ref(event.node, event.field, self._identity.mint(event.key, _KEYS[event.node]))
+        if isinstance(event, Open):
+            return self._open(event)
+        return event
+
+    def _records(self, event: Records) -> Records:
+        records = [self._identity.translate(event.record, record) for record in event.records]
+        if event.record is Message and records and type(records[0]["source_metadata"]) is Large:
+            where = Where(table=Message.table, row_id=records[0]["id"], field="source_metadata")
+            self._report(Finding("warning", "id-kept", "too large to look for ids in: left as it is", where))
+        return Records(event.record, records)
+
+    def _open(self, event: Open) -> Open:
+        if event.node is TableExport:
+            return self._open_table(event)
+        if (history := event.extra.get("history")) is not None:
+            self._columns = dict(history.columns)
+        return _translate_open(event, self._identity) if event.record is not None else event
+
+    def _open_table(self, event: Open) -> Open:
+        """Rows of a table of which nobody knows where its ids are must not go in beside the others."""
+        table = event.extra["table"]
+        if table is None:
+            return event
+        self._columns = {table: tuple(column["name"] for column in event.extra["columns"])}
+        return event if is_known(table) else replace(event, extra={**event.extra, "untranslated": True})
+
+    def _rows(self, event: Cells) -> list[Row]:
+        if event.table == CELLS_TABLE:
+            return [self._cell(row) for row in event.rows]
+        columns = self._columns.get(event.table, ())
+        return RowTranslation(self._identity, event.table, columns, self._report).translate(event.rows)
+
+    def _cell(self, row: Row) -> Row:
+        """# Trap: whatever an archive may have there; who takes it in refuses what is no text."""
+        require_width(row, CELL_COLUMNS, CELLS_KEY)
+        table, key, column, value = row
+        if not isinstance(table, str) or not isinstance(column, str) or table not in DECLARED:
+            return row
+        translation = RowTranslation(self._identity, table, (column,), self._report)
+        return table, translation.translate_key(key), column, translation.translate_cell(column, value)
 
 
-async def translate(events: Events[RecordEvent], identity: Identity) -> AsyncGenerator[RecordEvent]:
+async def translate(
+    events: Events[RecordEvent], identity: Identity, report: Report = ignore_findings
+) -> AsyncGenerator[RecordEvent]:
     """Give everything a new id; references go along, those to things outside the archive too.
 
     In:      records as `unchunk` yields them.
     Out:     the same tree. A thin group's members, which are all outside the archive, come as pairs of (new id, old id)
-             under `member_candidates`.
+             under `member_candidates`. A table of which it is not known where its ids are is marked `untranslated`.
     Memory:  one batch.
+    Reports: id-kept (warning): a cell that holds ids and is no text, or too large to be looked into.
     Source:  v4 6.
     """
+    translator = Translator(identity, report)
     async with closing(events):
         async for event in events:
-            yield translate_event(event, identity)
+            yield translator.translate(event)
 
 
 async def watch_batches(
@@ -62,7 +125,7 @@ async def watch_batches(
 def _odd_batches(event: Records) -> dict[str, str]:
     """Batch ids of one batch of rows that are no snowflakes, with the first message of each."""
     batches = {record["batch_id"] for record in event.records} - {None}
-    odd = {batch for batch in batches if parse_snowflake(batch) is None}
+    odd = {batch for batch in batches if not is_native_snowflake(batch) and parse_snowflake(batch) is None}
     return (
         {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in odd}
         if odd

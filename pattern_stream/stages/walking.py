@@ -6,8 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.codec.dagcbor import decode
-from pattern_stream.codec.pieces import decode_piece
 from pattern_stream.errors import (
     ArchiveError,
     Finding,
@@ -18,19 +16,29 @@ from pattern_stream.errors import (
     ignore_findings,
 )
 from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
-from pattern_stream.schema.checks import check_node, unknown_keys
-from pattern_stream.schema.nodes import AgentExport, ExportManifest, MemoryBlockExport, NodeType, SnapshotChunk
-from pattern_stream.schema.versions import check_version, data_node_type
+from pattern_stream.schema.nodes import (
+    EXTENSIONS,
+    AgentExport,
+    ExportManifest,
+    MemoryBlockExport,
+    NodeType,
+    SnapshotChunk,
+    ValueChunk,
+)
+from pattern_stream.schema.wide import REPEATABLE, collection_edge
 from pattern_stream.stages.counting import Tally
+from pattern_stream.stages.recognizing import TOP, Recognizer
 from pattern_stream.stages.streams import Events, closing
 from pattern_stream.stages.waiting import Waiting, WalkLimits
-from pattern_stream.stages.wanting import CLOSE, Inline, Links, Task, children_of
+from pattern_stream.stages.wanting import CLOSE, Finish, Inline, Links, Task, children_of, has_more
 
 _NAMED: dict[type[NodeType], Callable[[dict[str, Any]], str]] = {
     AgentExport: lambda value: str(value["agent"]["id"]),
     MemoryBlockExport: lambda value: str(value["id"]),
 }
 """Nodes that may be linked from several places, and the id by which later links name them."""
+
+_REPEATED: dict[type[NodeType], str] = {SnapshotChunk: "memory documents", ValueChunk: "values"}
 
 _REMEMBERED_BYTES = 4096
 """A piece of a document up to this size is kept decoded: untouched memory blocks share one empty document."""
@@ -44,6 +52,7 @@ class Walker:
     """The open nodes from the root down, and what is wanted next. Feed it sections with `add`, then `finish`.
 
     `damage`: where faults go that do not stop the walk, which then goes round what is damaged; None raises the first.
+    `drop_unknown`: keys of a later version are left behind with what they lead to, and said, instead of refused.
     """
 
     def __init__(
@@ -54,6 +63,7 @@ class Walker:
         limits: WalkLimits = WalkLimits(),  # noqa: B008  frozen
         report: Report = ignore_findings,
         damage: Report | None = None,
+        drop_unknown: bool = False,
     ) -> None:
         self.tally = Tally()
         self.manifest: dict[str, Any] | None = None
@@ -61,6 +71,7 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
+        self._recognizer = Recognizer(report, drop_unknown=drop_unknown)
         self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False
@@ -68,6 +79,7 @@ class Walker:
         self._missed = 0
         self._repeated_links = 0
         self._repeated_bytes = 0
+        self._paged_links = 0
         self._small: Node | None = None
 
     @property
@@ -91,11 +103,11 @@ class Walker:
         """The events that follow from the section that is wanted."""
         links = self._tasks[-1]
         if isinstance(links, Links):  # always: a wanted CID is one of the innermost links
-            if links.node is SnapshotChunk:
+            if links.node in REPEATABLE:
                 self._shelf.put(section, kept=True)
             links.at += 1
             self._shelf.met(section.cid)
-            yield from self._hand_on(links, section)
+            yield from self._hand_on(links, section, first=True)
         yield from self._go_on()
 
     def finish(self) -> Iterator[WalkEvent]:
@@ -127,6 +139,9 @@ class Walker:
             task = self._tasks[-1]
             if isinstance(task, Close):
                 yield self._tasks.pop()  # type: ignore[misc]  # a Close
+            elif isinstance(task, Finish):
+                self._tasks.pop()
+                self._finish(task)
             elif task.at >= len(task.values if isinstance(task, Inline) else task.cids):
                 self._tasks.pop()
             elif isinstance(task, Inline):
@@ -144,8 +159,8 @@ class Walker:
             links.at += 1
             yield self._again(links, cid, name)
             return True
-        repeated = links.node is SnapshotChunk
-        if repeated and self._small is not None and self._small.cid == cid:
+        repeated = links.node in REPEATABLE
+        if links.node is SnapshotChunk and self._small is not None and self._small.cid == cid:
             links.at += 1
             yield self._repeat(self._small)
             return True
@@ -164,12 +179,12 @@ class Walker:
         if first:
             self._shelf.met(section.cid)
         else:
-            self._spend(len(section.data))
-        yield from self._hand_on(links, section)
+            self._spend(len(section.data), _REPEATED.get(links.node, "pages"))
+        yield from self._hand_on(links, section, first=first)
 
     def _again(self, links: Links, cid: bytes, name: str) -> Ref:
         self._repeated_links += 1
-        if self._repeated_links > self._limits.repeated_links:
+        if self._repeated_links > self._limits.repeated_links + self._paged_links:
             raise HostileShape(
                 f"more than {self._limits.repeated_links} links lead to blocks already met",
                 where=Where(stage="walk", cid=cid_text(cid), field=links.field),
@@ -178,16 +193,24 @@ class Walker:
         return Ref(links.node, links.field, name)
 
     def _repeat(self, node: Node) -> Node:
-        self._spend(node.size_bytes)
+        self._spend(node.size_bytes, "memory documents")
         return node
 
-    def _spend(self, size: int) -> None:
+    def _spend(self, size: int, what: str) -> None:
         self._repeated_bytes += size
         if self._repeated_bytes > self._limits.repeated_bytes + 16 * self.tally.data_bytes:
-            raise HostileShape(
-                f"memory documents repeat {self._repeated_bytes} bytes of an archive of {self.tally.data_bytes}",
-                where=Where(stage="walk"),
-            )
+            message = f"{what} repeat {self._repeated_bytes} bytes of an archive of {self.tally.data_bytes}"
+            raise HostileShape(message, where=Where(stage="walk"))
+
+    def _finish(self, task: Finish) -> None:
+        """Whether all that a key promised has come. What was damaged on the way was told already."""
+        if task.expected.broken:
+            return
+        try:
+            task.expected.finish()
+        except ArchiveError as error:
+            error.at(stage="walk", offset=task.node.offset, cid=cid_text(task.node.cid), field=task.field)
+            self._fail(error)
 
     def _miss(self, links: Links, cid: bytes) -> None:
         where = Where(stage="walk", cid=cid_text(cid), field=links.field)
@@ -198,56 +221,61 @@ class Walker:
             error = HostileShape(message, where=where)
         else:
             error = MissingBlock(f"block is not in the archive, but {links.parent} links to it", where=where)
-        self._fail(error)
+        self._fail(error, links)
 
-    def _fail(self, error: ArchiveError) -> None:
+    def _fail(self, error: ArchiveError, links: Links | None = None) -> None:
         if self._damage is None:
             raise error
         self._damaged = True
+        for expected in (links.expected, links.within) if links is not None else ():
+            if expected is not None:
+                expected.broken = True
         self._damage(Finding.of(error))
 
     # --- what a block is ----------------------------------------------------------------------------------------
 
-    def _hand_on(self, links: Links, section: Section) -> Iterator[WalkEvent]:
+    def _hand_on(self, links: Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
         try:
-            node = self._read(links, section)
+            node = self._recognizer.read(links, section)
         except ArchiveError as error:
             error.at(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=links.field)
-            self._fail(error)
+            self._fail(error, links)
             return
         if node.node in _NAMED:
             self._shelf.remember(node.cid, _NAMED[node.node](node.value))
         elif node.node is SnapshotChunk and node.size_bytes <= _REMEMBERED_BYTES:
             self._small = node
-        yield from self._open(node)
-
-    def _read(self, links: Links, section: Section) -> Node:
-        node = links.node
-        value = decode_piece(section.data) if node is SnapshotChunk else decode(section.data)
-        if node is ExportManifest:
-            check_version(value)
-        elif links.parent == "the manifest" and self.manifest is not None:
-            node = data_node_type(self.manifest["export_type"], value)
-        checked = check_node(node, value)
-        if node is ExportManifest or links.parent == "the manifest":
-            self._name_unknown(node, value, section)
-        return Node(node, checked, section.cid, section.offset, len(section.data))
-
-    def _name_unknown(self, node: type[NodeType], value: dict[str, Any], section: Section) -> None:
-        for key in unknown_keys(node, value):
-            where = Where(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=key)
-            self._report(Finding("warning", "unknown-key", f"{node.__name__} has the unknown key {key!r}", where))
+        if links.pages_of is not None:
+            yield from self._open_page(links, node, first=first)
+        else:
+            yield from self._open(node)
 
     def _open(self, node: Node) -> Iterator[WalkEvent]:
         """Hand a node on, and want its children."""
         self.tally.count(node)
         if node.node is ExportManifest:
             self.manifest = node.value
-            self._tasks += [CLOSE, Links(NodeType, "data_cid", [node.value["data_cid"]], "the manifest")]
+            self._tasks += [CLOSE, Links(NodeType, "data_cid", [node.value["data_cid"]], TOP)]
         elif node.node.branches:
             self._tasks.append(CLOSE)
             self._tasks += reversed(list(children_of(node)))
+        elif (self._recognizer.is_wide or node.node in EXTENSIONS) and has_more(node):
+            self._tasks += reversed(list(children_of(node)))
         yield node
+
+    def _open_page(self, links: Links, page: Node, *, first: bool) -> Iterator[WalkEvent]:
+        """Want what a page leads to, as if it were in its node; records in it are handed on with the page."""
+        edge = collection_edge(page.node)
+        elements: Any = page.value[edge.name]
+        of: Any = links.pages_of.of if links.pages_of is not None else None
+        if edge.kind == "inline":
+            self._tasks.append(Inline(of, elements, page.cid, page.offset or 0))
+        elif edge.kind in ("links", "link_map"):
+            cids = elements if edge.kind == "links" else list(elements.values())
+            self._paged_links += len(cids) if first else 0
+            self._tasks.append(Links(of, links.field, cids, links.parent, expected=links.within))
+        else:
+            yield page
 
 
 async def walk(
@@ -256,13 +284,19 @@ async def walk(
     """Follow every link from the root; yield the tree depth first, in the order of the bytes, whatever the sections'.
 
     In:      sections of an archive whose digests have been compared, in any order, with any repetition; its root.
-    Out:     Node(ExportManifest), inside it the data node, inside that its children, key by key. A node whose type has
-             links or inline nodes (the manifest too) is followed by what is inside it and by Close; any other node has
-             no Close. A memory block or agent that is linked again is Ref(node type, key of the link, its id).
-    Memory:  links of the open nodes. Blocks that come too early lie on the shelf, pieces of documents stay there.
-    Raises:  UnsupportedVersion, MalformedBlock, MalformedNode (field, CID, offset), MissingBlock (CID, field, parent),
-             HostileShape, StatsMismatch.
-    Source:  v3 5, 10; v4 intro.
+    Out:     Node(ExportManifest), inside it the data node, inside that its children, key by key, parts last. A node
+             whose type has links, inline nodes or parts (the manifest too) is followed by what is inside it and by
+             Close; any other node has no Close. A memory block or agent that is linked again is Ref(node type, key of
+             the link, its id). Parts (History, TableExport) are inline nodes; a TableExport's value has its name under
+             `table`, None for the cells. Collections in pages look as if they were not, but pages of records are nodes
+             themselves (MemberPage, AttachmentPage, MemberIdPage). Values outside their record or row are External in
+             their node; their ValueChunks come right after it, with the key or column under `of`, but after the
+             documents of a memory block and the pages of a thin group.
+    Memory:  links of the open nodes. Blocks that come too early lie on the shelf; pieces of documents and values, and
+             pages, stay there.
+    Raises:  UnsupportedVersion, UnknownLink, MalformedBlock, MalformedNode (field, CID, offset), MissingBlock (CID,
+             field, parent), HostileShape, StatsMismatch.
+    Source:  v3 5, 10; v4.
     """
     walker = root if isinstance(root, Walker) else Walker(root, shelf, report=report)
     async with closing(sections):

@@ -26,7 +26,6 @@ _ATTEMPTS: Final = 10
 """How often another program may take the name between two of our steps before we give up."""
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
-_NO_FOLDER_SYNC: Final = {errno.EINVAL, errno.EACCES, errno.EPERM, errno.ENOTSUP, errno.EBADF, errno.EISDIR}
 
 
 class PartialFile:
@@ -44,7 +43,11 @@ class PartialFile:
         self.path = self.target.with_name(self.target.name + ".partial")
         self._force = force
         with translated(f"making {self.path}"):
-            self._refuse_taken()
+            try:
+                self._refuse_taken()
+            except FileTaken:
+                self._remove_second_name()
+                raise
             self.descriptor = self._create()
 
     def publish(self) -> None:
@@ -99,7 +102,13 @@ class PartialFile:
             self._refuse_taken()  # no links on this file system: look once more, then rename
             os.rename(self.path, self.target)
         else:
-            os.unlink(self.path)
+            self.path.unlink(missing_ok=True)
+
+    def _remove_second_name(self) -> None:
+        """An export that was killed when it had just taken the target's name has left the other one beside it."""
+        with suppress(OSError):
+            if os.path.samefile(self.path, self.target):
+                os.unlink(self.path)
 
     def _create(self) -> int:
         for _ in range(_ATTEMPTS):
@@ -162,17 +171,15 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last. Not every system can; where it cannot, the name lasts when the system sees fit."""
+    """Make the new name last. Where that cannot be done, it lasts when the system sees fit.
+
+    The name is taken by then and the file is whole, so this is no failure: a crash finds the old file, or the new one.
+    """
     if sys.platform == "win32":
         return
-    try:
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

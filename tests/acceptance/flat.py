@@ -23,6 +23,7 @@ CONSTELLATION_KEYS = {
     "version", "owner_id", "exported_at", "agent_exports", "group_exports", "shared_attachments",
     "all_memory_block_cids", "standalone_agent_cids",
 }  # fmt: skip
+CONSTELLATION_EXTRAS = {"cells_beyond_version_3", "tables_beyond_version_3"}
 GROUP_KEYS = {"group", "members", "shared_memory_cids", "shared_attachment_exports"}
 
 
@@ -76,6 +77,24 @@ class MemoryPart:
 
 
 @dataclass
+class History:
+    """What a memory block was made of: the stored document (None: the one that travels), version and rows."""
+
+    base: bytes | None
+    frontier: bytes | None
+    updates: list[list[Any]]
+    checkpoints: list[list[Any]]
+
+
+@dataclass
+class Table:
+    """Rows beyond version 3: column names with declared types, and the rows in their order."""
+
+    columns: list[tuple[str, str]]
+    rows: list[list[Any]] = field(default_factory=list)
+
+
+@dataclass
 class Flat:
     """Everything an archive says, whatever its scope."""
 
@@ -87,6 +106,9 @@ class Flat:
     leftover: list[str] = field(default_factory=list)
     standalone: list[str] = field(default_factory=list)
     owner: str | None = None
+    history: dict[str, History] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)
+    cells: Table | None = None
 
 
 class _Loader:
@@ -110,7 +132,7 @@ class _Loader:
         return self.flat
 
     def constellation(self, data: Wire) -> None:
-        must(set(data) == CONSTELLATION_KEYS, f"keys of a constellation: {sorted(data)}")
+        must(set(data) - CONSTELLATION_EXTRAS == CONSTELLATION_KEYS, f"keys of a constellation: {sorted(data)}")
         must(data["version"] == 3, f"version {data['version']}")
         must(data["exported_at"] == self.archive.manifest["exported_at"], "two different exported_at")
         for key, link in data["agent_exports"].items():
@@ -122,6 +144,22 @@ class _Loader:
         self.flat.attachments, self.flat.owner = data["shared_attachments"], data["owner_id"]
         self.flat.leftover = [self.memory(link) for link in data["all_memory_block_cids"]]
         self.flat.standalone = [self.agent_of[link] for link in data["standalone_agent_cids"]]
+        if "cells_beyond_version_3" in data:
+            self.flat.cells = self.table(data["cells_beyond_version_3"], "")
+        for name, part in data.get("tables_beyond_version_3", {}).items():
+            self.flat.tables[name] = self.table(part, name)
+
+    def table(self, part: Wire, name: str) -> Table:
+        must(set(part) == {"columns", "count", "chunks"}, f"keys of table {name}: {sorted(part)}")
+        found = Table([(column["name"], column["type"]) for column in part["columns"]])
+        for index, link in enumerate(part["chunks"]):
+            chunk = self.archive.node(link)
+            must(set(chunk) == {"index", "rows", "table"}, f"keys of a table chunk: {sorted(chunk)}")
+            must((chunk["index"], chunk["table"]) == (index, name), f"chunk {index} of table {name} is out of line")
+            found.rows += [list(map(self.cell, row)) for row in chunk["rows"]]
+        must(len(found.rows) == part["count"], f"table {name} says {part['count']} rows, has {len(found.rows)}")
+        must(all(len(row) == len(found.columns) for row in found.rows), f"rows of table {name} have other widths")
+        return found
 
     def group(self, item: Wire, agents: list[str]) -> None:
         shared = [self.memory(link) for link in item["shared_memory_cids"]]
@@ -153,18 +191,46 @@ class _Loader:
     def memory(self, link: Link) -> str:
         node = dict(self.archive.node(link))
         links, total = node.pop("snapshot_chunk_cids"), node.pop("total_snapshot_bytes")
+        history = node.pop("history", None)
+        data, sizes = self.joined(links)
+        must(len(data) == total, f"total_snapshot_bytes {total}, found {len(data)}")
+        known = self.flat.memory.setdefault(node["id"], MemoryPart(node, data, sizes))
+        must(known.record == node and known.snapshot == data, f"memory block {node['id']} stands in two forms")
+        if history is not None:
+            self.flat.history[node["id"]] = self.past(history)
+        return str(node["id"])
+
+    def past(self, part: Wire) -> History:
+        must(set(part) <= {"base", "frontier", "updates", "checkpoints", "columns"}, f"history keys: {sorted(part)}")
+        base = None if part["base"] is None else self.joined(part["base"])[0]
+        return History(base, part["frontier"], self.rows(part["updates"]), self.rows(part["checkpoints"]))
+
+    def rows(self, links: list[Link]) -> list[list[Any]]:
+        found = []
+        for index, link in enumerate(links):
+            chunk = self.archive.node(link)
+            must(set(chunk) == {"index", "rows"} and chunk["index"] == index, f"history chunk {index} is out of line")
+            found += [list(map(self.cell, row)) for row in chunk["rows"]]
+        return found
+
+    def cell(self, value: Any) -> Any:
+        """A cell with the pieces joined that were moved out of it."""
+        if not isinstance(value, dict) or "external" not in value:
+            return value
+        moved = value["external"]
+        pieces = [self.archive.node(link) for link in moved["chunks"]]
+        must([piece["index"] for piece in pieces] == list(range(len(pieces))), "pieces of a cell are out of line")
+        data = b"".join(piece["data"] for piece in pieces)
+        must(len(data) == moved["bytes"], f"a cell of {moved['bytes']} bytes has {len(data)}")
+        return data.decode() if moved["text"] else data
+
+    def joined(self, links: list[Link]) -> tuple[bytes, list[int]]:
         pieces = [self.archive.node(piece) for piece in links]
         for index, piece in enumerate(pieces):
             after = links[index + 1] if index + 1 < len(links) else None
             must(set(piece) == {"data", "index", "next_cid"} and type(piece["data"]) is bytes, "snapshot piece keys")
             must(piece["index"] == index and piece["next_cid"] == after, f"snapshot piece {index} is out of line")
-        data = b"".join(piece["data"] for piece in pieces)
-        must(len(data) == total, f"total_snapshot_bytes {total}, found {len(data)}")
-        known = self.flat.memory.setdefault(
-            node["id"], MemoryPart(node, data, [len(piece["data"]) for piece in pieces])
-        )
-        must(known.record == node and known.snapshot == data, f"memory block {node['id']} stands in two forms")
-        return str(node["id"])
+        return b"".join(piece["data"] for piece in pieces), [len(piece["data"]) for piece in pieces]
 
 
 def flatten(archive: Archive) -> Flat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -128,6 +129,25 @@ def test_the_first_usable_folder_is_taken(tmp_path: Path) -> None:
         assert section(1) == shelf.take(section(1).cid)
     with pytest.raises(TransportError, match="missing"), Shelf([tmp_path / "missing"], memory_bytes=1) as shelf:
         shelf.put(section(1))
+
+
+def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the disk says while a block is read again, or the log of blocks is, comes as an error of ours."""
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    each = section(1)
+    with Shelf([tmp_path], archive=0) as shelf:
+        shelf.put(each)
+        shelf.met(section(2).cid)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "pread", fail)
+            with pytest.raises(TransportError, match="reading the archive again: Input/output error"):
+                shelf.take(each.cid)
+        monkeypatch.setattr(shelf._log, "seek", fail)
+        with pytest.raises(TransportError, match="blocks that came too early: Input/output error"):
+            shelf.was_met(each.cid)
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,7 +180,7 @@ def test_io_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(area: Area, folder: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Area, "flush", fail)
+    monkeypatch.setattr(Area, "store", fail)
     with Spool([tmp_path]) as spool, pytest.raises(TransportError, match="Input/output error") as caught:
         fill(spool, 9)
 

@@ -289,3 +289,75 @@ def test_memory_does_not_grow(tmp_path: Path) -> None:
     small, large = peak_kib(17), peak_kib(200)
 
     assert large <= small * 1.1 + 1024
+
+
+# --- places that are kept ----------------------------------------------------------------------------------------
+
+
+def sections_of(*events: BlockEvent) -> list[bytes]:
+    """The data of the sections in output order; the events are inside a root."""
+    data = assembled([Begin(), *events, CLOSING, ROOT], memory_bytes=10**6)
+    found = []
+    while data:
+        length = data[0] - 36
+        found.append(data[37 : 37 + length])
+        data = data[37 + length :]
+    return found
+
+
+def block(data: bytes, place: int | None = None, *, closes: bool = False) -> Block:
+    """A block of a few bytes."""
+    return Block(cid_of(data), data, closes, place)
+
+
+def test_a_page_stands_where_its_place_was_kept() -> None:
+    """However late it comes, and whatever began since; what is not used leaves no trace."""
+    found = sections_of(
+        Begin(page=True), block(b"one"), Begin(page=True), Begin(), block(b"two"), block(b"node", closes=True),
+        Begin(page=True), block(b"three"), block(b"page", 1), block(b"late", 4),
+    )  # fmt: skip
+
+    assert [b"root", b"page", b"one", b"node", b"two", b"late", b"three"] == found
+
+
+def test_several_blocks_for_one_place_stand_in_a_row() -> None:
+    """Pieces of one value are made together."""
+    found = sections_of(Begin(page=True), block(b"leaf"), block(b"a", 1), block(b"b", 1), block(b"c", 1))
+
+    assert [b"root", b"a", b"b", b"c", b"leaf"] == found
+
+
+def test_places_of_nodes_that_closed_are_forgotten() -> None:
+    """A hundred thousand nodes with four unused places each cost what they cost without."""
+    with_places, without = Layout(), Layout()
+    for layout, kept in ((with_places, 4), (without, 0)):
+        layout.begin(0)
+        for number in range(1000):
+            layout.begin(number)
+            for _ in range(kept):
+                layout.keep(number)
+            layout.close(number, 1)
+
+    assert len(without._numbers) == len(with_places._numbers)
+    assert {} == with_places._places
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [block(b"page", 1)],
+        [block(b"page", 0)],
+        [Begin(), Begin(page=True), block(b"node", closes=True), block(b"page", 2)],
+        [Begin(page=True), Begin(page=True), block(b"a", 1), block(b"b", 2), block(b"c", 1)],
+    ],
+)
+def test_a_block_for_no_place_is_refused(events: list[BlockEvent]) -> None:
+    """A place that nobody kept, that is a node's own, that went with its node, or that something else followed."""
+    with pytest.raises(ProtocolError, match="place"):
+        sections_of(*events)
+
+
+def test_a_place_outside_every_node_is_refused() -> None:
+    """There is nothing that a page could be of."""
+    with pytest.raises(ProtocolError, match="no node is open"):
+        assembled([Begin(page=True)], memory_bytes=10)

@@ -410,6 +410,14 @@ def test_crowded_blocks_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> N
     assert peak < 10_000 * 256 + 5 * len(data)
 
 
+@pytest.mark.parametrize("value", [{"a": [1, 1.5, None, "é", b"x"]}, {"link": Link(cid_of(b"x")), "bytes": b"y"}])
+def test_honest_blocks_are_read_the_quick_way(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The careful reader is for what the quick one refuses, or every block would take four times as long, unseen."""
+    monkeypatch.setattr(dagcbor, "decode_carefully", lambda *_, **__: pytest.fail("read carefully"))
+
+    assert same(value, dagcbor.decode(dagcbor.encode_node(value)))
+
+
 HIDDEN_CROWD = oracle_head(4, 1) + oracle_head(4, 600_000) + b"\x41\xc3\x80" * 300_000
 """Empty arrays that look like the second byte of a character."""
 

@@ -11,9 +11,10 @@ from typing import Any
 from pattern_stream.db.open import open_writer
 from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, write_rows
 from pattern_stream.errors import Finding
-from pattern_stream.items import Close, Open, RecordEvent, Records
-from pattern_stream.schema.nodes import AgentExport, GroupExport, MemoryBlockExport
+from pattern_stream.items import CELLS_TABLE, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records, Row
+from pattern_stream.schema.nodes import CELL_COLUMNS, AgentExport, GroupExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
+from pattern_stream.schema.stored import Large
 from pattern_stream.stages.mapping import unmap_records
 from tests.drive import feed
 
@@ -31,14 +32,52 @@ def agent(agent_id: str, *inside: RecordEvent | list[RecordEvent], name: str | N
     return [Open(AgentExport, record, agent_id), *flat(inside), Close()]
 
 
-def block(block_id: str, owner: str, label: str = "persona", *, last_seq: int = 0) -> list[RecordEvent]:
-    """A memory block with an empty document."""
+def block(
+    block_id: str,
+    owner: str,
+    label: str = "persona",
+    *inside: RecordEvent | list[RecordEvent],
+    last_seq: int = 0,
+    history: MemoryHistory | None = None,
+) -> list[RecordEvent]:
+    """A memory block with an empty document, or one whose history is inside."""
     record: dict[str, Any] = {
         "id": block_id, "agent_id": owner, "label": label, "description": "d", "block_type": "core",
         "char_limit": 5000, "permission": "read_write", "pinned": False, "content_preview": f"text of {block_id}",
         "metadata": None, "is_active": True, "created_at": AT, "updated_at": AT, "frontier": None, "last_seq": last_seq,
     }  # fmt: skip
-    return [Open(MemoryBlockExport, record, block_id, {"loro_snapshot": b""}), Close()]
+    extra: dict[str, Any] = {"loro_snapshot": b""} | ({} if history is None else {"history": history})
+    return [Open(MemoryBlockExport, record, block_id, extra), *flat(inside), Close()]
+
+
+def table(name: str, columns: Iterable[str], *rows: Row | Piece, **extra: Any) -> list[RecordEvent]:
+    """A table beyond version 3: a batch of rows up to each row with a large cell, which is alone and has its pieces."""
+    declared = [{"name": column, "type": ""} for column in columns]
+    return [Open(TableExport, extra={"table": name, "columns": declared} | extra), *rows_of(name, *rows), Close()]
+
+
+def rows_of(name: str, *rows: Row | Piece) -> list[RecordEvent]:
+    """Rows of a table in one batch, but for those with a large cell."""
+    found: list[RecordEvent] = []
+    for row in rows:
+        if isinstance(row, Piece):
+            found.append(row)
+        elif Large in map(type, row) or not found or not isinstance(last := found[-1], Cells) or _has_large(last):
+            found.append(Cells(name, [row]))
+        else:
+            last.rows.append(row)
+    return found
+
+
+def single_cells(*rows: Row | Piece) -> list[RecordEvent]:
+    """The part of single cells, as (table, key, column, cell)."""
+    declared = [{"name": column, "type": ""} for column in CELL_COLUMNS]
+    opened = Open(TableExport, extra={"table": None, "columns": declared})
+    return [opened, *rows_of(CELLS_TABLE, *rows), Close()]
+
+
+def _has_large(event: Cells) -> bool:
+    return Large in map(type, event.rows[0])
 
 
 def messages(owner: str, ids: Iterable[str], *, batch: str | None = None, text: str = "hello") -> Records:
@@ -117,11 +156,12 @@ async def load(
     options: LoadOptions = LoadOptions(),  # noqa: B008  frozen
     *,
     dry_run: bool = False,
+    into_empty: bool = False,
 ) -> tuple[Loaded, list[Finding]]:
     """Import records into an existing database: what became of them, and what was said."""
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        await begin(connection)
+        await begin(connection, into_empty=into_empty)
         loaded = await write_rows(connection, unmap_records(feed(events), found.append), options, found.append)
         await commit(connection, dry_run=dry_run)
     return loaded, found

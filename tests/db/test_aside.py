@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.aside import is_vacant, open_aside
+from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
 from pattern_stream.db.schema import create_schema
-from pattern_stream.errors import DatabaseNotFound, TargetExists
+from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists
 from tests.db.importing import query
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +54,59 @@ async def test_what_a_killed_program_left_makes_way(tmp_path: Path) -> None:
     """A partial file that nobody holds is removed."""
     for name in ("new.db.partial", "new.db.partial-journal", "new.db.partial.lock"):
         (tmp_path / name).write_bytes(b"left behind")
+    await make(tmp_path / "new.db")
+
+    assert ["new.db"] == [path.name for path in tmp_path.iterdir()]
+
+
+async def test_what_is_left_after_the_name_goes_later(tmp_path: Path) -> None:
+    """Killed between taking the name and letting go of the other one, a program leaves both, and its lock file."""
+    target = tmp_path / "new.db"
+    await make(target)
+    os.link(target, tmp_path / "new.db.partial")
+    (tmp_path / "new.db.partial.lock").touch()
+    clear_leftovers(target)
+
+    assert ["new.db"] == [path.name for path in tmp_path.iterdir()]
+    assert [("ok",)] == query(target, "PRAGMA integrity_check")
+
+
+async def test_what_is_in_use_stays(tmp_path: Path) -> None:
+    """A partial file whose lock is held belongs to a program that runs."""
+    fcntl = pytest.importorskip("fcntl", reason="no such locks on this system")
+    lock = tmp_path / "new.db.partial.lock"
+    (tmp_path / "new.db.partial").touch()
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    clear_leftovers(tmp_path / "new.db")
+    os.close(descriptor)
+
+    assert ["new.db.partial", "new.db.partial.lock"] == sorted(path.name for path in tmp_path.iterdir())
+
+
+async def test_a_disk_that_fails_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be synced does not get its name; the message says which file and why."""
+
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(DatabaseStorage, match=r"new\.db\.partial cannot be brought to the disk: No space left"):
+        await make(tmp_path / "new.db")
+
+    assert [] == list(tmp_path.iterdir())
+
+
+async def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is taken by then: the database is there, whole, and that is no failure."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
     await make(tmp_path / "new.db")
 
     assert ["new.db"] == [path.name for path in tmp_path.iterdir()]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from pattern_stream.db.cursor import BoundedConnection, batches
+from pattern_stream.db.cursor import FETCH_ROWS, BoundedConnection, batches
 from pattern_stream.db.open import open_reader, open_writer
 from pattern_stream.errors import CorruptDatabase, ExitCode, InvalidCell, UnsupportedSchema
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
@@ -41,7 +41,7 @@ async def test_small_rows_come_in_full_batches(tmp_path: Path) -> None:
     """Light rows: every batch but the last is full, all rows are there, in order."""
     found = await read(build(tmp_path / "a.db"), COUNT.format(rows=1500) + "SELECT i, 'x' FROM n")
 
-    assert [BATCH_ROWS, BATCH_ROWS, 1500 - 2 * BATCH_ROWS] == [len(batch) for batch in found]
+    assert [*[FETCH_ROWS] * 11, 1500 - 11 * FETCH_ROWS] == [len(batch) for batch in found]
     assert list(range(1, 1501)) == [row[0] for batch in found for row in batch]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from pattern_stream.db.failures import translate, translated
+from pattern_stream.db.listing import list_groups
+from pattern_stream.db.open import open_reader
+from pattern_stream.db.scoping import resolve_scope
 from pattern_stream.errors import (
     CorruptDatabase,
     DatabaseBusy,
@@ -21,6 +25,8 @@ from pattern_stream.errors import (
     PatternStreamError,
     UnsupportedSchema,
 )
+from pattern_stream.schema.scopes import Scope
+from tests.acceptance.world import making
 
 CODES = [
     (sqlite3.SQLITE_BUSY, DatabaseBusy, 11),
@@ -94,6 +100,50 @@ def test_missing_file_is_not_found(tmp_path: Path) -> None:
     found = translate(failure("unable to open database file", sqlite3.SQLITE_CANTOPEN), path=tmp_path / "none.db")
 
     assert DatabaseNotFound is type(found)
+
+
+def test_a_full_disk_is_no_missing_file(tmp_path: Path) -> None:
+    """Where a write fails it is a matter of storage, also for a database that has no name yet."""
+    for message, code in (("database or disk is full", sqlite3.SQLITE_FULL), ("disk I/O error", sqlite3.SQLITE_IOERR)):
+        found = translate(failure(message, code), path=tmp_path / "none.db")
+
+        assert DatabaseStorage is type(found)
+
+
+def test_damage_may_be_the_disks(tmp_path: Path) -> None:
+    """SQLite takes a read error for damage, so the hint names both."""
+    found = translate(failure("database disk image is malformed", sqlite3.SQLITE_CORRUPT), path=tmp_path)
+
+    assert found.hint is not None
+    assert "a disk that fails to read looks the same" in found.hint
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("table", ["agents", "group_members"])
+async def test_damage_met_by_name_is_told(tmp_path: Path, table: str) -> None:
+    """Looking for an agent by name and listing groups translate what SQLite says as everything else does."""
+    path = tmp_path / "a.db"
+    with making(path) as world:
+        world.add("agents", id="a1", name="Anchor")
+        world.add("agent_groups", id="g1", name="Harbour")
+        world.add("group_members", group_id="g1", agent_id="a1")
+    wipe(path, table)
+    async with open_reader(path) as connection:
+        with pytest.raises(CorruptDatabase, match="is damaged"):
+            await (
+                resolve_scope(connection, Scope("agent", "Anchor")) if table == "agents" else list_groups(connection)
+            )
+
+
+def wipe(path: Path, table: str) -> None:
+    """Overwrite the first page of a table and of each of its indexes."""
+    with closing(sqlite3.connect(path)) as connection:
+        pages = connection.execute("SELECT rootpage FROM sqlite_schema WHERE tbl_name = ?", (table,)).fetchall()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        for (page,) in pages:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
 
 def test_hint_for_a_wal_out_of_reach(tmp_path: Path) -> None:

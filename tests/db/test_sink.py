@@ -216,6 +216,37 @@ async def test_a_row_twice_is_refused_and_named(db: Path, count: int) -> None:
     assert_sound(db)
 
 
+@pytest.mark.parametrize("at", [0, 1, 255, 511, 512, 599])
+async def test_a_row_twice_in_one_statement_is_named(tmp_path: Path, at: int) -> None:
+    """Wherever it is among rows that go in together, in a database that had none."""
+    db = build(tmp_path / "empty.db")
+    ids = [f"n{i}" for i in range(600)]
+    ids.insert(at + 1, f"n{at}")
+    with pytest.raises(MalformedNode, match=r"UNIQUE constraint failed: messages\.id") as caught:
+        await load(db, agent("b", messages("b", ids)), into_empty=True)
+
+    assert ("messages", f"n{at}") == (caught.value.where.table, caught.value.where.row_id)
+    assert [(0,)] == query(db, "SELECT count(*) FROM messages")
+    assert_sound(db)
+
+
+@pytest.mark.parametrize("into_empty", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_reference_to_nothing_is_refused_and_named(tmp_path: Path, into_empty: bool, dry_run: bool) -> None:
+    """Whether SQLite counts broken references row by row or all are looked at in the end."""
+    db = build(tmp_path / "empty.db")
+    with pytest.raises(MalformedNode, match="refers to a row of agents") as caught:
+        await load(db, agent("b", messages("elsewhere", ["n0"])), into_empty=into_empty, dry_run=dry_run)
+
+    assert ("messages", "n0", "agent_id") == (
+        caught.value.where.table,
+        caught.value.where.row_id,
+        caught.value.where.field,
+    )
+    assert [(0,)] == query(db, "SELECT count(*) FROM messages")
+    assert_sound(db)
+
+
 async def test_an_agent_twice_is_refused(db: Path) -> None:
     """Two agents of one archive with one id."""
     with pytest.raises(MalformedNode, match="agent is in the archive twice"):

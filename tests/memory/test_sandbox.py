@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, WorkerFailed
+from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, StorageFull, WorkerFailed
 from pattern_stream.memory import process
 from pattern_stream.memory.sandbox import Sandbox
 from tests.memory.forging import ABORTS, forge, forge_bomb, forge_edits, forge_nested, forge_nulls
@@ -407,6 +409,18 @@ async def test_worker_that_cannot_start_is_said_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     async with Sandbox() as lame:
         with pytest.raises(WorkerFailed, match="does not start"):
+            await lame.check(EMPTY, None)
+
+
+async def test_no_room_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is the storage's fault, and the message says what the room was for."""
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    async with Sandbox() as lame:
+        with pytest.raises(StorageFull, match="temporary file for the document worker: No space left on device"):
             await lame.check(EMPTY, None)
 
 

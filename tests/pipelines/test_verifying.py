@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from pattern_stream.archive.reader import read_sections
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.errors import ExitCode
+from pattern_stream.errors import ExitCode, TransportError
 from pattern_stream.items import Progress, Section
 from pattern_stream.pipelines.verifying import Verification, verify_archive
 from tests.archives import ARCHIVES, Archive, agent_archive, constellation_archive, entry_record
@@ -74,6 +76,20 @@ async def test_files_are_read_plain_and_gzipped(tmp_path: Path, wrapped: bool) -
 
     assert (True, "other", len(raw)) == (found.ok, found.as_dict()["order"], found.bytes)
     assert path.stat().st_size == seen[-1].done == seen[-1].total
+
+
+@pytest.mark.skipif(not hasattr(os, "pread"), reason="no second look into a file on this system")
+async def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look into a file, for how it is wrapped, tells of the disk as every further one does."""
+    path = tmp_path / "a.car"
+    path.write_bytes(agent_archive(**OURS).to_bytes())
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(TransportError, match=r"reading .*a\.car: Input/output error"):
+        await verify_archive(path, documents=False)
 
 
 async def test_repeated_and_unreferenced_blocks_are_counted() -> None:

@@ -173,12 +173,12 @@ def test_links_become_cids() -> None:
 
 def test_flat_nodes_hold_record_and_links() -> None:
     """A memory block is its own map, with the links to its document beside the record."""
-    node = memory_record() | {"snapshot_chunk_cids": [Link(CID)], "total_snapshot_bytes": 9, "history": {}}
+    node = memory_record() | {"snapshot_chunk_cids": [Link(CID)], "total_snapshot_bytes": 9, "future": {}}
 
     checked = check_node(MemoryBlockExport, node)
 
-    assert memory_record() | {"snapshot_chunk_cids": [CID], "total_snapshot_bytes": 9} == checked
-    assert ["history"] == unknown_keys(MemoryBlockExport, node)
+    assert memory_record() | {"snapshot_chunk_cids": [CID], "total_snapshot_bytes": 9, "history": None} == checked
+    assert ["future"] == unknown_keys(MemoryBlockExport, node)
 
 
 NODES: list[tuple[Any, dict[str, Any], str, str]] = [

@@ -20,6 +20,7 @@ from pattern_stream.schema.records import (
     Message,
     Record,
 )
+from pattern_stream.schema.stored import StoredText
 from pattern_stream.schema.uncompile import record_unmapper
 from pattern_stream.schema.values import read_json, write_json
 from tests.strategies import rows
@@ -136,3 +137,19 @@ def test_what_no_block_can_hold_is_refused(cells: dict[str, Any], field: str) ->
         record_unmapper(Message).unmap_one(record(**cells), ignore_findings)
 
     assert ("messages", "m1", field) == (caught.value.where.table, caught.value.where.row_id, caught.value.where.field)
+
+
+def test_text_that_was_not_parsed_stays_to_the_letter() -> None:
+    """JSON that came apart from its record is looked at and stored as it is; what is no JSON is refused."""
+    cells: dict[str, Any] = {
+        "id": "m", "agent_id": "a", "position": "1", "role": "user", "created_at": "2026-01-02T03:04:05Z",
+        "is_archived": False, "is_deleted": False,
+    }  # fmt: skip
+    record = {field.name: cells.get(field.name) for field in Message.fields}
+    text = '{ "Text" : 1.0 }'
+
+    (row,) = record_unmapper(Message).unmap([record | {"content_json": StoredText(text)}], ignore_findings)
+
+    assert (str, text) == (type(row[Message.index("content_json")]), row[Message.index("content_json")])
+    with pytest.raises(MalformedNode):
+        record_unmapper(Message).unmap([record | {"content_json": StoredText("{")}], ignore_findings)

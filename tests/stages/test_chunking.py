@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import encode_record
-from pattern_stream.errors import LimitExceeded
-from pattern_stream.items import Close, Draft, DraftEvent, Open, RecordEvent, Records
-from pattern_stream.schema.nodes import AgentExport
+from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, RecordEvent, Records
+from pattern_stream.schema.nodes import AgentExport, MessageChunk
 from pattern_stream.schema.records import ArchiveSummary, Message
 from pattern_stream.schema.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
+from pattern_stream.stages.splicing import encode_chunk
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
 
 
@@ -71,6 +72,56 @@ def test_borders_are_the_originals(sizes: list[int], most_bytes: int, most: int,
     ]
 
 
+@given(
+    st.lists(st.integers(60, 400), max_size=40),
+    st.integers(1, 1200),
+    st.integers(1, 8),
+    st.integers(1, 7),
+)
+def test_messages_encoded_elsewhere_come_to_the_same_chunks(
+    sizes: list[int], most_bytes: int, most: int, batch: int
+) -> None:
+    """Whether messages come as records or encoded, or both in turn: the blocks are the same."""
+    messages = [message(index, size) for index, size in enumerate(sizes)]
+    batches = [messages[at : at + batch] for at in range(0, len(messages), batch)]
+    records: list[RecordEvent] = [Records(Message, found) for found in batches]
+    mixed = [encoded_of(found) if at % 3 else Records(Message, found) for at, found in enumerate(batches)]
+
+    expected, found = (
+        [
+            encode_chunk(draft, draft.parts)
+            for draft in drafts([*events, Close()], Limits(most_bytes, most))
+            if isinstance(draft, Draft)
+        ]
+        for events in (records, mixed)
+    )
+
+    assert expected == found
+
+
+def encoded_of(messages: list[dict[str, Any]]) -> Encoded:
+    """The messages as a process that reads ahead sends them."""
+    parts = [encode_record(record) for record in messages]
+    return Encoded(
+        [record["id"] for record in messages],
+        [record["position"] for record in messages],
+        list(map(len, parts)),
+        [1] * len(parts),
+        b"".join(parts),
+    )
+
+
+def test_encoded_messages_that_could_not_be_read_back_together_go_apart() -> None:
+    """Each is a chunk of its own where all of them have more arrays than a decoder takes."""
+    crowded = [message(number, 100) | {"content_json": [[]] * 100_000} for number in range(3)]
+    sent = replace(encoded_of(crowded), most_containers=[100_002] * 3)
+
+    found = [draft for draft in drafts([sent, Close()], Limits()) if isinstance(draft, Draft)]
+
+    assert [encode_record(record) for record in crowded] == [part for draft in found for part in draft.parts]
+    assert [1, 1, 1] == [draft.fields["message_count"] for draft in found]
+
+
 def test_the_index_starts_anew_for_each_agent_and_chunks_come_before_what_follows() -> None:
     """An agent's open chunk goes out before its summaries; the next agent counts from 0."""
     one = Records(Message, [message(1, 100)])
@@ -85,14 +136,42 @@ def test_the_index_starts_anew_for_each_agent_and_chunks_come_before_what_follow
     assert ["Open", 0, 1, "Records", "Close", "Open", 0, "Close"] == kinds
 
 
-def test_a_message_larger_than_a_block_is_refused_by_name() -> None:
-    """The refusal names table, row, size and limit; one that fits exactly passes here."""
-    drafts([Records(Message, [message(1, 1_000_000)]), Close()], Limits())
+def test_a_message_larger_than_a_block_is_alone_and_not_encoded() -> None:
+    """One that fits its block exactly is encoded here; one byte more, and what moves out of it is the encoder's to see.
 
-    with pytest.raises(LimitExceeded, match="message is 1000001 bytes, limit of one block is 1000000") as caught:
-        drafts([Records(Message, [message(2, 1_000_001)])], Limits())
+    The chunks before and after it keep their order and number.
+    """
+    around = len(encode_chunk(Draft(MessageChunk, fields_of(message(1, 100), 0)), [b""]))
+    fitting, larger = message(1, 1_000_000 - around), message(2, 1_000_001 - around)
 
-    assert ("messages", "m2", 5) == (caught.value.where.table, caught.value.where.row_id, caught.value.exit_code)
+    found = drafts([Records(Message, [fitting, larger, message(3, 100)]), Close()], Limits())
+
+    assert [
+        Draft(MessageChunk, fields_of(fitting, 0), (encode_record(fitting),), "m1"),
+        Draft(MessageChunk, fields_of(larger, 1), (), "m2", larger, 1),
+        Draft(MessageChunk, fields_of(message(3, 100), 2), (encode_record(message(3, 100)),), "m3"),
+        Close(),
+    ] == found
+
+
+def test_messages_that_could_not_be_read_back_together_go_apart() -> None:
+    """Two messages of so many arrays that a decoder refuses their chunk are a chunk each; one alone is not encoded.
+
+    Source: MAX_BLOCK_CONTAINERS.
+    """
+    crowded = [message(i, 100) | {"content_json": [[]] * 150_000} for i in (1, 2)]
+    hopeless = message(3, 100) | {"content_json": [[]] * 300_000}
+
+    found = drafts([Records(Message, [*crowded, hopeless]), Close()], Limits())
+
+    assert [(0, 1), (1, 1), (2, 0)] == [(d.fields["chunk_index"], len(d.parts)) for d in found if isinstance(d, Draft)]
+    assert [None, None, hopeless] == [draft.wide for draft in found if isinstance(draft, Draft)]
+
+
+def fields_of(record: dict[str, Any], index: int) -> dict[str, Any]:
+    """The fields of a chunk that holds one message."""
+    position = record["position"]
+    return {"chunk_index": index, "end_position": position, "message_count": 1, "start_position": position}
 
 
 def test_a_callers_limit_leaves_room_for_the_map_around() -> None:

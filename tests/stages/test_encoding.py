@@ -36,10 +36,11 @@ GROUP = {
 }
 
 
-def run(events: list[DraftEvent], **lineage: Any) -> list[BlockEvent]:
-    """Everything that an encoder makes of a tree."""
-    encoder = Encoder(AT, lineage)
-    return [block for event in events for block in encoder.add(event)]
+def run(events: list[DraftEvent], *, newest_version: int = 4, **lineage: Any) -> list[BlockEvent]:
+    """Everything that an encoder makes of a tree, but for places that are kept for pages."""
+    encoder = Encoder(AT, lineage, newest_version=newest_version)
+    found = [block for event in events for block in encoder.add(event)]
+    return [event for event in found if not (isinstance(event, Begin) and event.page)]
 
 
 def blocks_of(events: list[BlockEvent]) -> dict[bytes, Any]:
@@ -169,8 +170,8 @@ def test_a_group_holds_its_agents_inline() -> None:
 
 
 def test_a_node_with_too_many_links_is_refused_as_soon_as_it_is() -> None:
-    """An agent with 24,391 entries does not fit a block: refused with table, row, size and limit, at that entry."""
-    encoder = Encoder(AT)
+    """An agent with 24,391 entries does not fit version 3: refused with table, row, size and limit, at that entry."""
+    encoder = Encoder(AT, newest_version=3)
     list(encoder.add(Open(AgentExport, {"id": "a"})))
     entries = Records(ArchivalEntry, [{"id": f"e{i}"} for i in range(25_000)])
 
@@ -181,10 +182,10 @@ def test_a_node_with_too_many_links_is_refused_as_soon_as_it_is() -> None:
 
 
 def test_a_record_too_large_is_refused_by_name() -> None:
-    """A memory block whose preview does not fit a block: table, row, sizes."""
+    """A memory block whose preview does not fit a block of version 3: table, row, sizes."""
     large = {"id": "b", "content_preview": "x" * 10**6}
     with pytest.raises(LimitExceeded, match=r"memory block .*1000000") as caught:
-        run([Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close()])
+        run([Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close()], newest_version=3)
 
     assert ("memory_blocks", "b") == (caught.value.where.table, caught.value.where.row_id)
 
@@ -212,7 +213,7 @@ def test_links_are_links() -> None:
 def test_a_plan_hears_of_everything_that_does_not_fit() -> None:
     """With a place for refusals, the walk goes on: each thing too large is told once."""
     refusals: list[LimitExceeded] = []
-    encoder = Encoder(AT, too_large=refusals.append)
+    encoder = Encoder(AT, too_large=refusals.append, newest_version=3)
     large = {"id": "b", "content_preview": "x" * 10**6}
     entries = Records(ArchivalEntry, [{"id": f"e{i}"} for i in range(25_000)])
     events: list[DraftEvent] = [
@@ -230,6 +231,6 @@ def test_what_could_not_be_read_back_is_refused() -> None:
     entry = {"id": "e", "metadata": [[]] * 300_000}
 
     with pytest.raises(LimitExceeded, match="arrays and maps") as caught:
-        run([Open(AgentExport, {"id": "a"}), Records(ArchivalEntry, [entry]), Close()])
+        run([Open(AgentExport, {"id": "a"}), Records(ArchivalEntry, [entry]), Close()], newest_version=3)
 
     assert ("archival_entries", "e") == (caught.value.where.table, caught.value.where.row_id)

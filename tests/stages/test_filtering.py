@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pattern_stream.errors import NotInArchive, UsageError
-from pattern_stream.items import Close, Open, RecordEvent, Records, Ref
-from pattern_stream.schema.nodes import AgentExport, ConstellationExport, MemoryBlockExport
+from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.schema.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.records import ArchivalEntry, Message
 from pattern_stream.stages.filtering import Filter, select, without
 from pattern_stream.stages.surveying import Survey, Wanted, choose, survey_records
@@ -127,3 +127,53 @@ async def test_without() -> None:
     )
 
     assert [ArchivalEntry] == [event.record for event in found if isinstance(event, Records)]
+
+
+# --- beyond version 3 ----------------------------------------------------------------------------------------------
+
+
+def table(name: str | None, *rows: tuple[object, ...]) -> list[RecordEvent]:
+    """Rows beyond version 3, of a table or (None) single cells; the last one is large."""
+    cells = Cells(CELLS_TABLE if name is None else name, list(rows))
+    return [Open(TableExport, extra={"table": name, "columns": []}), cells, Piece("value", b"x"), Close()]
+
+
+async def test_rows_of_a_table_that_is_left_out_stay_behind() -> None:
+    """Of messages neither deleted ones nor single cells go on; other tables do, and Pieces go with their rows."""
+    tree: list[RecordEvent] = [
+        Open(ConstellationExport),
+        *table(None, ("messages", "m", "c", 1), ("agents", "a", "c", 1)),
+        *table("messages", ("m",)),
+        *table("tasks", ("t",)),
+        Close(),
+    ]
+
+    kept = await collect(select(feed(tree), Filter(without(messages=False))))
+
+    assert [Cells(CELLS_TABLE, [("agents", "a", "c", 1)]), Cells("tasks", [("t",)])] == [
+        event for event in kept if isinstance(event, Cells)
+    ]
+    assert 2 == sum(isinstance(event, Piece) for event in kept)
+    assert sum(isinstance(event, Open) for event in kept) == sum(isinstance(event, Close) for event in kept)
+
+
+async def test_a_part_has_the_history_of_its_blocks_and_no_other_tables() -> None:
+    """Rows beyond version 3 are the whole constellation's; memory history goes with its block."""
+    opened, end = block("xa", "a")
+    edits = Cells("memory_block_updates", [(1,)])
+    other: list[RecordEvent] = [
+        Open(MemoryBlockExport, {"id": "xb", "agent_id": "b"}, "xb"),
+        edits,
+        Piece("update_blob", b"x"),
+        Close(),
+    ]
+    tree: list[RecordEvent] = [
+        Open(ConstellationExport), *agent("a", [opened, edits, end]), *agent("b", other), *table("tasks", ("t",)),
+        Close(),
+    ]  # fmt: skip
+
+    kept = await collect(select(feed(tree), Filter(wanted=Wanted(frozenset("a"), frozenset(), frozenset()))))
+
+    assert ["a", "xa"] == ids(kept)
+    assert [edits] == [event for event in kept if isinstance(event, Cells)]
+    assert not any(isinstance(event, Piece) for event in kept)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
-from pattern_stream.items import Close, Fold, Folded, Open, Ref, RowEvent, Rows
-from pattern_stream.schema.nodes import AgentExport, MemoryBlockExport
+from pattern_stream.items import Cells, Close, Fold, Folded, Open, Piece, Ref, RowEvent, Rows
+from pattern_stream.schema.nodes import AgentExport, History, MemoryBlockExport
 from pattern_stream.schema.records import MemoryBlock, MemoryUpdate, Message
 from pattern_stream.stages import folding
 from pattern_stream.stages.folding import fold_memory
@@ -171,3 +171,47 @@ async def test_early_stop_closes_upstream() -> None:
     await stage.aclose()
 
     assert [True] == closed
+
+
+# --- history -------------------------------------------------------------------------------------------------------
+
+
+def past(base: bytes) -> list[RowEvent]:
+    """The history of a block, as the source has it."""
+    rows = Cells("memory_block_updates", [("row",)])
+    return [Open(History, extra={"base": base, "frontier": None, "columns": {}}), rows, Close()]
+
+
+async def test_history_follows_the_folded_block() -> None:
+    """A stored document that is not the one that goes out stays its base."""
+    out = await folded([block(), updates((1, b"a")), *past(b"base"), Close()], folding_to([]), [])
+
+    assert ["Open", "Open", "Cells", "Close", "Close"] == [type(event).__name__ for event in out]
+    assert isinstance(out[1], Open)
+    assert b"base" == out[1].extra["base"]
+
+
+async def test_a_document_that_went_out_untouched_is_not_told_twice() -> None:
+    """Its history has no base."""
+    out = await folded([block(), *past(b"base"), Close()], folding_to([], snapshot=b"base"), [])
+
+    assert isinstance(out[1], Open)
+    assert out[1].extra["base"] is None
+
+
+async def test_a_damaged_block_has_no_history() -> None:
+    """What is good of it is in the document; the next block has its own."""
+    events = [block(), *past(b"base"), Close(), block(), *past(b"x"), Close()]
+
+    out = await folded(events, folding_to([], damage="update with seq 3"), [])
+
+    assert ["Open", "Close"] * 2 == [type(event).__name__ for event in out]
+
+
+async def test_pieces_stay_behind_their_block() -> None:
+    """They are of the row, and the row waits for its updates."""
+    piece = Piece("description", b"long")
+
+    out = await folded([block(), piece, updates((1, b"a")), Close()], folding_to([]), [])
+
+    assert [Open, Piece, Close] == [type(event) for event in out]

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import Finding
-from pattern_stream.items import Open, Records, Ref
+from pattern_stream.items import CELLS_TABLE, Cells, MemoryHistory, Open, Piece, RecordEvent, Records, Ref
 from pattern_stream.schema.identity import Identity
 from pattern_stream.schema.nodes import AgentExport, GroupConfigExport, MemoryBlockExport
 from pattern_stream.schema.records import Message
+from pattern_stream.schema.stored import Large
 from pattern_stream.stages.translating import translate, watch_batches
 from tests.contracts import check_stage
-from tests.db.importing import agent, attachments, block, messages
+from tests.db.importing import agent, attachments, block, messages, single_cells, table
 from tests.drive import collect, feed
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +67,64 @@ async def test_a_thin_groups_members_come_as_pairs() -> None:
 
     assert isinstance(event, Open)
     assert [(IDENTITY.mint("a", "agent"), "a")] == event.extra["member_candidates"]
+
+
+async def test_rows_beyond_version_3_are_translated_alike() -> None:
+    """Tables by the columns that their Open names, history by its block's, single cells by key and column; pieces
+    pass."""
+    columns = {"memory_block_updates": ("seq", "block_id"), "memory_block_checkpoints": ()}
+    edits = Cells("memory_block_updates", [(1, "x")])
+    tree: list[RecordEvent] = [
+        *agent("a", block("x", "a", "l", edits, history=MemoryHistory(None, None, columns))),
+        *table("tasks", ("title", "agent_id", "id"), ("a", "a", "x")),
+        *table("queued_messages", ("batch_id", "source_agent_id"), ("letta-1", None), ("31358194177998848", "a")),
+        *table("coordination_state", ("key", "updated_by"), ("a", "system"), ("x", "a")),
+        *table("notable_events", ("id", "agents_involved"), ("n", '["a","b"]')),
+        *single_cells(
+            ("agents", "a", "description", Large(2, True)), Piece("value", b"ab"),
+            ("messages", "m", "agent_id", "a"), ("group_members", '["g","a"]', "role", None), ("tasks", "a", "id", "a"),
+        ),
+    ]  # fmt: skip
+    found = [event for event in await collect(translate(feed(tree), IDENTITY)) if isinstance(event, (Cells, Piece))]
+    a, g = IDENTITY.mint("a", "agent"), IDENTITY.mint("g", "group")
+    batch = IDENTITY.mint("letta-1", "batch")
+
+    assert [
+        Cells("memory_block_updates", [(1, IDENTITY.mint("x", "memory_block"))]),
+        Cells("tasks", [("a", a, IDENTITY.mint("x", "row"))]),
+        Cells("queued_messages", [(batch, None), ("31358194177998848", a)]),
+        Cells("coordination_state", [("a", "system"), ("x", a)]),
+        Cells("notable_events", [(IDENTITY.mint("n", "row"), f'["{a}","{IDENTITY.mint("b", "agent")}"]')]),
+        Cells(CELLS_TABLE, [("agents", a, "description", Large(2, True))]),
+        Piece("value", b"ab"),
+        Cells(CELLS_TABLE, [
+            ("messages", IDENTITY.mint("m", "message"), "agent_id", a),
+            ("group_members", f'["{g}","{a}"]', "role", None),
+            ("tasks", "a", "id", "a"),
+        ]),
+    ] == found  # fmt: skip
+
+
+async def test_tables_that_nobody_knows_are_marked() -> None:
+    """Whoever writes them must not put old ids beside new ones; known tables and cells are not marked."""
+    tree = [*table("strange", ("agent_id",), ("a",)), *table("tasks", ("id",)), *single_cells()]
+    opened = [event for event in await collect(translate(feed(tree), IDENTITY)) if isinstance(event, Open)]
+
+    assert [True, None, None] == [event.extra.get("untranslated") for event in opened]
+
+
+async def test_metadata_too_large_to_look_into_is_said() -> None:
+    """It passes as it is, with a warning that names the message."""
+    found: list[Finding] = []
+    event = messages("a", ["m"])
+    event.records[0]["source_metadata"] = Large(5_000_000, True)
+    (passed,) = await collect(translate(feed([event]), IDENTITY, found.append))
+
+    assert isinstance(passed, Records)
+    assert Large(5_000_000, True) == passed.records[0]["source_metadata"]
+    assert [("id-kept", "messages", "source_metadata")] == [
+        (one.code, one.where.table, one.where.field) for one in found
+    ]
 
 
 @pytest.mark.parametrize(("minted", "words"), [(True, "replaced by a snowflake"), (False, "kept, but the original")])

@@ -21,8 +21,9 @@ from pattern_stream.schema.nodes import (
     MessageChunk,
 )
 from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
-from pattern_stream.stages.chunking import RecordBuilder, chunk, unchunk
+from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encoding import encode
+from pattern_stream.stages.unchunking import RecordBuilder, unchunk
 from pattern_stream.stages.walking import Walker, walk
 from tests.archives import (
     ARCHIVES,
@@ -137,7 +138,9 @@ async def test_batches_are_bounded_in_rows() -> None:
 
     batches = [event for event in await records_of(archive) if isinstance(event, Records)]
 
-    assert [BATCH_ROWS, BATCH_ROWS, 5] == [len(batch.records) for batch in batches]
+    assert 2 < len(batches)
+    assert all(0 < len(batch.records) <= BATCH_ROWS for batch in batches)
+    assert count == sum(len(batch.records) for batch in batches)
     assert list(range(count)) == [record["sequence_in_batch"] for batch in batches for record in batch.records]
 
 

@@ -215,7 +215,7 @@ def test_depth_first_order_is_known(reorder: bool, expected: bool) -> None:
     [
         ({"version": 2, "data_cid": 1, "stats": {}}, "archive is version 2, expected version 3"),
         ({"version": 1, "data_cid": 1}, "archive is version 1, expected version 3"),
-        ({"version": 4, "data_cid": 1}, "version 4, newer than supported"),
+        ({"version": 5, "data_cid": 1}, "version 5, newer than supported: expected version 3 or 4"),
         ({"base_instructions": ""}, "version 1 .*agent without a manifest"),
         ({"group": {}, "member_agent_cids": []}, "version 1 .*group without a manifest"),
         ({"constellation": {}, "agent_export_cids": []}, "version 1 .*constellation without a manifest"),

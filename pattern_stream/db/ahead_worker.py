@@ -1,0 +1,158 @@
+"""The process that reads messages ahead of an export; run as a script: `python -I ahead_worker.py ROOT`.
+
+Messages are most of an export, and most of the work on one is done before anything of the others matters: fetching it,
+mapping it, encoding it. This does that for whole statements. Whatever is not plain it leaves to who asked, who knows
+how to say what is wrong and where.
+
+Standard input: requests, each a length and a marshalled tuple; first how to open the database, then statements.
+Standard output: frames, each a kind, two lengths, marshalled columns and the bytes of messages: `r` ready, `m`
+messages, `e` the last messages of a statement, `n` the last that are for here. It ends when its input does, so it never
+outlives who asked.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import os
+import signal
+import sqlite3
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+if TYPE_CHECKING:
+    from pattern_stream.db.scale import Scale
+    from pattern_stream.schema.compile import RowMapper
+    from pattern_stream.schema.records import Message
+
+LENGTH: Final = struct.Struct(">I")
+FRAME: Final = struct.Struct(">cII")
+PIECES_AT_ONCE: Final = 512
+FRAME_BYTES: Final = 128 * 1024
+"""Bytes of messages that are sent at once."""
+
+Say = Callable[..., None]
+Batch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
+
+
+class Reader:
+    """Plain messages of a statement, ready to be spliced. `longest_bytes`: a longer message is not plain."""
+
+    def __init__(self, connection: sqlite3.Connection, longest_bytes: int) -> None:
+        from pattern_stream.codec.dagcbor import encode_records
+        from pattern_stream.db.scale import Scale
+        from pattern_stream.schema.compile import row_mapper
+        from pattern_stream.schema.equality import batch_survives
+        from pattern_stream.schema.records import Message
+
+        self._connection = connection
+        self._longest_bytes = longest_bytes
+        self._scale: Scale = Scale()
+        self._mapper: RowMapper = row_mapper(Message)
+        self._record: type[Message] = Message
+        self._encode, self._survives = encode_records, batch_survives
+        self._id, self._position = Message.index("id"), Message.index("position")
+
+    def answer(self, say: Say, sql: str, parameters: dict[str, Any]) -> None:
+        """Send the messages of a statement, up to the first that is not plain."""
+        gathered: list[Batch] = []
+        size, kind = 0, b"e"
+        for batch in self._plain(sql, parameters):
+            if batch is None:
+                kind = b"n"
+                break
+            gathered.append(batch)
+            if (size := size + sum(batch[2])) >= FRAME_BYTES:
+                say(b"m", *_joined(gathered))
+                gathered, size = [], 0
+        say(kind, *_joined(gathered))
+
+    def _plain(self, sql: str, parameters: dict[str, Any]) -> Iterator[Batch | None]:
+        """A few messages at a time; None where one of them is not plain, and who asked will see why.
+
+        Few, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of 512.
+        """
+        try:
+            cursor = self._connection.execute(sql, parameters)
+            while rows := cursor.fetchmany(self._scale.piece_rows):
+                self._scale.weigh(rows)
+                yield self._encoded(rows)
+        except (sqlite3.Error, ValueError, OverflowError):
+            yield None
+
+    def _encoded(self, rows: list[Any]) -> Batch | None:
+        mapped = self._mapper.map_plain(rows)
+        if mapped is None or not self._survives(self._record, rows, mapped[0]):
+            return None
+        records, containers = mapped
+        parts = self._encode(records)
+        sizes = list(map(len, parts))
+        if max(sizes) > self._longest_bytes:
+            return None
+        return [row[self._id] for row in rows], [row[self._position] for row in rows], sizes, containers, parts
+
+
+def _joined(batches: list[Batch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
+    """What is to be known of the messages, column by column, and their bytes."""
+    columns = tuple(list(chain.from_iterable(batch[at] for batch in batches)) for at in range(4))
+    return columns, list(chain.from_iterable(batch[4] for batch in batches))
+
+
+def open_database(uri: str, options: dict[str, Any], pragmas: Sequence[str], longest_cell_bytes: int) -> Any:
+    """A connection inside a read transaction that has begun."""
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest_cell_bytes)
+    for pragma in pragmas:
+        connection.execute(pragma)
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    return connection
+
+
+def saying(out: int) -> Say:
+    """How frames are sent."""
+
+    def say(kind: bytes, columns: tuple[list[Any], ...] = ([], [], [], []), parts: Sequence[bytes] = ()) -> None:
+        about = marshal.dumps(columns)
+        pieces = [FRAME.pack(kind, len(about), sum(map(len, parts))), about, *parts]
+        for start in range(0, len(pieces), PIECES_AT_ONCE):
+            group = pieces[start : start + PIECES_AT_ONCE]
+            if (written := os.writev(out, group)) < sum(map(len, group)):
+                rest = memoryview(b"".join(group))[written:]
+                while rest:
+                    rest = rest[os.write(out, rest) :]
+
+    return say
+
+
+def heard(source: BinaryIO) -> Any:
+    """The next request, None at the end."""
+    head = source.read(LENGTH.size)
+    return marshal.loads(source.read(*LENGTH.unpack(head))) if len(head) == LENGTH.size else None
+
+
+def main() -> None:
+    """Serve until the input ends or nobody takes the output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked
+    sys.path.insert(0, sys.argv[1])
+    source, say = sys.stdin.buffer, saying(sys.stdout.fileno())
+    opening = heard(source)
+    if opening is None:
+        return
+    *how, longest_bytes = opening
+    reader = Reader(open_database(*how), longest_bytes)
+    gc.freeze()
+    gc.set_threshold(50_000)
+    say(b"r")
+    while (request := heard(source)) is not None:
+        reader.answer(say, *request)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BrokenPipeError, sqlite3.Error):
+        os._exit(1)

@@ -1,0 +1,111 @@
+"""A line without a database: events of records to the sections of an archive, and back to events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pattern_stream.archive.shelf import Shelf
+from pattern_stream.archive.spool import Spool
+from pattern_stream.archive.writer import CarDraft
+from pattern_stream.codec.car import SectionSplitter, encode_header
+from pattern_stream.codec.dagcbor import decode
+from pattern_stream.items import Block, BlockEvent, Close, MemoryHistory, Open, RecordEvent, Root, Section, WalkEvent
+from pattern_stream.schema.nodes import History, MemoryBlockExport
+from pattern_stream.schema.scopes import Limits
+from pattern_stream.stages.chunking import ChunkBuilder
+from pattern_stream.stages.encoding import Encoder
+from pattern_stream.stages.unchunking import RecordBuilder
+from pattern_stream.stages.walking import Walker
+from tests.archives import AT, Archive, Blocks
+
+
+def made(events: Iterable[RecordEvent], limits: Limits = Limits(), **options: Any) -> list[BlockEvent]:
+    """What chunk and encode make of events."""
+    chunks, encoder = ChunkBuilder(limits), Encoder(AT, {"created_by": "pattern-stream test"}, **options)
+    return [block for event in events for draft in chunks.add(event) for block in encoder.add(draft)]
+
+
+def written(blocks: Iterable[BlockEvent]) -> Archive:
+    """The sections as the writer puts them, in its order."""
+    with Spool([Path()]) as spool:
+        draft = CarDraft(spool)
+        for block in blocks:
+            draft.add(block)
+        root = draft.finish().cid
+        splitter = SectionSplitter()
+        sections = list(
+            splitter.feed(encode_header(root) + b"".join(_bytes_of(spool, piece) for piece in draft.pieces()))
+        )
+        splitter.finish()
+    return Archive([(section.cid, section.data) for section in sections], root)
+
+
+def _bytes_of(spool: Spool, piece: Any) -> bytes:
+    area = spool.inserts if piece.is_insert else spool.leaves
+    found = area.peek(piece.offset, piece.byte_count)
+    assert found is not None
+    return bytes(found)
+
+
+def exported(events: Iterable[RecordEvent], limits: Limits = Limits(), **options: Any) -> Archive:
+    """An archive of events."""
+    return written(made(events, limits, **options))
+
+
+class Reading:
+    """An archive read back: its events, and the walker, which knows more."""
+
+    def __init__(self, archive: Archive, blocks: Blocks | None = None, **options: Any) -> None:
+        with Shelf() as shelf:
+            self.walker = Walker(archive.root, shelf, **options)
+            builder = RecordBuilder(damage=options.get("damage"))
+            sections = [Section(1000 + place, *found) for place, found in enumerate(blocks or archive.blocks)]
+            nodes: list[WalkEvent] = [event for section in sections for event in self.walker.add(section)]
+            nodes += self.walker.finish()
+            self.events: list[RecordEvent] = [event for node in nodes for event in builder.add(node)]
+
+
+def imported(archive: Archive, blocks: Blocks | None = None, **options: Any) -> list[RecordEvent]:
+    """The events of an archive."""
+    return Reading(archive, blocks, **options).events
+
+
+def nodes_of(archive: Archive) -> list[Any]:
+    """The decoded blocks, in order."""
+    return [decode(data) for _, data in archive.blocks]
+
+
+def version_of(blocks: Sequence[BlockEvent]) -> int:
+    """The version that an encoder came to."""
+    root = blocks[-1]
+    assert isinstance(root, Root)
+    return root.version
+
+
+def sizes_of(blocks: Iterable[BlockEvent]) -> list[int]:
+    """How many bytes each block has."""
+    return [len(block.data) for block in blocks if isinstance(block, Block)]
+
+
+def as_exported(events: Sequence[RecordEvent]) -> list[RecordEvent]:
+    """Events of an import in the form that export has them: a history opens behind its block, and closes before it."""
+    found: list[RecordEvent] = []
+    closes: list[bool] = []
+    late: list[RecordEvent] = []
+    for event in events:
+        if late and type(event).__name__ != "Piece":
+            found += late
+            late = []
+        if isinstance(event, Close) and closes.pop():
+            found.append(Close())
+        if isinstance(event, Open):
+            history = event.extra.get("history") if event.node is MemoryBlockExport else None
+            closes.append(history is not None)
+            if isinstance(history, MemoryHistory):
+                event = Open(event.node, event.record, event.key, dict(event.extra) | {"history": True})
+                extra = {"base": history.base, "frontier": history.frontier, "columns": history.columns}
+                late = [Open(History, extra=extra)]
+        found.append(event)
+    return found
