@@ -39,14 +39,14 @@ WRITE_PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA mmap_size = 0",
-    "PRAGMA cache_size = -64000",
+    "PRAGMA cache_size = -40000",
 )
 NEW_PRAGMAS: Final = (
     "PRAGMA journal_mode = MEMORY",  # holds only pages that were there before: next to nothing in a new file
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = OFF",  # made durable once, at the end
     "PRAGMA mmap_size = 0",
-    "PRAGMA cache_size = -64000",
+    "PRAGMA cache_size = -40000",
 )
 
 NAMED_TABLES: Final = 10

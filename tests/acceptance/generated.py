@@ -133,6 +133,7 @@ class Filling:
             cells["is_active"], cells["seq"] = 0, self.fresh()
         elif table == "memory_block_checkpoints":
             cells["created_at"] = "2026-01-02T03:04:05+00:00"
+            cells["snapshot"] = self.lives[-1].snapshot  # an empty document starts from its newest checkpoint
         self.insert(table, cells)
 
     def live(self, cells: dict[str, Any]) -> None:

@@ -141,7 +141,7 @@ async def test_vectors_are_derived(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE embeddings_rowids (rowid INTEGER PRIMARY KEY, id)")
         connection.execute("INSERT INTO embeddings_rowids (id) VALUES ('a'), ('b')")
-        connection.execute("CREATE TABLE near_chunks (x)")
+        connection.execute("CREATE TABLE near_chunks AS SELECT 1 AS x")
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute(
             "INSERT INTO sqlite_schema VALUES ('table', 'embeddings', 'embeddings', 0, "
