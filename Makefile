@@ -11,16 +11,22 @@ STAMP := $(VENV)/.ready
 SOURCES := $(wildcard pattern_stream tests benchmarks examples)
 ARGS ?=
 
+# Other implementations, for `make interop`; where a language is missing, its tests are skipped.
+INTEROP := .interop
+NODE_MODULES := $(INTEROP)/js/node_modules/.package-lock.json
+GO := $(or $(shell command -v go 2>/dev/null),$(wildcard /usr/local/go/bin/go))
+NPM := $(shell command -v npm 2>/dev/null)
+
 # The first of these that starts, is new enough and can make an environment. `make PYTHON=/path/to/python` overrides.
 PYTHONS := python3.13 python3.12 python3.11 python3 python
 SUITABLE := import ensurepip, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test format lint types bench check coverage lock clean
+.PHONY: help demo test format lint types bench soak interop matrix package hostile fuzz check coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo 'The first of them that needs it makes $(VENV). PYTHON=... chooses the interpreter, ARGS=... goes to test, demo and bench.'
+	@echo 'The first of them that needs it makes $(VENV). PYTHON=... chooses the interpreter, ARGS=... goes to test, demo, bench, soak, interop and matrix.'
 
 demo: $(STAMP) ## a tour in under a minute: make a constellation, export it, look into the archive
 	@echo '== demo: examples/tour.py'
@@ -49,6 +55,32 @@ bench: $(STAMP) ## measure export and import beside their peers, write the table
 	@echo '== bench: benchmarks.bench_import'
 	@$(BIN)/python -m benchmarks.bench_import --readme $(ARGS)
 
+soak: $(STAMP) ## exports beside a living writer, kill -9, faults of the disk (up to an hour; ARGS=--help)
+	@echo '== soak: tests.soak'
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+interop: $(STAMP) $(if $(GO),$(INTEROP)/carprobe) $(if $(NPM),$(NODE_MODULES)) $(INTEROP)/python/.ready ## go-car, @ipld/car, ipfs-car and atproto read what we write, and we what they write
+	@echo '== interop: pytest tests/interop$(if $(GO),,; no go)$(if $(NPM),,; no npm)'
+	@PATTERN_STREAM_INTEROP=$(INTEROP) $(BIN)/python -m pytest tests/interop $(ARGS)
+
+matrix: $(STAMP) ## all tests on every Python named in pyproject.toml, with oldest and newest dependencies (an hour)
+	@echo '== matrix: tests.packaging.matrix'
+	@$(BIN)/python -m tests.packaging.matrix $(ARGS)
+
+package: $(STAMP) ## wheel and sdist into dist/; each into an empty environment, where the tour runs
+	@echo '== package: tests.packaging.install'
+	@$(BIN)/python -m tests.packaging.install
+
+hostile: $(STAMP) ## every hostile archive through every command, every flipped byte and cut through import (half an hour)
+	@echo '== hostile: tests.hostile'
+	@$(BIN)/python -m tests.hostile $(ARGS)
+	@echo '== hostile: every flipped byte, every cut'
+	@PATTERN_STREAM_COMPLETE=1 $(BIN)/python -m pytest tests/pipelines/test_flipped_bytes.py
+
+fuzz: $(STAMP) ## look for bytes that break a reader, a minute for each target; ARGS=-max_total_time=600 for longer
+	@echo '== fuzz: tests.fuzz'
+	@$(BIN)/python -m tests.fuzz all $(or $(ARGS),-max_total_time=60)
+
 check: lint types test ## lint, types and test: what CI runs
 
 coverage: $(STAMP) ## all tests, then the branches they did not take
@@ -64,8 +96,26 @@ lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	    --upgrade --group dev pyproject.toml >> requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
+# What `make interop` compares with: their versions are pinned, by hash, in tests/interop/{go,js,python}.
+$(INTEROP)/carprobe: tests/interop/go/main.go tests/interop/go/go.mod tests/interop/go/go.sum
+	@echo '== $(INTEROP): building a program around go-car'
+	@mkdir -p $(INTEROP)
+	@cd tests/interop/go && $(GO) build -o $(abspath $@) .
+
+$(NODE_MODULES): tests/interop/js/package.json tests/interop/js/package-lock.json tests/interop/js/.npmrc
+	@echo '== $(INTEROP): installing @ipld/car and ipfs-car'
+	@mkdir -p $(INTEROP)/js && cp $^ $(INTEROP)/js
+	@cd $(INTEROP)/js && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(INTEROP)/python/.ready: tests/interop/python/requirements.txt | $(STAMP)
+	@echo '== $(INTEROP): installing atproto into an environment of its own'
+	@$(BIN)/python -m venv --clear $(INTEROP)/python
+	@$(INTEROP)/python/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 clean: ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(INTEROP) .matrix build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made environment has no stamp, so it is made again; so is one older than the lock or the project file.

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +38,9 @@ _KEY: Final = struct.Struct(">4xq24x")
 """64 bits of the digest. Two blocks that share them cannot both be stored: one would be missed, and refused."""
 
 _FIRST: Final = itemgetter(0)
+_PLACES_AT_ONCE: Final = 300
+_PLACE: Final = "INSERT OR IGNORE INTO block (key, offset, size) VALUES"
+_PLACE_ROWS: Final = f"{_PLACE} {', '.join(['(?, ?, ?)'] * _PLACES_AT_ONCE)}"
 
 _TABLES: Final = """
     CREATE TABLE block (key INTEGER PRIMARY KEY, offset INTEGER, size INTEGER, data BLOB, kept INTEGER DEFAULT 0);
@@ -264,7 +268,7 @@ class Shelf:
         with storage():
             before = database.total_changes
             database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", whole)
-            database.executemany("INSERT OR IGNORE INTO block (key, offset, size) VALUES (?, ?, ?)", places)
+            _insert_places(database, places)
             self._stored_count += database.total_changes - before
         self._entries.clear()
         self._entry_bytes = 0
@@ -291,6 +295,14 @@ class Shelf:
             with storage():
                 self._database, self._folder = open_unlinked(self._folders, _TABLES)
         return self._database
+
+
+def _insert_places(database: sqlite3.Connection, places: list[tuple[int, int, int]]) -> None:
+    """Keys, offsets and sizes: many rows a statement, which is a third quicker than a statement a row."""
+    grouped = len(places) - len(places) % _PLACES_AT_ONCE
+    for at in range(0, grouped, _PLACES_AT_ONCE):
+        database.execute(_PLACE_ROWS, tuple(chain.from_iterable(places[at : at + _PLACES_AT_ONCE])))
+    database.executemany(f"{_PLACE} (?, ?, ?)", places[grouped:])
 
 
 def _fetched(cursor: sqlite3.Cursor) -> list[tuple[int, int]]:

@@ -22,19 +22,20 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 from anyio import to_thread
 
 import pattern_stream
 from pattern_stream.db.ahead_worker import FRAME, LENGTH
 from pattern_stream.db.cursor import batches
+from pattern_stream.db.held import where
 from pattern_stream.db.open import READ_PRAGMAS, reader_uri
 from pattern_stream.db.query import Query
 from pattern_stream.db.reading import Reading
 from pattern_stream.errors import DatabaseError, PatternStreamError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
-from pattern_stream.items import Encoded
+from pattern_stream.items import Encoded, Piece, Rows
 from pattern_stream.schema.records import Message
 
 if sys.platform != "win32":
@@ -57,6 +58,10 @@ LONGEST_MESSAGE_BYTES: Final = MAX_BLOCK_CONTAINERS // 4
 ASKED_AHEAD: Final = 2
 """Requests that a process has at a time."""
 
+HELD_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of one process's answers that are taken out of its pipe before they are wanted."""
+
+READ_BYTES: Final = 256 * 1024
 _PIPE_BYTES: Final = 1024 * 1024
 _F_SETPIPE_SZ: Final = 1031
 """Linux: fcntl command that sets the capacity of a pipe."""
@@ -97,10 +102,17 @@ class Gone(Exception):
 
 @dataclass(slots=True)
 class Worker:
-    """One process. After Gone it is never asked again."""
+    """One process. After Gone it is never asked again.
+
+    Memory: HELD_BYTES of what it said and nobody heard yet, and what fits its pipe.
+    """
 
     process: subprocess.Popen[bytes]
     alive: bool = True
+    _said: deque[bytes] = field(default_factory=deque)
+    _said_bytes: int = 0
+    _listening: bool = False
+    _woken: asyncio.Future[None] | None = None
 
     @classmethod
     def start(cls, opening: tuple[Any, ...]) -> Worker:
@@ -113,8 +125,8 @@ class Worker:
             stderr=subprocess.DEVNULL,
             bufsize=0,
         )
-        _widen(_pipe(process.stdout).fileno())
         worker = cls(process)
+        _widen(worker._out)
         worker.ask(opening)
         return worker
 
@@ -128,34 +140,18 @@ class Worker:
 
     async def hear(self) -> tuple[bytes, Encoded]:
         """The next frame. Raises Gone."""
-        if not self.alive:
-            raise Gone
         try:
             kind, about_bytes, data_bytes = FRAME.unpack(await self._exactly(FRAME.size))
             ids, positions, sizes, most = marshal.loads(await self._exactly(about_bytes))
             return kind, Encoded(ids, positions, sizes, most, await self._exactly(data_bytes))
-        except (OSError, ValueError, EOFError, TypeError, Gone) as error:
+        except (ValueError, EOFError, TypeError) as error:
             self.alive = False
             raise Gone from error
-
-    async def _exactly(self, length: int) -> bytes:
-        """So many bytes, without a hop to a thread for what is there already. Raises Gone at the end."""
-        out = _pipe(self.process.stdout).fileno()
-        pieces: list[bytes] = []
-        while length:
-            try:
-                pieces.append(os.read(out, length))
-            except BlockingIOError:
-                await _readable(out)
-                continue
-            if not pieces[-1]:
-                raise Gone
-            length -= len(pieces[-1])
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def end(self) -> None:
         """End the process and reap it."""
         self.alive = False
+        self._listen(on=False)
         with suppress(OSError):
             self.process.kill()
         self.process.wait()
@@ -164,6 +160,64 @@ class Worker:
                 with suppress(OSError):
                     pipe.close()
 
+    @property
+    def _out(self) -> int:
+        return _pipe(self.process.stdout).fileno()
+
+    async def _exactly(self, length: int) -> bytes:
+        """So many bytes. Raises Gone at the end."""
+        while self._said_bytes < length:
+            if not self.alive:
+                raise Gone
+            self._listen(on=True)
+            self._woken = asyncio.get_running_loop().create_future()
+            await self._woken
+        taken = self._take(length)
+        self._listen(on=self.alive and self._said_bytes < HELD_BYTES)
+        return taken
+
+    def _take(self, length: int) -> bytes:
+        pieces: list[bytes] = []
+        self._said_bytes -= length
+        while length:
+            piece = self._said.popleft()
+            if len(piece) > length:
+                self._said.appendleft(piece[length:])
+                piece = piece[:length]
+            pieces.append(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _listen(self, *, on: bool) -> None:
+        """Take what the process says whenever this one has nothing else to do, so that it need not wait; or do not."""
+        if on != self._listening:
+            self._listening = on
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._out, self._hear_some) if on else loop.remove_reader(self._out)
+
+    def _hear_some(self) -> None:
+        try:
+            piece = os.read(self._out, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        self._said.append(piece)
+        self._said_bytes += len(piece)
+        self.alive = self.alive and bool(piece)
+        if not piece or self._said_bytes >= HELD_BYTES:
+            self._listen(on=False)
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+
+class Asked(NamedTuple):
+    """A range of an agent's messages, and who was asked for it: None reads it here."""
+
+    agent_id: str
+    query: Query
+    worker: Worker | None
+
 
 @dataclass(slots=True)
 class Ahead:
@@ -171,24 +225,40 @@ class Ahead:
 
     watch: Watch
     workers: list[Worker]
-    checked: bool = False
+    _checked: bool = False
     _turn: int = 0
-    _asked: deque[tuple[Query, Worker | None]] = field(default_factory=deque)
+    _agents: deque[str] = field(default_factory=deque)
+    _queries: deque[tuple[str, Query]] = field(default_factory=deque)
+    _asked: deque[Asked] = field(default_factory=deque)
 
-    async def messages(self, reading: Reading, condition: str, order: str, agent_id: str) -> AsyncGenerator[Any]:
+    def line_up(self, agent_ids: Sequence[str]) -> None:
+        """Whose messages will be read, in this order: the processes go on with the next while others are at work here.
+
+        Memory: one id an agent.
+        """
+        self._agents = deque(agent_ids)
+
+    async def messages(self, reading: Reading, agent_id: str) -> AsyncGenerator[Rows | Piece | Encoded]:
         """The messages of an agent in order: Encoded, and what `reading` itself finds where that cannot be."""
-        bounds = await _bounds(reading, condition, agent_id) if await self._ready() else []
-        whole = reading.query(Message, f"{condition} {order}", agent_id)
-        queries = iter(_ranges(reading, condition, order, agent_id, bounds) if bounds else [whole])
+        if not self._agents or self._agents[0] != agent_id:
+            self._asked.clear()
+            self._queries.clear()
+            self.end()
+            self.line_up([agent_id])
+        self._agents.popleft()
+        if not any(found == agent_id for found, *_ in (*self._asked, *self._queries)):
+            await self._plan(reading, agent_id)
         finished = False
         try:
-            self._ask(queries)
-            while self._asked:
-                query, worker = self._asked.popleft()
-                async with aclosing(self._range(reading, query, worker)) as events:
+            self._ask()
+            while self._asked and self._asked[0].agent_id == agent_id:
+                asked = self._asked.popleft()
+                async with aclosing(self._range(reading, asked)) as events:
                     async for event in events:
                         yield event
-                self._ask(queries)
+                if not self._queries and self._agents:
+                    await self._plan(reading, self._agents[0])
+                self._ask()
             finished = True
         finally:
             if not finished:  # answers would be taken for those of other requests
@@ -200,10 +270,18 @@ class Ahead:
             worker.end()
         self.workers.clear()
 
+    async def _plan(self, reading: Reading, agent_id: str) -> None:
+        """Divide the messages of an agent, unless that was done."""
+        if any(asked.agent_id == agent_id for asked in self._asked):
+            return
+        bounds = await _bounds(reading, agent_id) if await self._ready() else []
+        order = await message_order(reading, agent_id)
+        self._queries += [(agent_id, query) for query in _ranges(reading, agent_id, order, bounds)]
+
     async def _ready(self) -> bool:
         """Whether there is anybody to ask. Looked at once, when the first is to be asked."""
-        if not self.checked:
-            self.checked = True
+        if not self._checked:
+            self._checked = True
             try:
                 greetings = [(await worker.hear())[0] for worker in self.workers]
             except Gone:
@@ -212,10 +290,11 @@ class Ahead:
                 self.end()
         return any(worker.alive for worker in self.workers)
 
-    def _ask(self, queries: Iterator[Query]) -> None:
+    def _ask(self) -> None:
         """Ask the processes in turn, so that each has something to do."""
-        while len(self._asked) < ASKED_AHEAD * WORKERS and (query := next(queries, None)) is not None:
-            self._asked.append((query, self._asked_worker(query)))
+        while len(self._asked) < ASKED_AHEAD * WORKERS and self._queries:
+            agent_id, query = self._queries.popleft()
+            self._asked.append(Asked(agent_id, query, self._asked_worker(query)))
 
     def _asked_worker(self, query: Query) -> Worker | None:
         alive = [worker for worker in self.workers if worker.alive]
@@ -226,14 +305,14 @@ class Ahead:
         worker.ask((query.sql, dict(query.parameters)))
         return worker
 
-    async def _range(self, reading: Reading, query: Query, worker: Worker | None) -> AsyncGenerator[Any]:
+    async def _range(self, reading: Reading, asked: Asked) -> AsyncGenerator[Rows | Piece | Encoded]:
         """The messages of one query: from the process, and the rest of them from here."""
-        done = 0
-        if worker is not None:
+        done, query = 0, asked.query
+        if asked.worker is not None:
             with suppress(Gone):
                 kind = b"m"
                 while kind == b"m":
-                    kind, encoded = await worker.hear()
+                    kind, encoded = await asked.worker.hear()
                     done += len(encoded.ids)
                     yield encoded
                     del encoded  # or two frames are alive while the next one is heard
@@ -283,17 +362,32 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-async def _bounds(reading: Reading, condition: str, agent_id: str) -> list[Any]:
+async def message_order(reading: Reading, agent_id: str) -> str:
+    """The ORDER BY of an agent's messages: total, so that equal databases give equal bytes.
+
+    The index has them by position; sorting by id as well costs a third of the fetch, and positions rarely tie.
+    """
+    tie = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
+    return f"ORDER BY t.position DESC{', t.id' if await _all(reading, tie, agent_id) else ''}"
+
+
+def living_messages(reading: Reading) -> str:
+    """The WHERE of the messages of an agent, `:id`, that are not deleted."""
+    return where("t.agent_id = :id", reading.held.living("t"))
+
+
+async def _bounds(reading: Reading, agent_id: str) -> list[Any]:
     """The positions at which ranges of RANGE_ROWS messages end, but for the last; none where it does not pay.
 
     They are found in the index on positions, without a look at the messages. Where there is none, or a position is not
     one, nothing is divided.
     """
-    nth = f"SELECT t.position FROM messages t {condition}{{}} ORDER BY t.position DESC LIMIT 1 OFFSET {RANGE_ROWS - 1}"
+    living = living_messages(reading)
+    nth = f"SELECT t.position FROM messages t {living}{{}} ORDER BY t.position DESC LIMIT 1 OFFSET {RANGE_ROWS - 1}"
     sql = f"""WITH RECURSIVE bound(position) AS (SELECT ({nth.format("")}) UNION ALL
         SELECT ({nth.format(" AND t.position < bound.position")}) FROM bound WHERE bound.position IS NOT NULL)
         SELECT position FROM bound WHERE position IS NOT NULL"""
-    odd = f"SELECT 1 FROM messages t {condition} AND t.position IS NULL LIMIT 1"
+    odd = f"SELECT 1 FROM messages t {living} AND t.position IS NULL LIMIT 1"
     try:
         plan = [str(row[3]) for row in await _all(reading, f"EXPLAIN QUERY PLAN {sql}", agent_id)]
         searches = [step for step in plan if step.startswith("SEARCH t USING")]
@@ -309,15 +403,16 @@ async def _all(reading: Reading, sql: str, agent_id: str) -> list[Any]:
         return [row async for batch in found for row in batch]
 
 
-def _ranges(reading: Reading, condition: str, order: str, agent_id: str, bounds: Sequence[Any]) -> Iterator[Query]:
+def _ranges(reading: Reading, agent_id: str, order: str, bounds: Sequence[Any]) -> Iterator[Query]:
     """The messages of an agent as queries of neighbouring ranges, which leave out and repeat nothing."""
+    living = living_messages(reading)
+    if not bounds:
+        yield reading.query(Message, f"{living} {order}", agent_id)
+        return
     for above, below in zip([None, *bounds], [*bounds, None], strict=True):
-        limits = [
-            "t.position < :above" if above is not None else "",
-            "t.position >= :below" if below is not None else "",
-        ]
-        tail = " AND ".join([condition, *filter(None, limits)])
-        query = reading.query(Message, f"{tail} {order}", agent_id)
+        upper = "" if above is None else " AND t.position < :above"
+        lower = "" if below is None else " AND t.position >= :below"
+        query = reading.query(Message, f"{living}{upper}{lower} {order}", agent_id)
         yield replace(query, parameters={**query.parameters, "above": above, "below": below})
 
 
@@ -333,14 +428,3 @@ def _widen(descriptor: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             fcntl.fcntl(descriptor, _F_SETPIPE_SZ, _PIPE_BYTES)
-
-
-async def _readable(descriptor: int) -> None:
-    """Wait until there is something to read, or the end."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(descriptor, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(descriptor)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.ahead import Ahead
+from pattern_stream.db.ahead import Ahead, living_messages, message_order
 from pattern_stream.db.beyond import read_beyond
 from pattern_stream.db.cursor import batches
 from pattern_stream.db.held import where
@@ -73,7 +73,11 @@ class _Walk:
     async def _constellation(self) -> AsyncGenerator[RowEvent]:
         """Every agent, every group, all attachments, the blocks of no agent."""
         held = self._held
-        async for agent in self._each(Agent, f"{where(held.sound('agents', 't'))} ORDER BY {_BY_ID}"):
+        all_agents = f"{where(held.sound('agents', 't'))} ORDER BY {_BY_ID}"
+        if self._ahead is not None and self._selection.messages:
+            async with aclosing(self._each(Agent, all_agents)) as agents:
+                self._ahead.line_up([agent.row[Agent.index("id")] async for agent in agents])
+        async for agent in self._each(Agent, all_agents):
             async for event in self._agent(agent, key=agent.row[Agent.index("id")]):
                 yield event
         async for group in self._each(Group, f"{where(held.sound('agent_groups', 't'))} ORDER BY t.name, t.id"):
@@ -182,21 +186,14 @@ class _Walk:
         return self._all(SharedAttachment, f"{present} ORDER BY t.block_id, t.agent_id", group_id)
 
     async def _messages(self, agent_id: str) -> AsyncGenerator[RowEvent]:
-        living = where("t.agent_id = :id", self._held.living("t"))
-        # the index has them by position; sorting by id as well costs a third of the fetch, and positions rarely tie
-        tie = ", t.id" if await self._positions_tie(agent_id) else ""
-        order = f"ORDER BY t.position DESC{tie}"
         if self._ahead is None:
-            found: AsyncGenerator[RowEvent] = self._all(Message, f"{living} {order}", agent_id)
+            tail = f"{living_messages(self._reading)} {await message_order(self._reading, agent_id)}"
+            found: AsyncGenerator[RowEvent] = self._all(Message, tail, agent_id)
         else:
-            found = self._ahead.messages(self._reading, living, order, agent_id)
+            found = self._ahead.messages(self._reading, agent_id)
         async with aclosing(found) as events:
             async for event in events:
                 yield event
-
-    async def _positions_tie(self, agent_id: str) -> bool:
-        sql = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
-        return await self._finds(sql, agent_id, "messages")
 
     async def _block(self, block: Found, *, named: bool) -> AsyncGenerator[RowEvent]:
         """A memory block with its active updates; `named` where another node may refer to it."""

@@ -71,9 +71,10 @@ def family(shared: Path, tmp_path: Path) -> Path:
 
 
 async def archive(database: Path, scope: Scope = Scope()) -> Path:  # noqa: B008  frozen
-    """An archive of a database, beside it."""
+    """An archive of a database, beside it, of what version 3 can hold."""
     path = database.with_suffix(".car")
-    await export_archive(database, path, scope=scope, options=ExportOptions(exported_at=AT.exported_at, force=True))
+    options = ExportOptions(exported_at=AT.exported_at, force=True, portable=True)
+    await export_archive(database, path, scope=scope, options=options)
     return path
 
 

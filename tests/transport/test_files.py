@@ -161,6 +161,23 @@ async def test_error_at_the_end_leaves_nothing(tmp_path: Path, failing: str, mon
     assert [] == names(tmp_path)
 
 
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_folder_that_cannot_be_synced(tmp_path: Path, force: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is taken by then and the file is whole: that the name may not last is no failure."""
+    real, target = os.fsync, tmp_path / "x.car"
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    await write(target, force=force)
+
+    assert b"new" == target.read_bytes()
+    assert ["x.car"] == names(tmp_path)
+
+
 async def test_cancel_leaves_nothing(tmp_path: Path) -> None:
     """A cancelled export leaves no partial file."""
     with anyio.move_on_after(0.05):
@@ -251,6 +268,22 @@ async def test_stale_partial_makes_way(tmp_path: Path) -> None:
     assert b"new" == (tmp_path / "x.car").read_bytes()
     assert 0o600 == stat.S_IMODE((tmp_path / "x.car").stat().st_mode)
     assert ["x.car"] == names(tmp_path)
+
+
+@posix
+async def test_second_name_makes_way(tmp_path: Path) -> None:
+    """An export that was killed when it had just got its name leaves the other one, which the next refusal removes."""
+    target, partial_path = tmp_path / "x.car", tmp_path / "x.car.partial"
+    await write(target)
+    os.link(target, partial_path)
+    with pytest.raises(FileTaken):
+        await write(target)
+    assert ["x.car"] == names(tmp_path)
+
+    partial_path.write_bytes(b"another file")
+    with pytest.raises(FileTaken):
+        await write(target)
+    assert ["x.car", "x.car.partial"] == names(tmp_path)
 
 
 @posix
