@@ -139,19 +139,25 @@ class Worker:
             self.alive = False
 
     async def hear(self) -> tuple[bytes, Encoded]:
-        """The next frame. Raises Gone."""
+        """The next frame. Raises Gone, and from then on."""
         try:
             kind, about_bytes, data_bytes = FRAME.unpack(await self._exactly(FRAME.size))
             ids, positions, sizes, most = marshal.loads(await self._exactly(about_bytes))
             return kind, Encoded(ids, positions, sizes, most, await self._exactly(data_bytes))
-        except (ValueError, EOFError, TypeError) as error:
-            self.alive = False
+        except (ValueError, EOFError, TypeError, Gone) as error:
+            self._forget()
             raise Gone from error
+
+    def _forget(self) -> None:
+        """What it may have said yet is for requests that are answered here."""
+        self.alive = False
+        self._listen(on=False)
+        self._said.clear()
+        self._said_bytes = 0
 
     def end(self) -> None:
         """End the process and reap it."""
-        self.alive = False
-        self._listen(on=False)
+        self._forget()
         with suppress(OSError):
             self.process.kill()
         self.process.wait()

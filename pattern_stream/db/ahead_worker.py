@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LENGTH: Final = struct.Struct(">I")
 FRAME: Final = struct.Struct(">cII")
 PIECES_AT_ONCE: Final = 512
-FRAME_BYTES: Final = 128 * 1024
+FRAME_BYTES: Final = 256 * 1024
 """Bytes of messages that are sent at once."""
 
 Say = Callable[..., None]

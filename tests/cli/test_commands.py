@@ -271,7 +271,8 @@ def test_inspect_of_a_terminal(home: Path) -> None:
 def test_the_report_trusts_no_text() -> None:
     """Every text of an archive that reaches the report is made harmless."""
     evil = "\x1b[2J\u202e\n"
-    block = {"id": evil, "label": evil, "block_type": evil, "permission": evil, "snapshot_bytes": 1, "preview": evil}
+    block = {"id": evil, "label": evil, "block_type": evil, "permission": evil, "snapshot_bytes": 1, "preview": evil,
+             "history": {"updates": 1}}  # fmt: skip
     agent = {
         "id": evil, "name": evil, "status": evil, "model": evil, "messages": 1, "first_message_at": evil,
         "last_message_at": evil, "chunks": 1, "archival_entries": 1, "archive_summaries": 1, "memory_blocks": [block],
@@ -280,7 +281,7 @@ def test_the_report_trusts_no_text() -> None:
     found = {
         "type": evil, "version": 3, "exported_at": evil, "root": "bafy", "stats": {"agent_count": 1}, "agents": [agent],
         "groups": [{"id": evil, "name": evil, "pattern_type": evil, "members": [member], "shared_blocks": 1}],
-        "unowned_blocks": [block | {"owner_id": evil}], "attachments": 1,
+        "unowned_blocks": [block | {"owner_id": evil}], "attachments": 1, "tables_beyond_version_3": {evil: 1},
         "findings": [{"severity": "warning", "code": "x", "message": evil, "where": {"row_id": evil}}],
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from tests.cli.terminal import on_terminal
 
 SUMMARY = {
     "scope", "name", "id", "version", "root", "bytes", "sections", "stats", "folded_blocks", "not_carried", "warnings",
+    "beyond_version_3",
     "seconds",
 }  # fmt: skip
 NINE = 9
@@ -181,11 +182,28 @@ def test_an_error_leaves_stdout_to_the_archive(cli: Cli, small: Path) -> None:
 
 def test_what_is_not_carried_is_said_in_one_line(cli: Cli, small: Path, tmp_path: Path) -> None:
     """One line on stderr names the tables that version 3 has no place for, with their rows."""
-    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--json")
+    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--json", "--portable")
     lines = [line for line in outcome.err.splitlines() if line.startswith("not carried by format version 3: ")]
 
     assert 1 == len(lines)
+    assert outcome.json["not_carried"]
     assert all(f"{table} {count:,}" in lines[0] for table, count in outcome.json["not_carried"].items())
+
+
+def test_what_a_whole_backup_may_reveal_is_said_in_one_line(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """Nothing is left behind, and one line on stderr says what goes along and how to leave it out."""
+    outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--json")
+    lines = [line for line in outcome.err.splitlines() if line.startswith("a whole backup")]
+
+    assert ({}, 1) == (outcome.json["not_carried"], len(lines))
+    assert all(word in lines[0] for word in ("deleted messages", "undone edits", "endpoints", "--portable"))
+    assert all(f"{table} {count:,}" in lines[0] for table, count in outcome.json["beyond_version_3"].items())
+
+
+def test_options_that_do_not_go_together(cli: Cli, small: Path) -> None:
+    """A portable archive has no history, and a thin one no memory blocks: exit 2."""
+    assert 2 == cli("export", "--db", small, "--portable", "--history").code
+    assert 2 == cli("export", "--db", small, "--scope", "group", "--thin", "--history", "x").code
 
 
 def test_the_database_is_named(cli: Cli, small: Path, tmp_path: Path) -> None:

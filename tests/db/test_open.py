@@ -305,7 +305,7 @@ async def test_writer_is_configured_and_starts_nothing(tmp_path: Path) -> None:
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
         await connection.exec_driver_sql("DELETE FROM agents")
 
-    assert [1, 1, -64000, "wal"] == settings
+    assert [1, 1, -40000, "wal"] == settings
     assert 1 == await count(path)  # nothing was committed
 
 
