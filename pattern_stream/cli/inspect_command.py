@@ -100,7 +100,7 @@ def _blocks(found: Item) -> Iterator[Item]:
 
 
 def _edits(block: Item) -> int:
-    return sum(block["history"].values())
+    return sum(block.get("history", {}).values())
 
 
 def _block_cells(owner: object, block: Item) -> tuple[object, ...]:

@@ -58,7 +58,7 @@ LONGEST_MESSAGE_BYTES: Final = MAX_BLOCK_CONTAINERS // 4
 ASKED_AHEAD: Final = 2
 """Requests that a process has at a time."""
 
-HELD_BYTES: Final = 2 * 1024 * 1024
+HELD_BYTES: Final = 1024 * 1024
 """Bytes of one process's answers that are taken out of its pipe before they are wanted."""
 
 READ_BYTES: Final = 256 * 1024
@@ -234,7 +234,7 @@ class Ahead:
     _checked: bool = False
     _turn: int = 0
     _agents: deque[str] = field(default_factory=deque)
-    _queries: deque[tuple[str, Query]] = field(default_factory=deque)
+    _planned: deque[tuple[str, Iterator[Query]]] = field(default_factory=deque)
     _asked: deque[Asked] = field(default_factory=deque)
 
     def line_up(self, agent_ids: Sequence[str]) -> None:
@@ -247,24 +247,18 @@ class Ahead:
     async def messages(self, reading: Reading, agent_id: str) -> AsyncGenerator[Rows | Piece | Encoded]:
         """The messages of an agent in order: Encoded, and what `reading` itself finds where that cannot be."""
         if not self._agents or self._agents[0] != agent_id:
-            self._asked.clear()
-            self._queries.clear()
-            self.end()
-            self.line_up([agent_id])
-        self._agents.popleft()
-        if not any(found == agent_id for found, *_ in (*self._asked, *self._queries)):
+            self._leave_others(agent_id)
+        if not self._asked and not self._planned:
             await self._plan(reading, agent_id)
+        self._agents.popleft()
         finished = False
         try:
-            self._ask()
+            await self._ask(reading)
             while self._asked and self._asked[0].agent_id == agent_id:
-                asked = self._asked.popleft()
-                async with aclosing(self._range(reading, asked)) as events:
+                async with aclosing(self._range(reading, self._asked.popleft())) as events:
                     async for event in events:
                         yield event
-                if not self._queries and self._agents:
-                    await self._plan(reading, self._agents[0])
-                self._ask()
+                await self._ask(reading)
             finished = True
         finally:
             if not finished:  # answers would be taken for those of other requests
@@ -276,13 +270,19 @@ class Ahead:
             worker.end()
         self.workers.clear()
 
+    def _leave_others(self, agent_id: str) -> None:
+        """For an agent that was not lined up, or out of turn: nothing that was asked for others may be in the way."""
+        if self._asked:
+            self.end()
+        self._asked.clear()
+        self._planned.clear()
+        self.line_up([agent_id])
+
     async def _plan(self, reading: Reading, agent_id: str) -> None:
-        """Divide the messages of an agent, unless that was done."""
-        if any(asked.agent_id == agent_id for asked in self._asked):
-            return
+        """Divide the messages of an agent."""
         bounds = await _bounds(reading, agent_id) if await self._ready() else []
         order = await message_order(reading, agent_id)
-        self._queries += [(agent_id, query) for query in _ranges(reading, agent_id, order, bounds)]
+        self._planned.append((agent_id, _ranges(reading, agent_id, order, bounds)))
 
     async def _ready(self) -> bool:
         """Whether there is anybody to ask. Looked at once, when the first is to be asked."""
@@ -296,11 +296,16 @@ class Ahead:
                 self.end()
         return any(worker.alive for worker in self.workers)
 
-    def _ask(self) -> None:
-        """Ask the processes in turn, so that each has something to do."""
-        while len(self._asked) < ASKED_AHEAD * WORKERS and self._queries:
-            agent_id, query = self._queries.popleft()
-            self._asked.append(Asked(agent_id, query, self._asked_worker(query)))
+    async def _ask(self, reading: Reading) -> None:
+        """Ask the processes in turn, so that each has something to do, for one agent more where one is nearly done."""
+        while len(self._asked) < ASKED_AHEAD * WORKERS and self._planned:
+            agent_id, queries = self._planned[0]
+            if (query := next(queries, None)) is not None:
+                self._asked.append(Asked(agent_id, query, self._asked_worker(query)))
+                continue
+            self._planned.popleft()
+            if self._agents and (following := self._agents[0]) not in (asked.agent_id for asked in self._asked):
+                await self._plan(reading, following)
 
     def _asked_worker(self, query: Query) -> Worker | None:
         alive = [worker for worker in self.workers if worker.alive]

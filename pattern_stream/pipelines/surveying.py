@@ -73,7 +73,7 @@ class Survey:
         self._sandbox = sandbox
         self._open: list[type[NodeType]] = []
         self._agent: dict[str, Any] = {}
-        self._history: dict[str, Any] = {}
+        self._block: dict[str, Any] = {}
         self._chunks: dict[str, int] = {}
         self._blocks: set[str] = set()
         self._dangling: list[tuple[str, str, str]] = []
@@ -117,14 +117,13 @@ class Survey:
         elif event.node in _GROUPS:
             self.groups.append(_group_entry(event))
         elif event.node is MemoryBlockExport:
-            self._history = {}
             self._keep_block(await self._block_entry(event), event.record)
         self._open.append(event.node)
 
     def _count_cells(self, event: Cells) -> None:
         if self._open[-1] is MemoryBlockExport:
-            key = _HISTORY[event.table]
-            self._history[key] = self._history.get(key, 0) + len(event.rows)
+            key, history = _HISTORY[event.table], self._block.setdefault("history", {})
+            history[key] = history.get(key, 0) + len(event.rows)
         elif event.table == CELLS_TABLE:
             self.cells += len(event.rows)
         else:
@@ -134,9 +133,11 @@ class Survey:
         self._blocks.add(entry["id"])
         parent = self._open[-1]
         if parent is AgentExport:
+            self._block = entry
             self._agent["memory_blocks"].append(entry)
             return
-        self.unowned_blocks.append(entry | {"owner_id": record["agent_id"]})
+        self._block = entry | {"owner_id": record["agent_id"]}
+        self.unowned_blocks.append(self._block)
         if parent in _GROUPS:
             self.groups[-1]["shared_blocks"] += 1
 
@@ -198,7 +199,6 @@ class Survey:
             "permission": block["permission"],
             "snapshot_bytes": len(document),
             "preview": _first_line(text),
-            "history": self._history,
         }
 
     async def _check_emptied(self, event: Open, text: str) -> None:

@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_refused_whole(folder: Folders, tmp_path: Path) -> 
     )
 
     assert (5, 5) == (run.code, bare.returncode)
-    for text in ("messages", biggest["id"], "3000301", "1000000"):
+    for text in ("messages", biggest["id"], "3000404", "1000000"):
         assert text in bare.stderr.decode().replace(",", "")
     assert b"" == bare.stdout
     assert [] == os.listdir(tmp_path)

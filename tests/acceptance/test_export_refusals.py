@@ -62,12 +62,13 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, t
     for number, (name, cell) in enumerate(CELLS.items()):
         _row(folder / f"{number}.db", *cell)
         lines[name] = ["export", "--db", str(folder / f"{number}.db"), "-o", str(folder / f"{number}.car"), "--json"]
+        lines[name] += ["--portable"]
     return folder, run_all(folder / "streams", lines)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_a_cell_without_meaning_is_refused(name: str, refused: tuple[Path, dict[str, tuple[int, bytes, str]]]) -> None:
-    """Exit 4; the error names the place, as JSON too; no archive."""
+    """In a portable archive: exit 4; the error names the place, as JSON too; no archive. A whole backup carries it."""
     table, column, _ = CELLS[name]
     code, out, told = refused[1][name]
 
@@ -87,7 +88,7 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
         with making(tmp_path / f"scratch {number}.db") as world:
             world.connection.execute("ATTACH ? AS target", (str(path),))
             world.connection.execute(f"UPDATE target.{table} SET {column} = CAST(x'22FF22' AS TEXT)")
-        lines[table] = ["export", "--db", str(path), "-o", str(tmp_path / f"{table}.car"), "--json"]
+        lines[table] = ["export", "--db", str(path), "-o", str(tmp_path / f"{table}.car"), "--json", "--portable"]
     for table, (code, out, told) in run_all(tmp_path / "streams", lines).items():
         assert 4 == code, told
         assert table == json.loads(out)["error"]["where"]["table"]

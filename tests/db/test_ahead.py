@@ -17,6 +17,7 @@ from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db import ahead as ahead_module
 from pattern_stream.db.ahead import Ahead, Gone, reading_ahead, watched
 from pattern_stream.db.open import open_reader
+from pattern_stream.db.reading import open_reading
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import InvalidCell, ignore_findings
 from pattern_stream.items import Encoded, RowEvent, Rows
@@ -109,6 +110,32 @@ async def test_the_same_messages_in_the_same_order(tmp_path: Path) -> None:
     assert 166 == len(encoded(found))
     assert await alone(path) == encoded(found)
     assert 160 == ahead_count(found)
+
+
+async def test_one_agent_alone(tmp_path: Path) -> None:
+    """An agent is read ahead wherever it is met, not only in its turn of a constellation."""
+    path = build(tmp_path / "a.db")
+    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch, 166) as ahead:
+        found = [
+            await collect(read_scope(reader, ResolvedScope("agent", name), ahead=ahead)) for name in ("d", "a", "c")
+        ]
+    everything = dict(await alone(path))
+
+    assert [60, 100, 0] == [ahead_count(events) for events in found]
+    assert all(everything[name] == part for events in found for name, part in encoded(events))
+
+
+async def test_agents_out_of_their_turn(tmp_path: Path) -> None:
+    """Whoever was lined up and does not come leaves nothing behind that could be taken for another's."""
+    path = build(tmp_path / "a.db")
+    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch, 166) as ahead:
+        assert ahead is not None
+        read = await open_reading(reader, with_tables=False)
+        ahead.line_up(["a", "d"])
+        found = [await collect(ahead.messages(read, name)) for name in ("a", "b", "d")]
+    everything = await alone(path)
+
+    assert everything == [pair for events in found for pair in encoded(list(events))]
 
 
 async def test_what_is_said_of_a_message_holds(tmp_path: Path) -> None:
