@@ -27,8 +27,8 @@ Result = TypeVar("Result")
 Parameters = Sequence[object] | Mapping[str, object]
 
 FETCH_ROWS: Final = BATCH_ROWS // 4
-"""Rows of one hop. With more of them, what is done next to each finds it no longer in the processor's cache: mapping and
-encoding messages by 512 takes twice the time of doing it by 64; a hop costs as much as 20 rows."""
+"""Rows of one hop. With more of them, what is done next to each finds it no longer in the processor's cache: mapping
+and encoding messages by 512 takes twice the time of doing it by 64; a hop costs as much as 20 rows."""
 
 PATH_KEY: Final = "pattern_stream.path"
 """Where the `info` of a connection that `open` made keeps the path of its database."""

@@ -162,7 +162,7 @@ async def import_archive(
     source: ArchiveSource,
     database: Path,
     *,
-    options: ImportOptions = ImportOptions(),
+    options: ImportOptions = ImportOptions(),  # noqa: B008  frozen
     progress: ProgressCallback | None = None,
 ) -> ImportResult:
     """Take in a whole archive in one transaction, or leave the database as it was.
