@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.ahead import Ahead, living_messages, message_order
+from pattern_stream.db.ahead import Ahead
 from pattern_stream.db.beyond import read_beyond
 from pattern_stream.db.cursor import batches
 from pattern_stream.db.held import where
 from pattern_stream.db.history import BlockReader
 from pattern_stream.db.query import Query
+from pattern_stream.db.ranges import living_messages, message_order
 from pattern_stream.db.reading import Found, Reading, open_reading
 from pattern_stream.db.tree import ENTRY_TAIL, ENTRY_TREE_TAIL, SUMMARY_TAIL, SUMMARY_TREE_TAIL
 from pattern_stream.items import Close, Open, Ref, RowEvent, Rows

@@ -15,7 +15,9 @@ import pytest
 
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db import ahead as ahead_module
-from pattern_stream.db.ahead import Ahead, Gone, reading_ahead, watched
+from pattern_stream.db import ranges
+from pattern_stream.db.ahead import Ahead, reading_ahead, watched
+from pattern_stream.db.ahead_process import Gone
 from pattern_stream.db.open import open_reader
 from pattern_stream.db.reading import open_reading
 from pattern_stream.db.source import read_scope
@@ -41,7 +43,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows are enough to be worth it, on one processor too."""
     monkeypatch.setattr(ahead_module, "LEAST_MESSAGES", 1)
     monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 1)
-    monkeypatch.setattr(ahead_module, "RANGE_ROWS", ROWS)
+    monkeypatch.setattr(ranges, "RANGE_ROWS", ROWS)
     monkeypatch.setattr(ahead_module, "_processors", lambda: 2)
 
 
