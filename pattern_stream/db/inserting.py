@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
-from pattern_stream.schema.records import Member, Record, SharedAttachment
+from pattern_stream.schema import references
+from pattern_stream.schema.records import Record
 
 Row = tuple[Any, ...]
 Manner = Literal["add", "replace", "keep"]
@@ -26,15 +27,11 @@ _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
 
 _STATEMENTS: Final[dict[tuple[type[Record], int, Manner], str]] = {}
-_KEYS: Final[dict[type[Record], tuple[str, ...]]] = {
-    Member: ("group_id", "agent_id"),
-    SharedAttachment: ("block_id", "agent_id"),
-}
 
 
 def keys_of(record: type[Record]) -> tuple[str, ...]:
     """The primary key's columns."""
-    return _KEYS.get(record, ("id",))
+    return references.key_columns(record.table)
 
 
 def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner = "add") -> int:

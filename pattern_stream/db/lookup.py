@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,18 +17,14 @@ from pattern_stream.db.ordinary import Table, read_tables
 from pattern_stream.db.query import Query, record_query, table_query
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
-from pattern_stream.schema.records import Member, MemoryBlock, MemoryUpdate, Record, SharedAttachment
+from pattern_stream.schema import references
+from pattern_stream.schema.records import MemoryBlock, MemoryUpdate, Record
 from pattern_stream.schema.stored import NotUtf8
-
-_KEYS: Final[dict[type[Record], tuple[str, ...]]] = {
-    Member: ("group_id", "agent_id"),
-    SharedAttachment: ("block_id", "agent_id"),
-}
 
 
 def key_columns(record: type[Record]) -> tuple[str, ...]:
     """The columns that tell one row of a record type from all others."""
-    return _KEYS.get(record, ("id",))
+    return references.key_columns(record.table)
 
 
 async def rows_by_key(

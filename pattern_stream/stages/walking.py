@@ -291,7 +291,7 @@ async def walk(
              `table`, None for the cells. Collections in pages look as if they were not, but pages of records are nodes
              themselves (MemberPage, AttachmentPage, MemberIdPage). Values outside their record or row are External in
              their node; their ValueChunks come right after it, with the key or column under `of`, but after the
-             documents of a memory block and the pages of a thin group.
+             history of a memory block and the pages of a thin group.
     Memory:  links of the open nodes. Blocks that come too early lie on the shelf; pieces of documents and values, and
              pages, stay there.
     Raises:  UnsupportedVersion, UnknownLink, MalformedBlock, MalformedNode (field, CID, offset), MissingBlock (CID,
