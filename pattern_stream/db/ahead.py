@@ -26,7 +26,7 @@ from anyio import to_thread
 from pattern_stream.db.ahead_process import Gone, Worker
 from pattern_stream.db.open import READ_PRAGMAS, reader_uri
 from pattern_stream.db.query import Query
-from pattern_stream.db.ranges import message_order, range_bounds, ranges
+from pattern_stream.db.ranges import TOTAL_ORDER, by_position, message_order, range_bounds, ranges
 from pattern_stream.db.reading import Reading
 from pattern_stream.errors import DatabaseError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
@@ -35,7 +35,7 @@ from pattern_stream.schema.records import Message
 
 WORKERS: Final = 2
 LEAST_MESSAGES: Final = 20_000
-"""Below, starting processes costs more than they gain."""
+"""For fewer of them, starting processes costs more than they gain."""
 
 LEAST_FILE_BYTES: Final = 8 * 1024 * 1024
 """A smaller database cannot hold so many."""
@@ -43,7 +43,7 @@ LEAST_FILE_BYTES: Final = 8 * 1024 * 1024
 LONGEST_MESSAGE_BYTES: Final = MAX_BLOCK_CONTAINERS // 4
 """Of a message up to this size nothing but its bytes need be known here, whatever is in it."""
 
-ASKED_AHEAD: Final = 2
+ASKED_AHEAD: Final = 4
 """Requests that a process has at a time."""
 
 
@@ -140,7 +140,7 @@ class Ahead:
     async def _plan(self, reading: Reading, agent_id: str) -> None:
         """Divide the messages of an agent."""
         bounds = await range_bounds(reading, agent_id) if await self._ready() else []
-        order = await message_order(reading, agent_id)
+        order = TOTAL_ORDER if bounds else await message_order(reading, agent_id)
         self._planned.append((agent_id, ranges(reading, agent_id, order, bounds)))
 
     async def _ready(self) -> bool:
@@ -172,7 +172,7 @@ class Ahead:
             return None
         self._turn += 1
         worker = alive[self._turn % len(alive)]
-        worker.ask((query.sql, dict(query.parameters)))
+        worker.ask((by_position(query), query.sql, dict(query.parameters)))
         return worker
 
     async def _range(self, reading: Reading, asked: Asked) -> AsyncGenerator[Rows | Piece | Encoded]:
@@ -212,9 +212,9 @@ async def watched(path: Path) -> AsyncGenerator[Watch | None]:
 
 
 @asynccontextmanager
-async def reading_ahead(watch: Watch | None, message_count: int) -> AsyncGenerator[Ahead | None]:
-    """Start processes that read messages ahead, for as many messages as make it worth while."""
-    if watch is None or message_count < LEAST_MESSAGES:
+async def reading_ahead(watch: Watch | None) -> AsyncGenerator[Ahead | None]:
+    """Start processes that read messages ahead, where a database is watched. They are not waited for."""
+    if watch is None:
         yield None
         return
     opening = (watch.uri, {"timeout": 0.0}, list(READ_PRAGMAS), LARGE_CELL_BYTES, LONGEST_MESSAGE_BYTES)

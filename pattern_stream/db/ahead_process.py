@@ -21,7 +21,7 @@ if sys.platform != "win32":
     import fcntl
 
 WORKER: Final = Path(__file__).with_name("ahead_worker.py")
-HELD_BYTES: Final = 1024 * 1024
+HELD_BYTES: Final = 2 * 1024 * 1024
 """Bytes of one process's answers that are taken out of its pipe before they are wanted."""
 
 READ_BYTES: Final = 256 * 1024

@@ -19,8 +19,8 @@ import signal
 import sqlite3
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 if TYPE_CHECKING:
@@ -56,11 +56,13 @@ class Reader:
         self._encode, self._survives = encode_records, batch_survives
         self._id, self._position = Message.index("id"), Message.index("position")
 
-    def answer(self, say: Say, sql: str, parameters: dict[str, Any]) -> None:
-        """Send the messages of a statement, up to the first that is not plain."""
+    def answer(self, say: Say, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
+        """Send the messages of a statement, up to the first that is not plain. `sql` has them by position alone, which
+        is quick: from where two positions tie on, `total_sql` is read.
+        """
         gathered: list[Batch] = []
         size, kind = 0, b"e"
-        for batch in self._plain(sql, parameters):
+        for batch in self._plain(sql, total_sql, parameters):
             if batch is None:
                 kind = b"n"
                 break
@@ -70,18 +72,50 @@ class Reader:
                 gathered, size = [], 0
         say(kind, *_joined(gathered))
 
-    def _plain(self, sql: str, parameters: dict[str, Any]) -> Iterator[Batch | None]:
-        """A few messages at a time; None where one of them is not plain, and who asked will see why.
-
-        Few, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of 512.
-        """
+    def _plain(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Iterator[Batch | None]:
+        """A few messages at a time; None where one of them is not plain, and who asked will see why."""
         try:
-            cursor = self._connection.execute(sql, parameters)
-            while rows := cursor.fetchmany(self._scale.piece_rows):
-                self._scale.weigh(rows)
-                yield self._encoded(rows)
+            done = yield from self._untied(sql, parameters)
+            if done is not None:
+                rest = self._rows(f"{total_sql} LIMIT -1 OFFSET {done}", parameters)
+                yield from map(self._encoded, rest)
         except (sqlite3.Error, ValueError, OverflowError):
             yield None
+
+    def _untied(self, sql: str, parameters: dict[str, Any]) -> Generator[Batch | None, None, int | None]:
+        """The messages before the first of those whose positions tie; returns how many, None where none do.
+
+        The last row of each piece waits for the next, which may begin with its position.
+        """
+        done = 0
+        waiting: list[Any] = []
+        for piece in self._rows(sql, parameters):
+            rows = waiting + piece
+            if len({row[self._position] for row in rows}) < len(rows):
+                if alone := self._before_tie(rows):
+                    yield self._encoded(alone)
+                return done + len(alone)
+            *rows, last = rows
+            waiting = [last]
+            done += len(rows)
+            if rows:
+                yield self._encoded(rows)
+        if waiting:
+            yield self._encoded(waiting)
+        return None
+
+    def _before_tie(self, rows: list[Any]) -> list[Any]:
+        positions = [row[self._position] for row in rows]
+        return rows[: next(at for at, both in enumerate(pairwise(positions)) if both[0] == both[1])]
+
+    def _rows(self, sql: str, parameters: dict[str, Any]) -> Iterator[list[Any]]:
+        """A few rows, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of
+        512.
+        """
+        cursor = self._connection.execute(sql, parameters)
+        while rows := cursor.fetchmany(self._scale.piece_rows):
+            self._scale.weigh(rows)
+            yield rows
 
     def _encoded(self, rows: list[Any]) -> Batch | None:
         mapped = self._mapper.map_plain(rows)

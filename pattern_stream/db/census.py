@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.again import CARRIED, left_out
 from pattern_stream.db.binding import quoted
+from pattern_stream.db.cursor import batches
 from pattern_stream.db.held import Held
 from pattern_stream.db.ordinary import DERIVED, Table, count_rows
 from pattern_stream.db.picking import HISTORY, PARTLY_HELD, beyond, beyond_rowids
 from pattern_stream.db.reading import open_reading
+from pattern_stream.errors import PatternStreamError
+from pattern_stream.schema.records import Message
 from pattern_stream.schema.scopes import ResolvedScope, Selection
 
 _OF_SCOPE: Final = {
@@ -63,6 +67,17 @@ async def take_census(connection: AsyncConnection, scope: ResolvedScope, selecti
         derived={name.removesuffix("_rowids"): count for name, count in derived.items()},
         beyond=_present(further),
     )
+
+
+async def has_messages(connection: AsyncConnection, scope: ResolvedScope, least: int) -> bool:
+    """Whether there may be so many messages in a scope: a quick look, as far as an index has them."""
+    owned = f" WHERE agent_id {_OF_SCOPE[scope.kind]}" if scope.kind in _OF_SCOPE else ""
+    sql = f"SELECT 1 FROM messages{owned} LIMIT 1 OFFSET {least - 1}"
+    try:
+        async with aclosing(batches(connection, sql, {"id": scope.id}, table=Message.table)) as found:
+            return [row async for batch in found for row in batch] != []
+    except PatternStreamError:
+        return False  # counting them will say more
 
 
 def _present(counts: Mapping[str, int]) -> dict[str, int]:

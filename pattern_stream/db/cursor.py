@@ -9,9 +9,9 @@ from __future__ import annotations
 import sqlite3
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import aiosqlite
 import anyio
@@ -62,27 +62,29 @@ class Batch:
             return 0
         return min(self._scale.piece_rows, self._most_rows - len(self.rows))
 
-    def add(self, piece: list[Cells]) -> bool:
-        """Take a piece; false when there was nothing in it."""
+    def add(self, piece: list[Cells], wanted: int) -> bool:
+        """Take a piece; false when there were fewer rows than wanted: nothing comes after them."""
         self.rows += piece
         self._weight += self._scale.weigh(piece) if piece else 0
-        return bool(piece)
+        return len(piece) == wanted
 
 
 class BoundedCursor(sqlite3.Cursor):
     """A cursor whose `fetchmany` returns early once BATCH_BYTES of text and BLOB cells are there.
 
+    `exhausted`: all rows have been handed out, for sure; an empty list says so too.
     Memory: BATCH_BYTES and about one piece. Raises FailedFetch.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__(connection)
+        self.exhausted = False
         self._scale = Scale()
         self._statement: tuple[str, Any] = ("", ())
 
     def execute(self, sql: str, parameters: Any = (), /) -> BoundedCursor:
         """Run a statement, keeping it for the search after a failure."""
-        self._statement = (sql, parameters)
+        self._statement, self.exhausted = (sql, parameters), False
         super().execute(sql, parameters)
         return self
 
@@ -91,8 +93,8 @@ class BoundedCursor(sqlite3.Cursor):
         batch = Batch(self._scale, self.arraysize if size is None else size)
         fetch = super().fetchmany
         try:
-            while (wanted := batch.wanted_rows()) and batch.add(fetch(wanted)):
-                pass
+            while not self.exhausted and (wanted := batch.wanted_rows()):
+                self.exhausted = not batch.add(fetch(wanted), wanted)
         except sqlite3.Error as error:
             raise self.failure(error) from error
         return batch.rows
@@ -192,21 +194,69 @@ async def batches(
     """
     driver = await _driver(connection)
     path: Path | None = connection.info.get(PATH_KEY)
+    found = _ours(driver, sql, parameters, careful, lenient) if careful or path else _theirs(driver, sql, parameters)
     try:
-        cursor = await _start(driver, sql, parameters, careful=careful, lenient=lenient)
-        bounded = careful or path is not None
-        try:
-            rows = await _fetch(driver, cursor, ours=bounded)
-            while rows:
+        async with aclosing(found) as fetched:
+            async for rows in fetched:
                 yield rows
                 del rows  # or two batches are alive while the next one is fetched
-                rows = await _fetch(driver, cursor, ours=bounded)
-        finally:
-            await _close(cursor)
     except sqlite3.Error as error:
         if (careful and too_large(error)) or (lenient and no_text(error)):
             raise NeedsCare from error
         raise _translated(error, path, table, key_column) from error
+
+
+async def _ours(
+    driver: aiosqlite.Connection, sql: str, parameters: Parameters, careful: bool, lenient: bool
+) -> AsyncGenerator[list[Cells]]:
+    """Batches of a `BoundedCursor`, each in one hop to the driver's thread, the first together with the start."""
+    call = driver._execute(_begun, driver._conn, sql, parameters, careful, lenient)  # type: ignore[no-untyped-call]
+    cursor, rows = await _hop(driver, call)
+    try:
+        while rows:
+            yield rows
+            del rows
+            if cursor.exhausted:
+                break
+            rows = await _hop(driver, driver._execute(_fetched, cursor))  # type: ignore[no-untyped-call]
+    finally:
+        if not cursor.exhausted:
+            await _close(driver._execute(cursor.close))  # type: ignore[no-untyped-call]
+
+
+def _begun(
+    connection: sqlite3.Connection, sql: str, parameters: Parameters, careful: bool, lenient: bool
+) -> tuple[BoundedCursor, list[Cells]]:
+    """A statement that has begun, with its first batch; closed where that is all."""
+    cursor = LimitedCursor(connection, lenient=lenient) if careful else BoundedCursor(connection)
+    try:
+        return cursor, _fetched(cursor.execute(sql, parameters))
+    except BaseException:
+        cursor.close()
+        raise
+
+
+def _fetched(cursor: BoundedCursor) -> list[Cells]:
+    rows = cursor.fetchmany(FETCH_ROWS)
+    if cursor.exhausted:
+        cursor.close()
+    return rows
+
+
+async def _theirs(driver: aiosqlite.Connection, sql: str, parameters: Parameters) -> AsyncGenerator[list[Cells]]:
+    """Batches of a cursor of somebody else's engine, with a hop for each piece."""
+    cursor = await _hop(driver, driver.execute(sql, parameters))
+    scale, more = Scale(), True
+    try:
+        while more:
+            batch = Batch(scale, FETCH_ROWS)
+            while more and (wanted := batch.wanted_rows()):
+                more = batch.add(list(await _hop(driver, cursor.fetchmany(wanted))), wanted)
+            if batch.rows:
+                yield batch.rows
+            del batch
+    finally:
+        await _close(cursor.close())
 
 
 async def on_thread(connection: AsyncConnection, work: Callable[..., Result], *arguments: Any) -> Result:
@@ -222,36 +272,12 @@ async def on_thread(connection: AsyncConnection, work: Callable[..., Result], *a
     return result
 
 
-async def _start(
-    driver: aiosqlite.Connection, sql: str, parameters: Parameters, *, careful: bool, lenient: bool
-) -> aiosqlite.Cursor:
-    """Run a statement: its cursor."""
-    if not careful:
-        return cast(aiosqlite.Cursor, await _hop(driver, driver.execute(sql, parameters)))
-    call = driver._execute(_run_limited, driver._conn, sql, parameters, lenient)  # type: ignore[no-untyped-call]
-    return aiosqlite.Cursor(driver, await _hop(driver, call))
-
-
-def _run_limited(connection: sqlite3.Connection, sql: str, parameters: Parameters, lenient: bool) -> LimitedCursor:
-    return LimitedCursor(connection, lenient=lenient).execute(sql, parameters)
-
-
 async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
     raw = await connection.get_raw_connection()
     driver: aiosqlite.Connection | None = raw.driver_connection
     if driver is None:
         raise PatternStreamError("found a connection that has been given back, expected an open one")
     return driver
-
-
-async def _fetch(driver: aiosqlite.Connection, cursor: aiosqlite.Cursor, *, ours: bool) -> list[Any]:
-    """The next batch: in one hop from a `BoundedCursor`, in a hop a piece from the cursor of somebody else's engine."""
-    if ours:
-        return list(await _hop(driver, cursor.fetchmany(FETCH_ROWS)))
-    batch = Batch(Scale(), FETCH_ROWS)
-    while (wanted := batch.wanted_rows()) and batch.add(list(await _hop(driver, cursor.fetchmany(wanted)))):
-        pass
-    return batch.rows
 
 
 async def _hop(driver: aiosqlite.Connection, call: Awaitable[Any]) -> Any:
@@ -264,10 +290,10 @@ async def _hop(driver: aiosqlite.Connection, call: Awaitable[Any]) -> Any:
         raise
 
 
-async def _close(cursor: aiosqlite.Cursor) -> None:
+async def _close(call: Awaitable[Any]) -> None:
     """Close a cursor, also while being cancelled and after its connection."""
     with anyio.CancelScope(shield=True), suppress(ValueError, sqlite3.Error):
-        await cursor.close()
+        await call
 
 
 def _translated(error: sqlite3.Error, path: Path | None, table: str, key_column: int) -> PatternStreamError:

@@ -17,6 +17,10 @@ from pattern_stream.schema.records import Message
 RANGE_ROWS: Final = 1024
 """Messages of one request."""
 
+_BY_POSITION: Final = "ORDER BY t.position DESC"
+TOTAL_ORDER: Final = f"{_BY_POSITION}, t.id"
+"""The order of messages on the wire, whatever their positions are."""
+
 
 async def message_order(reading: Reading, agent_id: str) -> str:
     """The ORDER BY of an agent's messages: total, so that equal databases give equal bytes.
@@ -24,7 +28,12 @@ async def message_order(reading: Reading, agent_id: str) -> str:
     The index has them by position; sorting by id as well costs a third of the fetch, and positions rarely tie.
     """
     tie = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
-    return f"ORDER BY t.position DESC{', t.id' if await _all(reading, tie, agent_id) else ''}"
+    return TOTAL_ORDER if await _all(reading, tie, agent_id) else _BY_POSITION
+
+
+def by_position(query: Query) -> str:
+    """The statement of a query in TOTAL_ORDER without the sorting by id: the same rows as long as no positions tie."""
+    return query.sql.removesuffix(TOTAL_ORDER) + _BY_POSITION
 
 
 def living_messages(reading: Reading) -> str:

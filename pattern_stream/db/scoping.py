@@ -7,12 +7,9 @@ import difflib
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.census import Census, take_census
 from pattern_stream.db.failures import translated
 from pattern_stream.errors import NameConflict, NotInDatabase, Where
 from pattern_stream.schema.scopes import ResolvedScope, Scope, ScopeKind
-
-__all__ = ["Census", "resolve_scope", "take_census"]
 
 _TABLES: dict[ScopeKind, str] = {"agent": "agents", "group": "agent_groups"}
 

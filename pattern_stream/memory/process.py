@@ -73,12 +73,12 @@ class WorkerProcess:
     process: Process
     last_words: IO[bytes]
     step: int = 0
-    worn: bool = False
+    _greeted: bool = False
     _buffer: bytearray = field(default_factory=bytearray)
 
     @classmethod
     async def start(cls) -> Self:
-        """Start a worker and wait until it can serve. Raises WorkerFailed where it cannot; TransportError."""
+        """Start a worker; the first who asks it waits until it can serve. Raises WorkerFailed; TransportError."""
         try:
             last_words = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
         except OSError as error:
@@ -95,19 +95,21 @@ class WorkerProcess:
         except OSError as error:
             last_words.close()
             raise WorkerFailed(f"document worker does not start: {error}") from error
-        worker = cls(process, last_words)
-        await worker._greet()
-        return worker
+        return cls(process, last_words)
 
     async def _greet(self) -> None:
+        """Raises WorkerFailed where it cannot serve."""
         bounds = Bounds(START_SECONDS, 0, 0)
         try:
             await self._within(bounds, self._answer(bounds))
         except Refused as refusal:
             raise WorkerFailed(f"document worker does not start: {refusal.reason}") from None
+        self._greeted = True
 
     async def ask(self, meta: dict[str, Any], blobs: list[bytes], bounds: Bounds) -> Answer:
-        """Ask once. Raises Refused: the document is at fault; Died: and the worker is gone."""
+        """Ask once. Raises Refused: the document is at fault; Died: and the worker is gone; WorkerFailed."""
+        if not self._greeted:
+            await self._greet()
         meta |= {"blobs": [len(blob) for blob in blobs], "memory": bounds.memory_bytes, "seconds": bounds.seconds}
         self.step = 0
         return await self._within(bounds, self._exchange(json.dumps(meta).encode(), blobs, bounds))

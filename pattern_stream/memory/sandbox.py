@@ -97,6 +97,11 @@ class Sandbox:
     ) -> None:
         await self._retire()
 
+    async def prepare(self) -> None:
+        """Start a worker, so that it is there when it is asked. Raises WorkerFailed, TransportError."""
+        async with self._lock:
+            self._worker = self._worker or await WorkerProcess.start()
+
     # --- what can be asked ---------------------------------------------------------------------------------------
 
     async def fold(self, snapshot: bytes, updates: Updates, metadata: str | None) -> Folded:

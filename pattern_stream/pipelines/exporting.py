@@ -17,10 +17,11 @@ from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
-from pattern_stream.db.ahead import Ahead, reading_ahead, watched
+from pattern_stream.db.ahead import LEAST_MESSAGES, Ahead, reading_ahead, watched
+from pattern_stream.db.census import Census, has_messages, take_census
 from pattern_stream.db.migrations import schema_version
 from pattern_stream.db.open import open_reader
-from pattern_stream.db.scoping import Census, resolve_scope, take_census
+from pattern_stream.db.scoping import resolve_scope
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
 from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION, WIDE_VERSION
@@ -43,7 +44,7 @@ from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.instants import instant_to_wire
 from pattern_stream.schema.oddities import Oddities
-from pattern_stream.schema.records import MemoryUpdate, Message
+from pattern_stream.schema.records import MemoryUpdate
 from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encoding import encode
@@ -316,10 +317,12 @@ async def _open_line(
         else await resources.enter_async_context(open_reader(database))
     )
     resolved = await resolve_scope(connection, scope)
-    census = await take_census(connection, resolved, options.selection)
-    count = census.carried.get(Message.table, 0)
-    ahead = await resources.enter_async_context(reading_ahead(watch, count))
+    many = options.messages and await has_messages(connection, resolved, LEAST_MESSAGES)
+    ahead = await resources.enter_async_context(reading_ahead(watch if many else None))
     sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
+    if many:  # while they start, there is something else to do
+        await sandbox.prepare()
+    census = await take_census(connection, resolved, options.selection)
     return _Line(connection, resolved, census, sandbox, options, progress, ahead)
 
 

@@ -26,6 +26,12 @@ _ANY: Final = re.compile(
 )
 _DAYS_IN_MONTH: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _SECONDS_A_DAY: Final = 86_400
+_YEAR_0: Final = -62_167_219_200
+_YEAR_10000: Final = 253_402_300_800
+"""When the years begin that have no sign; seconds since the Unix epoch."""
+
+_AROUND: Final = ("-", "~")
+"""What sorts before and after all digits."""
 
 
 class Instant(NamedTuple):
@@ -69,12 +75,21 @@ def instant_to_column(text: str) -> str:
 
 
 def instant_sort_key(text: object) -> str:
-    """A text that sorts as the instant does, before all else where `text` is none: used to order rows in SQL."""
+    """A text that sorts as the instant does, before all else where `text` is none: used to order rows in SQL.
+
+    The usual form is one but for its offset: a shorter fraction is the beginning of a longer one, and sorts before it.
+    """
+    if not isinstance(text, str):
+        return ""
+    if is_plain_column(text):
+        return text[:-6]
     try:
-        seconds, nanoseconds = parse_instant(text) if isinstance(text, str) else (0, -1)
+        instant = parse_instant(text)
     except ValueError:
         return ""
-    return "" if nanoseconds < 0 else f"{seconds + 10**16:017d}{nanoseconds:010d}"
+    if _YEAR_0 <= instant.seconds < _YEAR_10000:
+        return _spell(instant)
+    return f"{_AROUND[instant.seconds >= 0]}{instant.seconds + 10**16:017d}{instant.nanoseconds:010d}"
 
 
 def _month_days(year: int, month: int) -> int:

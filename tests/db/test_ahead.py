@@ -18,8 +18,10 @@ from pattern_stream.db import ahead as ahead_module
 from pattern_stream.db import ranges
 from pattern_stream.db.ahead import Ahead, reading_ahead, watched
 from pattern_stream.db.ahead_process import Gone
+from pattern_stream.db.ahead_worker import Reader
 from pattern_stream.db.open import open_reader
 from pattern_stream.db.reading import open_reading
+from pattern_stream.db.schema import schema_statements
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import InvalidCell, ignore_findings
 from pattern_stream.items import Encoded, RowEvent, Rows
@@ -71,7 +73,7 @@ async def reading(path: Path) -> AsyncGenerator[tuple[Ahead | None, AsyncGenerat
     async with (
         watched(path) as watch,
         open_reader(path) as connection,
-        reading_ahead(watch, 166) as found,
+        reading_ahead(watch) as found,
         aclosing(read_scope(connection, CONSTELLATION, ahead=found)) as events,
     ):
         yield found, events
@@ -117,7 +119,7 @@ async def test_the_same_messages_in_the_same_order(tmp_path: Path) -> None:
 async def test_one_agent_alone(tmp_path: Path) -> None:
     """An agent is read ahead wherever it is met, not only in its turn of a constellation."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch, 166) as ahead:
+    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch) as ahead:
         found = [
             await collect(read_scope(reader, ResolvedScope("agent", name), ahead=ahead)) for name in ("d", "a", "c")
         ]
@@ -130,7 +132,7 @@ async def test_one_agent_alone(tmp_path: Path) -> None:
 async def test_agents_out_of_their_turn(tmp_path: Path) -> None:
     """Whoever was lined up and does not come leaves nothing behind that could be taken for another's."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch, 166) as ahead:
+    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch) as ahead:
         assert ahead is not None
         read = await open_reading(reader, with_tables=False)
         ahead.line_up(["a", "d"])
@@ -212,7 +214,7 @@ async def test_another_moment_is_not_read(tmp_path: Path) -> None:
     async with watched(path) as watch, open_reader(path) as reader:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE messages SET content_json = '\"changed\"'")
-        async with reading_ahead(watch, 166) as ahead:
+        async with reading_ahead(watch) as ahead:
             found = await collect(read_scope(reader, CONSTELLATION, ahead=ahead))
 
     assert expected == encoded(found)
@@ -226,7 +228,7 @@ async def test_another_file_is_not_read(tmp_path: Path) -> None:
     expected = await alone(path)
     async with watched(path) as watch, open_reader(path) as reader:
         os.replace(other, path)
-        async with reading_ahead(watch, 166) as ahead:
+        async with reading_ahead(watch) as ahead:
             found = await collect(read_scope(reader, CONSTELLATION, ahead=ahead))
 
     assert expected == encoded(found)
@@ -274,7 +276,7 @@ async def test_nobody_is_left_behind(tmp_path: Path) -> None:
 async def test_a_process_ends_with_its_input(tmp_path: Path) -> None:
     """Whoever asked may be killed: a process whose input ends goes by itself."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, reading_ahead(watch, 166) as ahead:
+    async with watched(path) as watch, reading_ahead(watch) as ahead:
         assert ahead is not None
         worker = ahead.workers[0]
         greeting, _ = await worker.hear()
@@ -288,14 +290,40 @@ async def test_a_process_ends_with_its_input(tmp_path: Path) -> None:
 
 
 async def test_little_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few messages, a small file, one processor: nobody is asked."""
+    """A small file, one processor: nothing is watched, and nobody is asked."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, reading_ahead(watch, 0) as ahead:
-        assert ahead is None
     monkeypatch.setattr(ahead_module, "_processors", lambda: 1)
-    async with watched(path) as watch:
+    async with watched(path) as watch, reading_ahead(watch) as ahead:
         assert watch is None
+        assert ahead is None
     monkeypatch.setattr(ahead_module, "_processors", lambda: 2)
     monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 10**9)
     async with watched(path) as watch:
         assert watch is None
+
+
+def test_ties_are_found_wherever_they_are() -> None:
+    """Ten messages, each with the position of the one before it or the next: rows come in pieces, and no piece hides a
+    tie. Whole runs of equal positions are sorted by id, which here is not how they are stored.
+    """
+    total = f"SELECT {', '.join(f't.{name}' for name in Message.columns)} FROM messages t {ranges.TOTAL_ORDER}"
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in schema_statements():
+            connection.execute(statement)
+        for ties in range(2**9):
+            connection.execute("DELETE FROM messages")
+            for name, position in zip(
+                "jihgfedcba", accumulate((ties >> at & 1 for at in range(9)), initial=0), strict=True
+            ):
+                World(connection).add("messages", id=name, agent_id="a", position=f"{position:019}")
+            expected = [row[Message.index("id")] for row in connection.execute(total)]
+
+            assert ([b"e"], expected) == answered(connection, total)
+
+
+def answered(connection: sqlite3.Connection, total: str) -> tuple[list[bytes], list[str]]:
+    """What a process says of all messages: the kinds of its frames, and the ids in them."""
+    said: list[tuple[bytes, list[str]]] = []
+    quick = total.removesuffix(", t.id")
+    Reader(connection, 10**6).answer(lambda kind, columns, _: said.append((kind, columns[0])), quick, total, {})
+    return [kind for kind, _ in said], [name for _, names in said for name in names]

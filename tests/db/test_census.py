@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.census import Census, take_census
+from pattern_stream.db.census import Census, has_messages, take_census
 from pattern_stream.db.listing import list_tables
 from pattern_stream.db.open import open_reader
 from pattern_stream.pipelines.demoing import make_demo
@@ -154,3 +154,18 @@ async def test_vectors_are_derived(tmp_path: Path) -> None:
     assert {"embeddings": 2} == found.derived
     assert {} == found.beyond
     assert {} == found.not_carried
+
+
+async def test_whether_there_are_many_messages(demo: Path) -> None:
+    """A number that a scope has is found in it, one that it has not is not."""
+    async with open_reader(demo) as connection:
+        count = (await take_census(connection, WHOLE, EVERYTHING)).carried["messages"]
+        owners = [row[0] for row in await connection.exec_driver_sql("SELECT agent_id FROM messages GROUP BY 1")]
+        alone = ResolvedScope("agent", owners[0])
+
+        assert len(owners) > 1
+        assert await has_messages(connection, WHOLE, count)
+        assert not await has_messages(connection, WHOLE, count + 1)
+        assert await has_messages(connection, alone, 1)
+        assert not await has_messages(connection, alone, count)
+        assert not await has_messages(connection, ResolvedScope("agent", "nobody"), 1)

@@ -101,10 +101,47 @@ def test_agrees_with_datetime(moment: datetime, offset_minutes: int) -> None:
     assert (expected.days * 86_400 + expected.seconds, expected.microseconds * 1000) == found
 
 
-@given(st.lists(st.tuples(st.datetimes(), st.sampled_from(["", ".5", ".500000001"])), min_size=2, max_size=5))
-def test_sort_key_is_time_order(moments: list[tuple[datetime, str]]) -> None:
-    """Keys sort as instants do, whatever form they are in; what is no instant sorts first."""
-    spelled = [moment.strftime("%Y-%m-%d %H:%M:%S").rjust(19, "0") + fraction for moment, fraction in moments]
+FORMS = ["%Y-%m-%d %H:%M:%S{}", "%Y-%m-%dT%H:%M:%S{}+00:00", "%Y-%m-%dT%H:%M:%S{}Z"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.datetimes(datetime.fromisoformat("2026-01-01"), datetime.fromisoformat("2026-01-01T00:00:02"))
+            | st.datetimes(),
+            st.sampled_from(["", ".120", ".120000001", ".120001", ".5", ".500000001"]),
+            st.sampled_from(FORMS),
+        ),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_sort_key_is_time_order(moments: list[tuple[datetime, str, str]]) -> None:
+    """Keys sort as instants do, whatever form they are in."""
+    spelled = [
+        moment.strftime(form.format(fraction).replace("%Y", f"{moment.year:04}")) for moment, fraction, form in moments
+    ]
 
     assert sorted(spelled, key=parse_instant) == sorted(spelled, key=lambda t: (instant_sort_key(t), parse_instant(t)))
+
+
+def test_sort_key_of_the_odd() -> None:
+    """Years with a sign and leap seconds have their place; what is no instant sorts first."""
+    spelled = [
+        "-0002-01-01T00:00:00Z",
+        "-0001-12-31T00:00:00Z",
+        "0000-01-01T00:00:00+01:00",
+        "0000-01-01T00:00:00Z",
+        "2016-12-31T23:59:59.999999999+00:00",
+        "2016-12-31T23:59:60.250+00:00",
+        "2017-01-01T00:00:00+00:00",
+        "9999-12-31T23:59:59.999999999+00:00",
+        "+10000-01-01T00:00:00+00:00",
+        "+262142-12-31T00:00:00Z",
+    ]
+
+    backwards = spelled[::-1]
+
+    assert spelled == sorted(backwards, key=instant_sort_key)
     assert instant_sort_key(None) == "" == instant_sort_key("never")
+    assert all(instant_sort_key(text) > "" for text in spelled)
