@@ -26,6 +26,7 @@ from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.schema.records import Message, Record
 from pattern_stream.stages.checking import Replayed, check_one
 from pattern_stream.stages.counting import Tally
 from pattern_stream.stages.unchunking import unchunk
@@ -163,7 +164,9 @@ class _Check:
         self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report)
         nodes = walk(archive.reader.sections(), self.walker, archive.shelf)
         try:
-            await self._judge(unchunk(nodes, max_document_bytes=self.max_document_bytes, damage=self.report))
+            unread: frozenset[type[Record]] = frozenset({Message}) if self.comparison is None else frozenset()
+            limit = self.max_document_bytes
+            await self._judge(unchunk(nodes, max_document_bytes=limit, damage=self.report, unread=unread))
         except ArchiveError as error:  # gzip's own faults, and what no reading goes on after
             self.report(Finding.of(error))
 

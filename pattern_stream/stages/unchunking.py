@@ -60,11 +60,20 @@ class RecordBuilder:
     """The batch, the memory block and the attachments that are being put together. Feed it events with `add`.
 
     `damage`: where a document that is too large goes; it is then left out of its memory block's `extra`. None raises.
+    `unread`: types of records that nobody looks at: they were checked in their nodes, and do not come out, but for
+    those with values outside their block.
     """
 
-    def __init__(self, max_document_bytes: int = MAX_DOCUMENT_BYTES, *, damage: Report | None = None) -> None:
+    def __init__(
+        self,
+        max_document_bytes: int = MAX_DOCUMENT_BYTES,
+        *,
+        damage: Report | None = None,
+        unread: frozenset[type[Record]] = frozenset(),
+    ) -> None:
         self._max_document_bytes = max_document_bytes
         self._damage = damage
+        self._unread = unread
         self._batch = Batch()
         self._open: list[Node] = []
         self._attachments: list[list[RecordDict]] = []
@@ -200,7 +209,8 @@ class RecordBuilder:
     def _add_rows(self, kind: type[Record] | str, rows: list[Any], node: Node) -> Iterator[RecordEvent]:
         external = moved_values(rows[0]) if rows else {}
         if not external:
-            yield from self._batch.add(kind, rows, node.size_bytes)
+            if kind not in self._unread:
+                yield from self._batch.add(kind, rows, node.size_bytes)
             return
         yield from self._batch.flush()
         names = self._columns(node) if isinstance(kind, str) else ()
@@ -237,11 +247,16 @@ class RecordBuilder:
 
 
 async def unchunk(
-    events: Events[WalkEvent], *, max_document_bytes: int = MAX_DOCUMENT_BYTES, damage: Report | None = None
+    events: Events[WalkEvent],
+    *,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    damage: Report | None = None,
+    unread: frozenset[type[Record]] = frozenset(),
 ) -> AsyncGenerator[RecordEvent]:
     """Nodes back to the records that `map_rows` yields on export: the reverse of `chunk` and `encode`.
 
-    In:      one tree of Node, Ref and Close as `walk` yields it.
+    In:      one tree of Node, Ref and Close as `walk` yields it. `unread`: types of records that are not to come out,
+             which saves making them; those with values outside their block do.
     Out:     one tree of Open ... Close from the data node down; the manifest is left out. Every Open has the record of
              its node (RecordDict of wire fields, checked, instants normalised), None only for ConstellationExport:
 
@@ -265,7 +280,7 @@ async def unchunk(
              then has no "loro_snapshot".
     Source:  v3 5, 6.
     """
-    builder = RecordBuilder(max_document_bytes, damage=damage)
+    builder = RecordBuilder(max_document_bytes, damage=damage, unread=unread)
     async with closing(events):
         async for event in events:
             for record in builder.add(event):

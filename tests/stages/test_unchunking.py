@@ -144,6 +144,19 @@ async def test_batches_are_bounded_in_rows() -> None:
     assert list(range(count)) == [record["sequence_in_batch"] for batch in batches for record in batch.records]
 
 
+@pytest.mark.parametrize("count", [3, 2 * BATCH_ROWS])
+async def test_records_that_nobody_reads_stay_behind(count: int) -> None:
+    """Of types that are named as unread nothing comes out; all else is as ever, whatever stands between."""
+    archive = Archive()
+    chunks = [[message_record(number) for number in range(start, start + count)] for start in (0, count)]
+    archive.finish("Agent", archive.agent(chunks=chunks, entries=[entry_record(1)]))
+    everything = await records_of(archive)
+    kept = [event for event in everything if not (isinstance(event, Records) and event.record is Message)]
+
+    assert kept == await records_of(archive, unread=frozenset({Message}))
+    assert kept != everything
+
+
 def test_batches_are_bounded_in_bytes() -> None:
     """Chunks that together would pass the limit of a batch are handed on one by one."""
     builder = RecordBuilder()
