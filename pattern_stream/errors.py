@@ -326,20 +326,22 @@ class Finding:
     code: str
     message: str
     where: Where = Where()
+    hint: str | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """The JSON form used in summaries."""
-        return {
+        """The JSON form used in summaries; `hint` is there where there is one."""
+        found: dict[str, object] = {
             "severity": self.severity,
             "code": self.code,
             "message": self.message,
             "where": self.where.as_dict(),
         }
+        return found if self.hint is None else found | {"hint": self.hint}
 
     @classmethod
     def of(cls, error: PatternStreamError, severity: Severity = "error") -> Finding:
         """An error as a finding, for work that goes on after it."""
-        return cls(severity, error.code, error.message, error.where)
+        return cls(severity, error.code, error.message, error.where, error.hint)
 
     def __str__(self) -> str:
         place = str(self.where)

@@ -9,7 +9,8 @@ from typing import Self
 
 from anyio.to_thread import run_sync
 
-from pattern_stream.archive.spool import Spool
+from pattern_stream.archive.spool import Area, Spool
+from pattern_stream.archive.unlinked import reading_again
 from pattern_stream.format import COPY_BYTES
 
 
@@ -47,4 +48,9 @@ class Replay:
         for offset in range(0, area.size, COPY_BYTES):
             count = min(COPY_BYTES, area.size - offset)
             held = area.peek(offset, count)
-            yield bytes(held) if held is not None else await run_sync(area.load, offset, count)
+            yield bytes(held) if held is not None else await run_sync(_load, area, offset, count)
+
+
+def _load(area: Area, offset: int, count: int) -> bytes:
+    with reading_again():
+        return area.load(offset, count)

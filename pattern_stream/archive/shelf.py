@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.archive.unlinked import open_unlinked, reading_again, storage
+from pattern_stream.archive.unlinked import open_unlinked, read_at, reading_again, storage
 from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where
 from pattern_stream.format import CID_BYTES, SHELF_MEMORY_BYTES, SHELF_RESERVE_BYTES
@@ -32,7 +32,6 @@ _ENTRY_BYTES: Final = 300
 
 _LOG_MEMORY_BYTES: Final = 1024 * 1024
 _LOG_PIECE: Final = CID_BYTES * 16_384
-_LEFT_AT_A_TIME: Final = 65_536
 
 _KEY: Final = struct.Struct(">4xq24x")
 """64 bits of the digest. Two blocks that share them cannot both be stored: one would be missed, and refused."""
@@ -176,7 +175,7 @@ class Shelf:
         if self._archive is None:
             raise TransportError("a block was asked for that was only counted", where=Where(cid=cid_text(cid)))
         with reading_again():
-            data = os.pread(self._archive, entry.size, _data_offset(entry))
+            data = read_at(self._archive, entry.size, _data_offset(entry))
         if cid_of(data) != cid:
             raise DigestMismatch(
                 "block does not hash to its CID any more: the file has changed since it was first read",
@@ -215,25 +214,21 @@ class Shelf:
 
     def leftovers(self) -> Leftovers:
         """What is still here though nothing took it, and was not met before."""
-        count, first = 0, None
-        for left in self._left():
-            for key in self._logged_keys():
-                left.pop(key, None)
-            count += len(left)
-            least = min(left.values(), default=first)
-            first = least if first is None or least is None else min(first, least)
-        return Leftovers(count, first)
-
-    def _left(self) -> Iterator[dict[int, int]]:
-        """What nobody took, by key and with its offset, a bounded number at a time."""
         if self._stored_count:
             self._store_entries()
-            with storage():
-                cursor = self._opened().execute("SELECT key, offset FROM block WHERE kept = 0")
-            while rows := _fetched(cursor):
-                yield dict(rows)
-        else:
-            yield {_key(cid): offset for cid, (offset, _, _, kept) in self._entries.items() if not kept}
+            return self._stored_leftovers()
+        left = {_key(cid): offset for cid, (offset, _, _, kept) in self._entries.items() if not kept}
+        for key in self._logged_keys():
+            left.pop(key, None)
+        return Leftovers(len(left), min(left.values(), default=None))
+
+    def _stored_leftovers(self) -> Leftovers:
+        """SQLite counts what it holds: a million rows would be a million objects here."""
+        database = self._opened()
+        with storage():
+            met = ((key,) for key in self._logged_keys())
+            database.executemany("DELETE FROM block WHERE key = ? AND kept = 0", met)
+            return Leftovers(*database.execute("SELECT count(*), min(offset) FROM block WHERE kept = 0").fetchone())
 
     def _logged_keys(self) -> Iterator[int]:
         for piece in self._logged():
@@ -303,11 +298,6 @@ def _insert_places(database: sqlite3.Connection, places: list[tuple[int, int, in
     for at in range(0, grouped, _PLACES_AT_ONCE):
         database.execute(_PLACE_ROWS, tuple(chain.from_iterable(places[at : at + _PLACES_AT_ONCE])))
     database.executemany(f"{_PLACE} (?, ?, ?)", places[grouped:])
-
-
-def _fetched(cursor: sqlite3.Cursor) -> list[tuple[int, int]]:
-    with storage():
-        return cursor.fetchmany(_LEFT_AT_A_TIME)
 
 
 def _key(cid: bytes) -> int:

@@ -49,6 +49,14 @@ def _first_file(folders: Sequence[Path]) -> tuple[int, str, Path]:
     raise storage_error(failure, f"no file for blocks that came too early can be made in any of: {tried}") from failure
 
 
+def read_at(descriptor: int, count: int, offset: int) -> bytes:
+    """So many bytes of a file from an offset, fewer only where it ends: a system may give less at a time. Blocks."""
+    data = os.pread(descriptor, count, offset)
+    while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
+        data += more
+    return data
+
+
 @contextmanager
 def reading_again() -> Iterator[None]:
     """What the disk says when a block is read from the archive's file once more, as an error of ours."""

@@ -7,18 +7,20 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any, Final
 
 import click
 
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import Finding
+from pattern_stream.errors import Finding, storage_error
 
 ALIKE_SHOWN: Final = 3
 """Warnings of one kind that are shown without -v."""
 
+_COLOURS: Final = {"error": "red", "warning": "yellow", "info": "blue"}
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts and inside emoji; they move nothing
 _UNPRINTABLE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -66,10 +68,15 @@ def styled(text: str, colour: str) -> str:
 
 
 def error_line(text: str) -> None:
-    """One line on stderr, also with -q. A stderr that is closed or full takes no one down."""
-    # color=True: whether to colour was decided by `styled`, and click must not decide again.
-    if sys.stderr is not None:
-        click.echo(text, err=True, color=True)
+    """One line on stderr, also with -q. A stderr that is closed or full takes no one down; a closed pipe passes."""
+    if sys.stderr is None:
+        return
+    try:
+        click.echo(text, err=True, color=True)  # whether to colour was decided by `styled`, and click must not again
+    except ConnectionError:
+        raise
+    except OSError:
+        return
 
 
 def say(session: Session, text: str) -> None:
@@ -85,13 +92,25 @@ def detail(session: Session, text: str) -> None:
 
 
 def show(text: str) -> None:
-    """Data on stdout."""
-    click.echo(text, color=sys.stdout is not None and wants_colour(sys.stdout))
+    """Data on stdout. Raises TransportError where it cannot be written; a closed pipe passes."""
+    with _writing_stdout():
+        click.echo(text, color=sys.stdout is not None and wants_colour(sys.stdout))
 
 
 def document(value: Mapping[str, Any], *, err: bool = False) -> None:
-    """One JSON document on stdout; on stderr, where stdout is the archive, on one line among the others."""
-    click.echo(json_text(value, indent=not err), err=err)
+    """One JSON document on stdout, as `show`; on stderr, where stdout is the archive, on one line among the others."""
+    with nullcontext() if err else _writing_stdout():
+        click.echo(json_text(value, indent=not err), err=err)
+
+
+@contextmanager
+def _writing_stdout() -> Iterator[None]:
+    try:
+        yield
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise storage_error(error, "writing to standard output") from error
 
 
 def json_text(value: Any, *, indent: bool = False) -> str:
@@ -114,13 +133,19 @@ def _fallback(value: Any) -> Any:
 
 
 def print_findings(session: Session, findings: Iterable[Finding]) -> None:
-    """Each finding as one line on stderr; of one kind of warning the first few, and with -v all."""
-    colours = {"error": "red", "warning": "yellow", "info": "blue"}
-    met = Counter[str]()
+    """Each finding as one line on stderr, a hint after it once; of a kind of warning the first few, and with -v all.
+
+    With -q errors alone.
+    """
+    met, hints = Counter[str](), set[str | None]([None])
     for finding in findings:
-        met[finding.code] += finding.severity != "error"
-        if session.verbose or met[finding.code] <= ALIKE_SHOWN:
-            say(session, f"{styled(f'{finding.severity}:', colours[finding.severity])} {plain(str(finding))}")
+        is_error = finding.severity == "error"
+        met[finding.code] += not is_error
+        if is_error or (not session.quiet and (session.verbose or met[finding.code] <= ALIKE_SHOWN)):
+            error_line(f"{styled(f'{finding.severity}:', _COLOURS[finding.severity])} {plain(str(finding))}")
+            if finding.hint not in hints:
+                error_line(f"{styled('hint:', 'cyan')} {plain(finding.hint or '')}")
+                hints.add(finding.hint)
     for code, count in met.items():
         if count > ALIKE_SHOWN and not session.verbose:
             say(session, f"and {count - ALIKE_SHOWN} more of {code}; -v shows all")

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import RawIOBase
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -14,7 +15,7 @@ import click
 from pattern_stream.cli.failures import Failure, Interrupted, failure_of
 from pattern_stream.cli.output import document, error_line, plain, styled
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import ExitCode
+from pattern_stream.errors import ExitCode, TransportError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -157,7 +158,7 @@ def _report(session: Session, failure: Failure, error: BaseException) -> None:
             error_line(line)
         if failure.hint:
             error_line(f"{styled('hint:', 'cyan')} {plain(failure.hint)}")
-    with suppress(OSError):
+    with suppress(OSError, TransportError):
         if session.json and not session.archive_on_stdout:
             document(failure.as_dict())
 
@@ -172,16 +173,20 @@ def _print_traceback(error: BaseException) -> None:
 def _hold_standard_streams() -> None:
     """Fill closed descriptors 0 to 2, so that no database or archive is opened there and written over by a message.
 
-    Text that the terminal's encoding lacks is escaped, not an error.
+    Text that the terminal's encoding lacks is escaped, not an error. Trap: with PYTHONUNBUFFERED, what the system does
+    not take at once of a line is lost without an error; so there is always a buffer, emptied after each line.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is not None and isinstance(getattr(stream, "buffer", None), RawIOBase):
+            setattr(sys, name, open(stream.fileno(), "w", encoding=stream.encoding, closefd=False))  # noqa: SIM115
         if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _settle_streams() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ if sys.platform != "win32":
     import fcntl
 
 _SUFFIXES = ("", "-journal", "-wal", "-shm")
+_ATTEMPTS = 10
+"""How often another program may let go of the lock, and its file, between two of our steps before we give up."""
 
 
 @dataclass(slots=True)
@@ -96,12 +98,8 @@ def _reserved(partial: Path) -> Iterator[None]:
         yield
         return
     lock_path = _lock_of(partial)
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = _locked(lock_path, partial)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TargetExists(f"another program is making {partial}, expected to be the only one") from error
         try:
             remove_database(partial)
             yield
@@ -109,6 +107,34 @@ def _reserved(partial: Path) -> Iterator[None]:
             lock_path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
+
+
+def _locked(lock_path: Path, partial: Path) -> int:
+    """A descriptor of the lock file, locked.
+
+    # Trap: who held the lock may have removed the file between our opening and our locking it; then the next one makes
+    and locks another file of that name, so a lock counts only while the name leads to it.
+    """
+    taken = f"another program is making {partial}, expected to be the only one"
+    try:
+        for _ in range(_ATTEMPTS):
+            with ExitStack() as closing:
+                descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                closing.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _leads_to(lock_path, descriptor):
+                    closing.pop_all()
+                    return descriptor
+    except BlockingIOError as error:
+        raise TargetExists(taken) from error
+    raise TargetExists(taken)
+
+
+def _leads_to(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _name(partial: Path, place: Path) -> None:

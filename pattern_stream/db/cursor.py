@@ -96,7 +96,9 @@ class BoundedCursor(sqlite3.Cursor):
             while not self.exhausted and (wanted := batch.wanted_rows()):
                 self.exhausted = not batch.add(fetch(wanted), wanted)
         except sqlite3.Error as error:
-            raise self.failure(error) from error
+            failure = self.failure(error)
+            self.close()
+            raise failure from error
         return batch.rows
 
     def failure(self, error: sqlite3.Error) -> FailedFetch:
@@ -140,8 +142,17 @@ class BoundedConnection(sqlite3.Connection):
         return super().cursor(factory)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Run a statement in a new cursor. Trap: the inherited method does not ask `cursor` for it."""
-        return self.cursor().execute(sql, parameters)
+        """Run a statement in a new cursor. Trap: the inherited method does not ask `cursor` for it.
+
+        Trap: a statement that failed stays alive as long as its cursor, which the error's traceback holds; and with it
+        the connection after its close, locks, WAL and all.
+        """
+        cursor = self.cursor()
+        try:
+            return cursor.execute(sql, parameters)
+        except sqlite3.Error:
+            cursor.close()
+            raise
 
 
 def _text(raw: bytes) -> str | _Undecodable:

@@ -37,7 +37,7 @@ READ_PRAGMAS: Final = (
 )
 WRITE_PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = NORMAL",
+    "PRAGMA synchronous = FULL",  # what was committed survives a power cut, also where Pattern has the WAL open
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -40000",
 )

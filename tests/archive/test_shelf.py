@@ -150,6 +150,22 @@ def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             shelf.was_met(each.cid)
 
 
+def test_a_system_that_reads_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that comes in parts when it is read again is whole; one whose file has become shorter is not."""
+    each, read, archive = section(1)._replace(offset=0), os.pread, tmp_path / "archive"
+    archive.write_bytes(framed(each.cid + each.data))
+    monkeypatch.setattr(os, "pread", lambda descriptor, count, at: read(descriptor, min(count, 7), at))
+    with archive.open("rb") as opened, Shelf([tmp_path], archive=opened.fileno()) as shelf:
+        shelf.put(each)
+        found = shelf.take(each.cid)
+        shelf.put(each)
+        os.truncate(archive, archive.stat().st_size - 1)
+        with pytest.raises(DigestMismatch):
+            shelf.take(each.cid)
+
+    assert each == found
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shelf stops before the disk is full."""
     monkeypatch.setattr("pattern_stream.archive.shelf.SHELF_RESERVE_BYTES", 1 << 60)

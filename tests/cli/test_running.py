@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.archives import agent_archive
 from tests.cli.conftest import Cli
-from tests.cli.terminal import COMMAND, Outcome, environment, interrupted, start
+from tests.cli.terminal import COMMAND, Outcome, call, environment, interrupted, start
 
 PROGRESS = b'"stage":"export"'
 
@@ -131,6 +132,33 @@ def test_a_full_device(home: Path, small: Path) -> None:
         assert 9 == process.returncode
         assert b"no space left on device" in err.lower()
         assert b"Traceback" not in err
+
+
+def test_a_full_device_for_messages(home: Path, small: Path) -> None:
+    """What cannot be said on stderr keeps nobody from doing what was asked."""
+    if not Path("/dev/full").exists():
+        pytest.skip("/dev/full is not there: it is a device of Linux")
+    with open("/dev/full", "wb") as full, start(home, "list", "--db", small, stderr=full) as process:
+        out, _ = process.communicate()
+
+    assert 0 == process.returncode
+    assert out.startswith(b"agents: ")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_text_that_is_cut_is_not_done(home: Path, tmp_path: Path, unbuffered: str) -> None:
+    """A system that takes a part of a line, as a disk that is nearly full does: exit 9, with and without buffers."""
+    (tmp_path / "in.car").write_bytes(agent_archive().to_bytes())
+    limit = 512
+    with (tmp_path / "out").open("wb") as out:
+        outcome = call(
+            home, "inspect", tmp_path / "in.car", "--json", "-q", stdout=out, env={"PYTHONUNBUFFERED": unbuffered},
+            prepare=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        )  # fmt: skip
+
+    assert limit == (tmp_path / "out").stat().st_size
+    assert 9 == outcome.code
+    assert ["error: writing to standard output: File too large"] == outcome.errors
 
 
 def test_a_file_that_may_not_grow(home: Path, tmp_path: Path, large: Path) -> None:

@@ -40,6 +40,36 @@ def test_a_damaged_archive(cli: Cli, archive: Path) -> None:
     assert found["findings"][0]["where"]["offset"] > 0
 
 
+def test_errors_are_told_with_q(cli: Cli, archive: Path) -> None:
+    """-q leaves out the summary and warnings, never what is wrong."""
+    raw = archive.read_bytes()
+    sound = cli("verify", archive, "--no-documents", "-q")
+    archive.write_bytes(raw[:-3] + b"???")
+    damaged = cli("verify", archive, "--no-documents", "-q")
+
+    assert (0, "") == (sound.code, sound.err)
+    assert 4 == damaged.code
+    assert ["hashes to", "not in the archive"] == [
+        next(words for words in ("hashes to", "not in the archive") if words in line) for line in damaged.errors
+    ]
+    assert damaged.errors == damaged.err.splitlines()
+
+
+@pytest.mark.parametrize("options", [(), ("-q",), ("--json",)])
+def test_a_hint_comes_with_its_error(cli: Cli, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """What is to be done with a file that is packed otherwise, as inspect and import say it."""
+    path = tmp_path / "a.car.zst"
+    path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
+    verified, inspected = cli("verify", path, *options), cli("inspect", path)
+    (hint,) = (line for line in inspected.err.splitlines() if line.startswith("hint:"))
+
+    assert (5, 5) == (verified.code, inspected.code)
+    if "--json" in options:
+        assert hint == f"hint: {json.loads(verified.out)['findings'][0]['hint']}"
+    else:
+        assert hint in verified.err.splitlines()
+
+
 def test_an_unknown_version(cli: Cli, tmp_path: Path) -> None:
     """Exit 5."""
     archive = Archive()

@@ -120,6 +120,28 @@ async def test_two_at_once(tmp_path: Path) -> None:
         assert (tmp_path / "new.db.partial.lock").exists()
 
 
+async def test_a_lock_on_a_file_that_was_removed_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opened the lock file just before its holder removed it locks a file that nobody else will meet."""
+    fcntl = pytest.importorskip("fcntl", reason="no such locks on this system")
+    lock, flock, removed = tmp_path / "new.db.partial.lock", fcntl.flock, list[Path]()
+
+    def too_late(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(lock)
+            lock.unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    async with open_aside(tmp_path / "new.db"):
+        with pytest.raises(TargetExists, match="another program is making"):
+            await make(tmp_path / "new.db")
+
+    assert [lock] == removed
+    assert [] == list(tmp_path.iterdir())
+
+
 async def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
     """Somebody else's file is not replaced."""
 

@@ -211,3 +211,24 @@ def test_bounded_cursor_without_an_event_loop() -> None:
             lengths.append(len(rows))
 
     assert [4] * 10 == lengths
+
+
+FAILING = {
+    "execute": "INSERT INTO agents (id) SELECT id FROM agents",
+    "fetchmany": "SELECT json(column1) FROM (VALUES ('1'), ('no JSON'))",
+}
+
+
+@pytest.mark.parametrize("where", FAILING)
+def test_a_kept_error_keeps_no_file_open(tmp_path: Path, where: str) -> None:
+    """A connection that is closed after a failure is closed, its WAL put away, whoever still looks at the error."""
+    path = build(tmp_path / "a.db", journal="WAL")
+    connection = sqlite3.connect(path, factory=BoundedConnection, isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE UNIQUE INDEX one ON agents (id)")
+    with pytest.raises(sqlite3.Error) as kept:
+        connection.execute(FAILING[where]).fetchmany()
+    connection.close()
+
+    assert kept.traceback
+    assert ["a.db"] == [found.name for found in tmp_path.iterdir()]

@@ -293,7 +293,7 @@ async def test_damaged_first_page(tmp_path: Path) -> None:
 
 
 async def test_writer_is_configured_and_starts_nothing(tmp_path: Path) -> None:
-    """Foreign keys hold, the settings are the original's, and no transaction is open until the caller begins one."""
+    """Foreign keys hold, a commit is on the disk (FULL, 2), and no transaction is open until the caller begins one."""
     path = build(tmp_path / "a.db")
     async with open_writer(path) as connection:
         settings = [
@@ -305,7 +305,7 @@ async def test_writer_is_configured_and_starts_nothing(tmp_path: Path) -> None:
         await connection.exec_driver_sql("BEGIN IMMEDIATE")
         await connection.exec_driver_sql("DELETE FROM agents")
 
-    assert [1, 1, -40000, "wal"] == settings
+    assert [1, 2, -40000, "wal"] == settings
     assert 1 == await count(path)  # nothing was committed
 
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from tests.hostile.case import COMMANDS, Case
 from tests.hostile.corpus import CORPUS
-from tests.hostile.running import LIMIT_SECONDS, Base, base_of, faults_of, run, write
+from tests.hostile.running import LIMIT_SECONDS, Base, Outcome, base_of, faults_of, run, write
+
+RUNS_AGAIN = 2
+"""How often a case is tried again that took too long."""
 
 
 def main(words: list[str]) -> int:
@@ -40,9 +43,9 @@ def _tell(line: str) -> None:
 def _one(case: Case, folder: Path, base: Base) -> list[str]:
     archive, fallen, cells = write(case, folder), [], []
     for command in COMMANDS:
-        found = run(command, archive, folder / f"{case.name}-{command}", timeout=base.timeout)
+        found = _quickest(command, archive, folder / f"{case.name}-{command}", base)
         faults = faults_of(case, command, found, base)
-        if min(found.seconds, found.cpu_seconds) > LIMIT_SECONDS:
+        if _quick(found) > LIMIT_SECONDS:
             faults.append(f"took {found.cpu_seconds:.1f} s of a processor, expected at most {LIMIT_SECONDS:.0f}")
         fallen += [f"{case.name}, {command}: {fault}" for fault in faults]
         above = (found.peak_mb or 0) - base.peak_mb[command]
@@ -50,6 +53,20 @@ def _one(case: Case, folder: Path, base: Base) -> list[str]:
     _tell(f"{case.name:44}{archive.stat().st_size:>10,}" + "".join(f"{cell:>22}" for cell in cells))
     archive.unlink()
     return fallen
+
+
+def _quickest(command: str, archive: Path, folder: Path, base: Base) -> Outcome:
+    """One run; where it took too long, the quickest of a few: neighbours on the machine cost processor time as well."""
+    found = run(command, archive, folder, timeout=base.timeout)
+    for again in range(RUNS_AGAIN):
+        if _quick(found) > LIMIT_SECONDS and found.exit_code is not None:
+            other = run(command, archive, folder.with_name(f"{folder.name}-{again}"), timeout=base.timeout)
+            found = min(found, other, key=_quick)
+    return found
+
+
+def _quick(found: Outcome) -> float:
+    return min(found.seconds, found.cpu_seconds)
 
 
 if __name__ == "__main__":

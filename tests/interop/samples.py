@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import sqlite3
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.acceptance.running import Export, export_all
 from tests.acceptance.world import World, making
 from tests.cli.terminal import call
+from tests.conftest import SHARED
 from tests.memory.forging import forge
 
-NAMES: Final = ("constellation", "agent", "group", "thin", "numbers", "outgrown", "empty")
+NAMES: Final = ("constellation", "agent", "history", "group", "thin", "numbers", "outgrown", "oversize", "empty")
 
 NUMBERS: Final = (
     "[1.0, -0.0, 0.1, 1e300, 5e-324, 1.7976931348623157e308, 4503599627370496.0, 9007199254740993.0, 2.5, 0, -1,"
@@ -43,7 +47,9 @@ class Archives:
         self.folder = folder
 
     def __getitem__(self, name: str) -> Export:
-        worlds = {"numbers": self._numbers, "outgrown": self._outgrown, "empty": self._empty}
+        worlds = {
+            "numbers": self._numbers, "outgrown": self._outgrown, "oversize": self._oversize, "empty": self._empty,
+        }  # fmt: skip
         made = worlds[name] if name in worlds else self._demo[name]
         assert made.code == 0, made.stderr
         return made
@@ -56,6 +62,7 @@ class Archives:
         runs = {
             "constellation": ("--max-messages-per-chunk", "50"),
             "agent": ("--scope", "agent", _busiest(database, "agents", "messages", "agent_id")),
+            "history": ("--scope", "agent", "--history", _busiest(database, "agents", "messages", "agent_id")),
             "group": ("--scope", "group", _busiest(database, "agent_groups", "group_members", "group_id")),
             "thin": ("--scope", "group", "--thin", _busiest(database, "agent_groups", "group_members", "group_id")),
         }
@@ -79,6 +86,15 @@ class Archives:
             world.add("agents", id="a1")
             _add_messages(world, ['{"Text": "' + "\u00e9" * 1_200_000 + '"}', NUMBERS])
         return self._exported("outgrown")
+
+    @cached_property
+    def _oversize(self) -> Export:
+        """What the real program cannot export: rows, documents and lists beyond a block, of format version 4 too."""
+        packed = SHARED / "fixtures/oversize/constellation.db.gz"
+        if not packed.exists():
+            pytest.skip(f"{packed} is not there: databases of the real program are not on this machine")
+        (self.folder / "oversize.db").write_bytes(gzip.decompress(packed.read_bytes()))
+        return self._exported("oversize")
 
     @cached_property
     def _empty(self) -> Export:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sqlite3
 import statistics
 import sys
@@ -45,7 +46,9 @@ def main() -> int:
     parser.add_argument("--exports", type=int, default=60, help="how many exports beside the writer")
     parser.add_argument("--kills", type=int, default=200, help="how many kills by the clock")
     parser.add_argument("--stride", type=int, default=1, help="every how many calls one fails")
-    parser.add_argument("--scenes", default="", metavar="TEXT", help="of kills and faults, only scenes named so")
+    parser.add_argument(
+        "--scenes", default="", metavar="TEXT", help="of kills and faults, only scenes so named (a pattern)"
+    )
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
@@ -115,7 +118,7 @@ RUNS: Final[dict[str, Callable[[Path, argparse.Namespace], int]]] = {
 
 def chosen(given: argparse.Namespace) -> list[Scene]:
     """The scenes that were asked for."""
-    return [scene for scene in SCENES if given.scenes in scene.name]
+    return [scene for scene in SCENES if re.search(given.scenes, scene.name)]
 
 
 @contextmanager

@@ -101,6 +101,8 @@ def _ends(stage: Stage, scene: Scene, fault: Fault, start: int, stride: int) -> 
     while True:
         stage.set(scene)
         end = stage.play(scene, fate=fault.at(number))
+        if end.still:
+            continue
         if not end.hits:
             break
         yield number, end
@@ -113,7 +115,7 @@ def judged(stage: Stage, scene: Scene, fault: Fault, end: End) -> str:
     """`old` or `new`. Raises Wrong or Damaged where a promise is broken."""
     found = stage.verdict(scene)
     if end.hung or end.left:
-        raise Wrong(f"{'it hung' if end.hung else 'it ended'}, {end.left} processes were left")
+        raise Wrong(f"{'it hung' if end.hung else 'it ended'}, {end.left} processes were left: {end.stderr[-3000:]}")
     strangers = stage.strangers(scene)
     if fault.lasting and strangers == [f"{scene.target}-journal"]:
         _recovers(stage, scene)
@@ -122,6 +124,8 @@ def judged(stage: Stage, scene: Scene, fault: Fault, end: End) -> str:
     if end.code == 0:
         if scene.target is not None and found != "new":
             raise Wrong("exit 0, and the target is as it was")
+        if not stage.is_printed_whole(scene):
+            raise Wrong("exit 0, and stdout is not what it is undisturbed")
         return found
     if fault.harmless or found == "new":
         raise Wrong(f"exit {end.code}, the target is {found}: {error_line(end)}")

@@ -2,8 +2,8 @@
 
    Calls on regular files and folders under $FAULTS_UNDER are counted, from one on; those numbered `first` to `last`
    meet their fate: they fail with an errno, end the program as kill -9 does, or do half of what was asked. All other
-   calls go through. The count lies in memory that forked processes share, and starts anew with `faults_arm`; a program
-   that is started by exec counts for itself and is never armed. */
+   calls go through. The count lies in the file $FAULTS_STATE, which every process of a command has mapped, also one that
+   is started by exec; it starts anew with `faults_arm`. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -53,10 +53,15 @@ long faults_hits(void) { return state->hits; }
 const char *faults_what(void) { return state->what; } /* the first call that met its fate: name and path */
 
 __attribute__((constructor)) static void set_up(void) {
-    const char *given = getenv("FAULTS_UNDER");
-    state = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (state == MAP_FAILED) abort();
-    if (given != NULL && realpath(given, under) != NULL) under_length = strlen(under);
+    const char *given = getenv("FAULTS_UNDER"), *shared = getenv("FAULTS_STATE");
+    if (given == NULL || shared == NULL) return;
+    int fd = open(shared, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, sizeof *state) != 0) abort();
+    void *mapped = mmap(NULL, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (mapped == MAP_FAILED) abort();
+    close(fd);
+    state = mapped;
+    if (realpath(given, under) != NULL) under_length = strlen(under);
 }
 
 /* --- which calls are meant ---------------------------------------------------------------------------------------- */

@@ -33,7 +33,8 @@ class Kill:
     call: int | None = None
 
     def play(self, stage: Stage, scene: Scene) -> End:
-        """The scene, broken off."""
+        """The scene from its beginning, broken off."""
+        stage.set(scene)
         if self.call is None:
             return stage.play(scene, kill_after=self.after)
         return stage.play(scene, fate=Fate(self.call, FOREVER, 0, How.KILL, CHANGES | DROP))
@@ -72,8 +73,9 @@ def kill(stage: Stage, scene: Scene, kills: Iterator[Kill]) -> Tally:
     """Break a scene off at each of some points, and judge what is there, and whether it can be done again."""
     tally = Tally(f"{scene.name}: kill -9")
     for each in kills:
-        stage.set(scene)
         end = each.play(stage, scene)
+        while end.still:
+            end = each.play(stage, scene)
         tally.points += 1
         tally.codes[end.code] += 1
         try:
@@ -97,7 +99,7 @@ def _judged(stage: Stage, scene: Scene, end: End, tally: Tally) -> str:
 
 def _do_it_again(stage: Stage, scene: Scene, found: str, tally: Tally) -> None:
     """The same command again: done where nothing was, refused where all was, and nothing of the first is left."""
-    refuses = found == "new" and "--force" not in scene.arguments
+    refuses = found == "new" and not {"--force", "replace"} & set(scene.arguments)
     end = stage.play(scene)
     if end.code != (ExitCode.CONFLICT if refuses else ExitCode.DONE):
         raise Wrong(f"{found}; the same command again: exit {end.code}: {end.stderr}")

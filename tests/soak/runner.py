@@ -45,10 +45,15 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a command ended. `seen`: calls that were counted; `what`: the first that was hit; `left`: processes."""
+    """How a command ended. `seen`: calls that were counted; `what`: the first that was hit; `left`: processes.
+
+    `still`: seconds for which the machine stood still, which are none of `seconds`; but the command may have taken them
+    for somebody's silence.
+    """
 
     code: int
     seconds: float
+    still: float
     hung: bool
     left: int
     seen: int
@@ -92,8 +97,11 @@ class Runner:
         stdin: str = os.devnull,
         stdout: str | None = None,
         environment: Mapping[str, str] = MappingProxyType({}),
+        ahead: bool = False,
     ) -> End:
-        """One command to its end. `stdin`, `stdout`: names of files in the folder."""
+        """One command to its end. `stdin`, `stdout`: names of files in the folder; `ahead`: with processes that read
+        ahead, although there is little to read.
+        """
         told = self._streams / "stderr"
         job = {
             "folder": str(self.folder),
@@ -103,6 +111,7 @@ class Runner:
             "stdin": stdin,
             "stdout": stdout or str(self._streams / "stdout"),
             "stderr": str(told),
+            "ahead": ahead,
             "environment": {"TMPDIR": str(self.folder), "SOURCE_DATE_EPOCH": EPOCH, **environment},
         }
         assert self._process.stdin is not None
@@ -120,7 +129,11 @@ def running(scratch: Path, *, shim: Path | None) -> Iterator[Runner]:
     folder, streams = scratch / "place", scratch / "streams"
     for made in (folder, streams):
         made.mkdir(parents=True)
-    preload = {} if shim is None else {"LD_PRELOAD": str(shim), "FAULTS_UNDER": str(folder)}
+    state = scratch / "faults"
+    state.touch()
+    preload = {} if shim is None else {
+        "LD_PRELOAD": str(shim), "FAULTS_UNDER": str(folder), "FAULTS_STATE": str(state),
+    }  # fmt: skip
     environment = {**os.environ, **preload, "NO_COLOR": "1"}
     line = [sys.executable, "-m", "tests.soak.server"]
     with subprocess.Popen(

@@ -11,19 +11,21 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.acceptance.car import parse
-from tests.acceptance.world import World
+from tests.acceptance.world import TIME, World
 from tests.soak.contents import Contents, contents
 from tests.soak.runner import End, Fate, Runner
+from tests.soak.writer import Document
 
 MESSAGES: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One command. `files`: name in the place -> name in the store; `target`: what it makes or changes."""
+    """One command. `files`: name in the place -> name in the store; `target`: what it makes or changes; `ahead`: with
+    processes that read ahead."""
 
     name: str
     arguments: tuple[str, ...]
@@ -32,6 +34,7 @@ class Scene:
     is_database: bool = False
     stdin: str = os.devnull
     stdout: str | None = None
+    ahead: bool = False
 
     @property
     def replaces(self) -> bool:
@@ -39,7 +42,7 @@ class Scene:
         return self.target in dict(self.files)
 
 
-def _scene(name: str, line: str, files: str, target: str | None = None, **more: str) -> Scene:
+def _scene(name: str, line: str, files: str, target: str | None = None, **more: Any) -> Scene:
     pairs = [word.partition("=") for word in files.split()]
     held = tuple((place, store or place) for place, _, store in pairs)
     is_database = target is not None and target.endswith(".db")
@@ -51,11 +54,16 @@ EXPORT: Final = "export --db source.db --scope agent Quill"
 
 IMPORT: Final = "import in.car --db new.db"
 UNREAD: Final = "--no-verify-documents"
+REPLACE: Final = f"{UNREAD} --on-conflict replace"
+WHOLE: Final = "export --db whole.db -o out.car"
 
 SCENES: Final = (
     _scene("export over a file", f"{EXPORT} -o out.car --force", "source.db out.car=old.car", "out.car"),
     _scene("export to a new file", f"{EXPORT} -o out.car --verify", "source.db", "out.car"),
     _scene("export to stdout", EXPORT, "source.db", stdout="out.car"),
+    _scene("export, WAL left", f"{EXPORT} -o out.car", "source.db=left.db source.db-wal=left.db-wal", "out.car"),
+    _scene("export, read ahead", f"{EXPORT} -o out.car", "source.db", "out.car", ahead=True),
+    _scene("export whole", WHOLE, "whole.db", "out.car"),
     _scene("import, missing", f"{IMPORT} {UNREAD}", "in.car=archive.car", "new.db"),
     _scene(
         "import, vacant, stdin", f"import - --db new.db {UNREAD}", "in.car=shuffled.car new.db=vacant.db", "new.db",
@@ -63,8 +71,17 @@ SCENES: Final = (
     ),
     _scene("import, empty", IMPORT, "in.car=shuffled.car new.db=empty.db", "new.db"),
     _scene("import, living", IMPORT, "in.car=shuffled.car.gz new.db=living.db", "new.db"),
+    _scene("import, living, stdin", f"import - --db new.db {UNREAD}", "in.car=archive.car new.db=living.db", "new.db",
+           stdin="in.car"),
+    _scene("import, replace", f"{IMPORT} {REPLACE}", "in.car=archive.car new.db=held.db", "new.db"),
     _scene("import, no WAL", f"{IMPORT} {UNREAD}", "in.car=archive.car new.db=rollback.db", "new.db"),
+    _scene("import whole, missing", f"{IMPORT} {UNREAD}", "in.car=whole.car", "new.db"),
+    _scene("import whole, living", f"{IMPORT} {UNREAD}", "in.car=whole.car new.db=living.db", "new.db"),
     _scene("verify", "verify in.car", "in.car=shuffled.car.gz"),
+    _scene("verify against", "verify in.car --no-documents --against source.db", "in.car=archive.car source.db"),
+    _scene("inspect", "inspect in.car", "in.car=shuffled.car", stdout="shown"),
+    _scene("dump", "dump in.car", "in.car=shuffled.car", stdout="shown"),
+    _scene("list", "list blocks --db source.db", "source.db", stdout="shown"),
     _scene("init", "init --db new.db", "", "new.db"),
     _scene("demo", "demo --db new.db --messages 0", "", "new.db"),
 )  # fmt: skip
@@ -87,6 +104,7 @@ class Stage:
     runner: Runner
     store: Path
     _outcomes: dict[str, bytes | Contents] = field(default_factory=dict)
+    _printed: dict[str, bytes] = field(default_factory=dict)
 
     def set(self, scene: Scene) -> None:
         """Empty the place and fill it anew."""
@@ -99,7 +117,7 @@ class Stage:
         """The command of a scene, in the place as it is."""
         arguments = list(scene.arguments)
         return self.runner.run(
-            arguments, fate=fate, kill_after=kill_after, stdin=scene.stdin, stdout=scene.stdout
+            arguments, fate=fate, kill_after=kill_after, stdin=scene.stdin, stdout=scene.stdout, ahead=scene.ahead
         )  # fmt: skip
 
     def rehearse(self, scene: Scene) -> End:
@@ -110,7 +128,15 @@ class Stage:
             raise Wrong(f"{scene.name}: undisturbed, exit {end.code} and {end.left} processes left: {end.stderr}")
         if scene.target is not None:
             self._outcomes[scene.name] = self._look(scene, self.runner.folder / scene.target)
+        if scene.stdout is not None:
+            self._printed[scene.name] = (self.runner.folder / scene.stdout).read_bytes()
         return end
+
+    def is_printed_whole(self, scene: Scene) -> bool:
+        """Whether stdout holds all that it held undisturbed."""
+        if scene.stdout is None:
+            return True
+        return self._printed[scene.name] == self._read(self.runner.folder / scene.stdout)
 
     def verdict(self, scene: Scene) -> str:
         """`old` or `new`, or Wrong: the target is neither, or something else was changed."""
@@ -153,23 +179,27 @@ class Stage:
 def furnish(runner: Runner, store: Path) -> Stage:
     """Fill the store: databases and archives that the scenes start from."""
     store.mkdir()
-    for line in (
-        f"demo --db source.db --messages {MESSAGES} -q",
-        f"{EXPORT} -o archive.car -q",
-        f"{EXPORT} -o old.car -q --no-messages --no-archival",
-        "init --db empty.db -q",
-    ):
-        end = runner.run(line.split())
-        if end.code:
-            raise Wrong(f"{line}: exit {end.code}: {end.stderr}")
-    for name in ("source.db", "archive.car", "old.car", "empty.db"):
-        (runner.folder / name).replace(store / name)
+    _make(runner, f"demo --db source.db --messages {MESSAGES}", f"{EXPORT} -o archive.car")
+    _make(runner, f"{EXPORT} -o old.car --no-messages --no-archival", "init --db empty.db")
+    _make(runner, "init --db held.db", f"import old.car --db held.db {UNREAD}", "init --db whole.db")
+    _outgrow(runner.folder / "whole.db")
+    _make(runner, WHOLE.replace("out.car", "whole.car"))
+    for path in runner.folder.iterdir():
+        path.replace(store / path.name)
+    _leave_wal(store)
     (store / "vacant.db").touch()
     (store / "shuffled.car").write_bytes(shuffled((store / "archive.car").read_bytes()))
     (store / "shuffled.car.gz").write_bytes(gzip.compress((store / "shuffled.car").read_bytes(), mtime=0))
     _living(store, "living.db", journal="WAL")
     _living(store, "rollback.db", journal="DELETE")
     return Stage(runner, store)
+
+
+def _make(runner: Runner, *lines: str) -> None:
+    for line in lines:
+        end = runner.run([*line.split(), "-q"])
+        if end.code:
+            raise Wrong(f"{line}: exit {end.code}: {end.stderr}")
 
 
 def shuffled(archive: bytes) -> bytes:
@@ -201,3 +231,30 @@ def _living(store: Path, name: str, *, journal: str) -> None:
                 text = '{"Text":"' + f"{agent} {number} " * 30 + '"}'
                 world.add("messages", id=f"{agent}-{number}", agent_id=agent, content_json=text)
         connection.execute("COMMIT")
+
+
+def _outgrow(path: Path) -> None:
+    """Cells that are read and written in pieces, memory history, and rows that version 3 knows nothing of."""
+    text, document = "long, longer, " * 4000, Document(0)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        world = World(connection)
+        world.add("agents", id="oak")
+        world.add("messages", id="long", agent_id="oak", content_json=f'{{"Text":"{text}"}}')
+        world.add("messages", id="gone", agent_id="oak", is_deleted=1)
+        world.block("notes", "oak", metadata='{"schema":{"Text":{}}}', last_seq=2)
+        for number in (1, 2):
+            world.add("memory_block_updates", block_id="notes", seq=number, update_blob=document.edit(number))
+        columns = "id, title, description, starts_at, created_at, updated_at"
+        connection.execute(f"INSERT INTO events ({columns}) VALUES ('e', 't', ?1, ?2, ?2, ?2)", (text, TIME))
+
+
+def _leave_wal(store: Path) -> None:
+    """A database whose last transactions are in its WAL, as a program leaves it that was killed."""
+    shutil.copyfile(store / "source.db", store / "written.db")
+    with closing(sqlite3.connect(store / "written.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        with connection:
+            connection.execute("UPDATE agents SET system_prompt = system_prompt || ' (changed)'")
+        for suffix in ("", "-wal"):
+            shutil.copyfile(store / f"written.db{suffix}", store / f"left.db{suffix}")
