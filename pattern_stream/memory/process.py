@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,11 @@ WORKER: Final = Path(__file__).with_name("worker.py")
 HEAD: Final = Struct(">cIQ")
 MAX_META_BYTES: Final = 16 * 1024 * 1024
 READ_BYTES: Final = 256 * 1024
-START_SECONDS: Final = 60.0
+START_SECONDS: Final = 20.0
+PATIENCE: Final = 3
+"""How many times longer than its processor time a request may take: a machine that is busy, or stood still for a while,
+must not make a document look damaged."""
+
 LOOK_SECONDS: Final = 0.25
 GRACE_SECONDS: Final = 2.0
 LAST_WORDS_BYTES: Final = 64 * 1024
@@ -39,11 +44,16 @@ WATCHED: Final = sys.platform == "darwin"
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one request may take: wall time, memory of the worker, bytes of the answer."""
+    """What one request may take: processor time, memory of the worker, bytes of the answer."""
 
     seconds: float
     memory_bytes: int
     answer_bytes: int
+
+    @property
+    def wall_seconds(self) -> float:
+        """How long it is waited for, whatever it does meanwhile."""
+        return PATIENCE * self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +143,10 @@ class WorkerProcess:
     async def _within(self, bounds: Bounds, conversation: Any) -> Answer:
         """The conversation's answer; whatever else ends it ends the worker as well."""
         try:
-            with anyio.move_on_after(bounds.seconds):
+            with anyio.move_on_after(bounds.wall_seconds):
                 answer: Answer = await conversation
                 return answer
-            raise Died(f"took longer than {bounds.seconds:g} s", self.step)
+            raise Died(_too_long(bounds), self.step)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             raise Died(await self._cause(bounds), self.step) from None
         except BaseException as error:
@@ -196,11 +206,17 @@ class WorkerProcess:
         if "memory allocation of" in words and bounds.memory_bytes:
             return _too_much(bounds)
         code = self.process.returncode or 0
+        if bounds.memory_bytes and -code == getattr(signal, "SIGXCPU", None):
+            return _too_long(bounds)
         return f"crashed (signal {-code})" if code < 0 else f"crashed (exit status {code}) {words[-200:]}".rstrip()
 
 
 def _too_much(bounds: Bounds) -> str:
     return f"needed more than {bounds.memory_bytes >> 20} MiB"
+
+
+def _too_long(bounds: Bounds) -> str:
+    return f"took longer than {bounds.seconds:g} s"
 
 
 def _parse(said: bytes, rest: int) -> dict[str, Any] | None:

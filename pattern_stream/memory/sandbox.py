@@ -72,8 +72,9 @@ class _Task:
 class Sandbox:
     """Asks a worker process, one document at a time; safe to share between tasks.
 
-    seconds: wall time for one document. max_document_bytes: largest stored snapshot. salvage: `fold` hands out the last
-    good state of a damaged document instead of raising. restarts: how many workers may die before it gives up.
+    seconds: processor time for one document; it is waited for three times as long. max_document_bytes: largest stored
+    snapshot. salvage: `fold` hands out the last good state of a damaged document instead of raising. restarts: how many
+    workers may die before it gives up.
     """
 
     def __init__(

@@ -269,7 +269,7 @@ def _limit(memory: int, seconds: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     for what, most in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds) + 5),
+        (resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds)),
     ):
         try:
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))

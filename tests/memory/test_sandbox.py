@@ -7,6 +7,7 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import tempfile
 import time
@@ -312,8 +313,26 @@ async def test_text_bombs_do_not_reach_this_process(sandbox: Sandbox) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
 
 
+async def test_a_machine_that_stands_still_damages_nothing() -> None:
+    """A worker that is stopped for longer than a document may take is waited for, as it has done nothing meanwhile."""
+    async with Sandbox(seconds=1) as sandbox, anyio.create_task_group() as tasks:
+        await sandbox.show(EMPTY, (), None)
+        assert sandbox._worker is not None
+        pid = sandbox._worker.process.pid
+        os.kill(pid, signal.SIGSTOP)
+
+        async def go_on() -> None:
+            await anyio.sleep(1.5)
+            os.kill(pid, signal.SIGCONT)
+
+        tasks.start_soon(go_on)
+        checked = await sandbox.check(EMPTY, None)
+
+    assert checked.empty
+
+
 async def test_slow_document_runs_out_of_time() -> None:
-    """The wall clock ends a document that keeps the worker busy, and the message says how long it had."""
+    """A document that keeps the worker busy is ended, and the message says how long it had."""
     steps = [("splice", "content", 0, 0, "x" * 200), ("persist",)] * 100_000
 
     async with Sandbox(seconds=0.5) as hasty:
