@@ -5,132 +5,148 @@ A machine's speed drifts, so absolute times mean little; a ratio of medians from
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from benchmarks.contender import Contender, Work
+from benchmarks.watching import Watcher, forget_peak, own_peak_mb
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: seconds of the work (imports apart), processor seconds in it, peak RSS of its process in MB."""
+    """One run: seconds of the work, processor seconds in it (of processes it waited for too), peak RSS in MB.
 
+    `together_mb`: the most that was resident in all its processes at one moment, 0 where that cannot be seen.
+    """
+
+    name: str
     seconds: float
-    cpu_seconds: float
-    peak_mb: float
+    cpu_seconds: float = 0.0
+    peak_mb: float = 0.0
+    together_mb: float = 0.0
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What a contender came to: medians, the spread of its seconds, and the worst peak."""
+    """What a contender came to: medians, the spread of its seconds, the worst peaks, medians of what it counted."""
 
     name: str
+    messages: int
+    runs: int
     seconds: float
     least_seconds: float
     most_seconds: float
     cpu_seconds: float
     peak_mb: float
+    together_mb: float
+    counts: Mapping[str, float] = field(default_factory=dict)
 
 
-def timed(work: Callable[[], object]) -> None:
-    """In a child: do the work, print a `Run` as JSON."""
-    started, cpu = time.perf_counter(), time.process_time()
-    work()
-    seconds, used = time.perf_counter() - started, time.process_time() - cpu
-    print(json.dumps(asdict(Run(seconds, used, peak_mb()))))
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one child process is to do: `python -m benchmarks.child PART NAME MESSAGES`; in so many of the rounds."""
+
+    part: str
+    name: str
+    messages: int
+    rounds: int
+    command: bool = False
+
+    def takes_part(self, number: int, rounds: int) -> bool:
+        """Whether in round `number` of `rounds`, counted from 1: spread evenly over all of them."""
+        return number * self.rounds // rounds > (number - 1) * self.rounds // rounds
 
 
-def peak_mb() -> float:
-    """Peak RSS of this process in MB. Trap: Linux's ru_maxrss starts from what the parent had, VmHWM does not."""
-    status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8"))):
-        return int(found[1]) / 1_000
-    unit = 1_000_000 if sys.platform == "darwin" else 1_000  # bytes there, kB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-
-
-def interleaved(module: str, names: Sequence[str], arguments: Sequence[str], rounds: int) -> dict[str, Figure]:
-    """Run `python -m MODULE --child NAME ARGUMENTS` for each name in turn, `rounds` times after one warm-up round."""
-    runs: dict[str, list[Run]] = {name: [] for name in names}
-    for number in range(rounds + 1):
-        for name in names:
-            run = _child(module, name, arguments)
-            if number > 0:
-                runs[name].append(run)
+def interleaved(tasks: Sequence[Task], *, warm_up: bool) -> list[Figure]:
+    """Run every task in turn, round after round; `warm_up`: one round before that counts for nothing."""
+    rounds = max((task.rounds for task in tasks), default=0)
+    runs: dict[tuple[str, int], list[Run]] = {}
+    for number in range(0 if warm_up else 1, rounds + 1):
+        for task in tasks:
+            if number == 0:
+                run_child(task)
+            elif task.takes_part(number, rounds):
+                for run in run_child(task):
+                    runs.setdefault((run.name, task.messages), []).append(run)
         print(f"  round {number} of {rounds}" + (" (warm-up)" if number == 0 else ""), file=sys.stderr)
-    return {name: _figure(name, found) for name, found in runs.items()}
+    return [figure_of(messages, found) for (_, messages), found in runs.items()]
 
 
-def _child(module: str, name: str, arguments: Sequence[str]) -> Run:
-    command = [sys.executable, "-m", module, "--child", name, *arguments]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
-    return Run(**json.loads(done.stdout.splitlines()[-1]))
+def run_child(task: Task) -> list[Run]:
+    """Do a task in a process of its own, watched from here. Raises SystemExit where it fails."""
+    command = [sys.executable, "-m", "benchmarks.child", task.part, task.name, str(task.messages)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        with Watcher(process.pid, root_counts=not task.command) as watcher:
+            said = process.communicate()[0]
+        if process.returncode:
+            raise SystemExit(f"error: {task.name} at {task.messages} messages ended with {process.returncode}")
+    return [_seen(Run(**one), watcher, task) for one in json.loads(said.splitlines()[-1])]
 
 
-def _figure(name: str, runs: Sequence[Run]) -> Figure:
+def _seen(run: Run, watcher: Watcher, task: Task) -> Run:
+    """The run with what only an onlooker knows."""
+    told: dict[str, Any] = asdict(run)
+    peak = watcher.largest_mb if task.command and watcher.largest_mb else run.peak_mb
+    return Run(**told | {"together_mb": watcher.together_mb, "peak_mb": peak})
+
+
+def figure_of(messages: int, runs: Sequence[Run]) -> Figure:
+    """Medians and extremes of some runs of one contender."""
     seconds = [run.seconds for run in runs]
     return Figure(
-        name,
-        statistics.median(seconds),
-        min(seconds),
-        max(seconds),
-        statistics.median(run.cpu_seconds for run in runs),
-        max(run.peak_mb for run in runs),
+        name=runs[0].name,
+        messages=messages,
+        runs=len(runs),
+        seconds=statistics.median(seconds),
+        least_seconds=min(seconds),
+        most_seconds=max(seconds),
+        cpu_seconds=statistics.median(run.cpu_seconds for run in runs),
+        peak_mb=max(run.peak_mb for run in runs),
+        together_mb=max(run.together_mb for run in runs),
+        counts={key: statistics.median(run.counts[key] for run in runs) for key in runs[0].counts},
     )
 
 
-def arguments(usage: str | None) -> argparse.Namespace:
-    """What every benchmark can be told, and what it tells its children."""
-    options = argparse.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--messages", type=int, default=200_000)
-    options.add_argument("--large", type=int, default=1_000_000)
-    options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--readme", action="store_true", help="put the table into README.md")
-    options.add_argument("--child", help=argparse.SUPPRESS)
-    options.add_argument("path", nargs="?", type=Path, help=argparse.SUPPRESS)
-    return options.parse_args()
+def timed(name: str, work: Work, *, command: bool) -> Run:
+    """In a child: do the work and say what it took."""
+    forget_peak()
+    started, cpu = time.perf_counter(), sum(_cpu_seconds())
+    counts = work() or {}
+    seconds, used = time.perf_counter() - started, sum(_cpu_seconds()) - cpu
+    return Run(name, seconds, used, _children_peak_mb() if command else own_peak_mb(), 0.0, counts)
 
 
-def machine() -> str:
-    """The machine in a few words."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text(encoding="utf-8"))):
-        model = found[1].strip()
-    return f"{os.cpu_count()} x {model}, {platform.system()}, Python {platform.python_version()}"
+def _cpu_seconds() -> Iterator[float]:
+    """Of this process and of those it has waited for."""
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        yield used.ru_utime + used.ru_stime
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _children_peak_mb() -> float:
+    unit = 1_000_000 if sys.platform == "darwin" else 1_000
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
-def into_readme(mark: str, text: str) -> None:
-    """Replace what stands between `<!-- MARK -->` and `<!-- /MARK -->` in the README."""
-    path = ROOT / "README.md"
-    whole = path.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
-    if not pattern.search(whole):
-        raise SystemExit(f"README.md has no place marked {mark}")
-    path.write_text(pattern.sub(lambda m: f"{m[1]}{text}\n{m[2]}", whole), encoding="utf-8")
-
-
-def save(name: str, figures: dict[str, Any]) -> Path:
-    """Keep a result as JSON beside the benchmarks."""
-    path = ROOT / "benchmarks" / "results" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return path
+def tasks_of(
+    part: str, contenders: Sequence[Contender], messages: int, rounds: int
+) -> tuple[list[Task], dict[str, str]]:
+    """The tasks of all contenders that can run here, and why the others cannot."""
+    skipped = {each.name: reason for each in contenders if (reason := each.missing()) is not None}
+    tasks = [
+        Task(part, each.name, messages, rounds if each.often else (rounds + 1) // 2, each.command)
+        for each in contenders
+        if each.name not in skipped
+    ]
+    return tasks, skipped

@@ -1,0 +1,151 @@
+"""The stages of the export line, each by itself, beside the least that its work can cost.
+
+The benchmark's own process does what processes that read ahead do in a large export: one thing at a time is measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from benchmarks.alone import Alone, Clock, Counted, Events, drain, flow, run_windowed
+from benchmarks.corpus import database, folder
+from benchmarks.export_lines import raw
+
+PIECE = 1024 * 1024
+
+
+@asynccontextmanager
+async def rows(messages: int) -> AsyncGenerator[tuple[Events, Any]]:
+    """The source of a whole backup, and a sandbox for its documents."""
+    from pattern_stream import Oddities, Sandbox, Scope, Selection, open_reader, read_scope, resolve_scope
+
+    async with open_reader(database(messages)) as connection, Sandbox() as sandbox:
+        scope = await resolve_scope(connection, Scope())
+        yield read_scope(connection, scope, Selection(portable=False), Oddities()), sandbox
+
+
+async def source(messages: int) -> Alone:
+    """`read_scope`; the floor is the plain fetch of the same rows."""
+    own, under, fetch = Clock(), Clock(), raw(messages)
+    async with rows(messages) as (events, _):
+        with own.running():
+            await drain(events)
+    with under.running():
+        fetch()
+    return Alone(own.seconds, under.seconds)
+
+
+async def folding(messages: int) -> Alone:
+    """`fold_memory`: documents go to a process and come back."""
+    from pattern_stream import fold_memory
+
+    async with rows(messages) as (events, sandbox):
+        fold = Counted(sandbox.fold)
+        found = await run_windowed(events, lambda up: fold_memory(up, fold))
+    return replace(found, documents=fold.count)
+
+
+async def mapping(messages: int) -> Alone:
+    """`map_rows`; the floor reads the JSON of each message and makes its dict."""
+    from pattern_stream import Oddities, fold_memory, map_rows
+
+    async with rows(messages) as (events, sandbox):
+        folded = fold_memory(events, sandbox.fold)
+        return await run_windowed(folded, lambda up: map_rows(up, oddities=Oddities()), _plain_dicts)
+
+
+def _plain_dicts(window: list[Any]) -> None:
+    import orjson
+
+    from pattern_stream.schema.records import Message
+
+    columns = Message.columns
+    content, metadata = columns.index("content_json"), columns.index("source_metadata")
+    for event in window:
+        if getattr(event, "record", None) is Message:
+            for row in event.rows:
+                record = dict(zip(columns, row, strict=True))
+                record["content_json"] = orjson.loads(row[content])
+                record["source_metadata"] = None if row[metadata] is None else orjson.loads(row[metadata])
+
+
+async def _records(events: Events, sandbox: Any) -> Events:
+    from pattern_stream import Oddities, fold_memory, map_rows
+
+    async for event in map_rows(fold_memory(events, sandbox.fold), oddities=Oddities()):
+        yield event
+
+
+async def chunking(messages: int) -> Alone:
+    """`chunk`, which encodes the records; the floor is libipld's encoder, message by message."""
+    from pattern_stream import chunk
+
+    async with rows(messages) as (events, sandbox):
+        return await run_windowed(_records(events, sandbox), chunk, _plain_encoding)
+
+
+def _plain_encoding(window: list[Any]) -> None:
+    from libipld import encode_dag_cbor
+
+    from pattern_stream.schema.records import Message
+
+    for event in window:
+        if getattr(event, "record", None) is Message:
+            for record in event.records:
+                encode_dag_cbor(record)
+
+
+async def encoding(messages: int) -> Alone:
+    """`encode`, which puts nodes together and names them; the floor joins the same chunks and hashes them."""
+    from pattern_stream import chunk
+
+    async with rows(messages) as (events, sandbox):
+        return await run_windowed(chunk(_records(events, sandbox)), _encoded, _plain_hashing)
+
+
+def _encoded(drafts: Events) -> AsyncIterator[Any]:
+    from pattern_stream import encode
+
+    return encode(drafts, exported_at="2026-01-01T00:00:00Z")
+
+
+def _plain_hashing(window: list[Any]) -> None:
+    from blake3 import blake3
+
+    for event in window:
+        if parts := getattr(event, "parts", None):
+            blake3(b"".join(parts)).digest()
+
+
+class Discard:
+    """An output that keeps nothing."""
+
+    async def write(self, data: bytes) -> None:
+        """Take some bytes."""
+
+
+async def writing(messages: int) -> Alone:
+    """`write_car` of blocks in memory to nothing, over its spool; the floor writes them to a file and reads it back."""
+    from pattern_stream import chunk, write_car
+
+    async with rows(messages) as (events, sandbox):
+        blocks = [event async for event in _encoded(chunk(_records(events, sandbox)))]
+    own, under = Clock(), Clock()
+    with under.running():
+        _plain_spool([event.data for event in blocks if hasattr(event, "data")])
+    with own.running():
+        await write_car(flow(blocks), Discard(), near=folder())
+    return Alone(own.seconds, under.seconds)
+
+
+def _plain_spool(pieces: list[bytes]) -> None:
+    with tempfile.TemporaryFile(dir=folder()) as file:
+        for piece in pieces:
+            file.write(piece)
+        file.seek(0)
+        while file.read(PIECE):
+            pass
