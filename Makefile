@@ -17,16 +17,19 @@ NODE_MODULES := $(INTEROP)/js/node_modules/.package-lock.json
 GO := $(or $(shell command -v go 2>/dev/null),$(wildcard /usr/local/go/bin/go))
 NPM := $(shell command -v npm 2>/dev/null)
 
+# The environment of what changes the sources, for `make mutants`, and what it made.
+MUTANTS := .mutants
+
 # The first of these that starts, is new enough and can make an environment. `make PYTHON=/path/to/python` overrides.
 PYTHONS := python3.13 python3.12 python3.11 python3 python
 SUITABLE := import ensurepip, sqlite3, sys, venv; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test format lint types bench soak interop matrix package hostile fuzz check coverage lock clean
+.PHONY: help demo test format lint types bench soak interop matrix package hostile fuzz mutants check coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo 'The first of them that needs it makes $(VENV). PYTHON=... chooses the interpreter, ARGS=... goes to test, demo, bench, soak, interop and matrix.'
+	@echo 'The first of them that needs it makes $(VENV). PYTHON=... chooses the interpreter, ARGS=... goes to test, demo, bench, soak, interop, matrix and mutants.'
 
 demo: $(STAMP) ## a tour in under a minute: make a constellation, export it, look into the archive
 	@echo '== demo: examples/tour.py'
@@ -49,11 +52,9 @@ types: $(STAMP) ## mypy, strict, over package, tests, benchmarks and examples
 	@echo '== types: mypy'
 	@$(BIN)/mypy $(SOURCES)
 
-bench: $(STAMP) ## measure export and import beside their peers, write the tables of the README (minutes)
-	@echo '== bench: benchmarks.bench_export'
-	@$(BIN)/python -m benchmarks.bench_export --readme $(ARGS)
-	@echo '== bench: benchmarks.bench_import'
-	@$(BIN)/python -m benchmarks.bench_import --readme $(ARGS)
+bench: $(STAMP) ## measure whole lines and stages beside their peers, write the tables of the README (20 minutes; ARGS=--help)
+	@echo '== bench: benchmarks'
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(STAMP) ## exports beside a living writer, kill -9, faults of the disk (up to an hour; ARGS=--help)
 	@echo '== soak: tests.soak'
@@ -80,6 +81,10 @@ hostile: $(STAMP) ## every hostile archive through every command, every flipped 
 fuzz: $(STAMP) ## look for bytes that break a reader, a minute for each target; ARGS=-max_total_time=600 for longer
 	@echo '== fuzz: tests.fuzz'
 	@$(BIN)/python -m tests.fuzz all $(or $(ARGS),-max_total_time=60)
+
+mutants: $(STAMP) $(MUTANTS)/python/.ready ## change codec, chunking and walking in every small way: a test must fail (an hour; ARGS=car.py)
+	@echo '== mutants: tests.mutation'
+	@$(BIN)/python -m tests.mutation --python $(MUTANTS)/python/bin/python --folder $(MUTANTS) $(ARGS)
 
 check: lint types test ## lint, types and test: what CI runs
 
@@ -114,8 +119,14 @@ $(INTEROP)/python/.ready: tests/interop/python/requirements.txt | $(STAMP)
 	@$(INTEROP)/python/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
+$(MUTANTS)/python/.ready: tests/mutation/requirements.txt | $(STAMP)
+	@echo '== $(MUTANTS): installing mutmut into an environment of its own'
+	@$(BIN)/python -m venv --clear $(MUTANTS)/python
+	@$(MUTANTS)/python/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 clean: ## remove .venv and everything that was built or cached
-	rm -rf $(VENV) $(INTEROP) .matrix build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(INTEROP) $(MUTANTS) .matrix build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A half-made environment has no stamp, so it is made again; so is one older than the lock or the project file.

@@ -204,7 +204,7 @@ def _apart(data: bytes, starts: list[int]) -> list[int]:
             crowded += [place for place, count in enumerate(counts, first) if count > _MOST_CONTAINERS]
     if containers > MAX_BLOCK_CONTAINERS:
         raise NotAlike
-    return sorted({*found, *crowded}) if crowded else found
+    return sorted({*found, *crowded})
 
 
 def _decode_apart(maps: Sequence[bytes]) -> list[Any]:

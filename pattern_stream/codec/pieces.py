@@ -11,8 +11,8 @@ _SMALL_BYTES: Final = 4096
 
 _MAPS: Final = range(0xA1, 0xB8)
 _KEYS: Final = range(0x60, 0x78)
-_WIDTHS: Final = {0x59: (2, 1 << 8), 0x5A: (4, 1 << 16), 0x5B: (8, 1 << 32)}
-"""Heads of longer byte strings: width of the length in bytes, and the least length that needs it."""
+_WIDTHS: Final = {0x59: (2, 1 << 8), 0x5A: (4, 1 << 16)}
+"""Heads of longer byte strings: width of the length in bytes, and the least length that needs it. No block has more."""
 
 
 def decode_piece(data: bytes) -> Any:

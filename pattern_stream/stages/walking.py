@@ -209,7 +209,7 @@ class Walker:
         try:
             task.expected.finish()
         except ArchiveError as error:
-            error.at(stage="walk", offset=task.node.offset, cid=cid_text(task.node.cid), field=task.field)
+            error.at(stage="walk", offset=task.node.offset, cid=cid_text(task.node.cid))
             self._fail(error)
 
     def _miss(self, links: Links, cid: bytes) -> None:

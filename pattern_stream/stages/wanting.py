@@ -58,7 +58,6 @@ class Finish:
 
     expected: Expected
     node: Node
-    field: str
 
 
 CLOSE = Close()
@@ -108,12 +107,12 @@ def _links(node: Node, edge: Edge, value: Any) -> Iterator[Task]:
         page: Any = edge.page
         pages = Pages(count=value.count)
         yield Links(page, edge.name, value.cids, name, expected=pages, pages_of=edge, within=expected)
-        yield Finish(pages, node, edge.name)
+        yield Finish(pages, node)
     else:
         cids = list(value.values()) if edge.kind == "link_map" else value
         yield Links(of, edge.name, cids, name, expected=expected)
     if expected is not None:
-        yield Finish(expected, node, edge.name)
+        yield Finish(expected, node)
 
 
 def _expected(node: Node, edge: Edge) -> Expected | None:

@@ -16,7 +16,8 @@ from pattern_stream.format import MAX_BLOCK_CONTAINERS, MAX_DEPTH
 from tests.codec.test_dagcbor import plain
 
 LINK = Link(bytes.fromhex("01711e20") + bytes(32))
-HARMFUL = (*alike._WIDE_HEADS, alike._TAG_HEAD)
+HARMFUL = (0x99, 0x9A, 0x9B, 0xB9, 0xBA, 0xBB, 0xD8)
+"""Arrays and maps that declare more than 255 values, and tags."""
 
 
 def record(number: int, content: Any = None, text: str = "hello") -> dict[str, Any]:
@@ -84,6 +85,7 @@ def test_an_array_of_maps_is_a_sequence() -> None:
     assert records[::-7] == found[::-7]
     assert records == found
     assert found != records[:-1]
+    assert found != 100
     with pytest.raises(IndexError):
         found[100]
 
@@ -108,6 +110,8 @@ def test_a_damaged_block_is_left_to_the_other_decoder(data: st.DataObject) -> No
         b"\x9a\xff\xff\xff\xff\x00",
         b"\x99\xff\xff" * 300 + b"\x00",
         b"\xbb\x40\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\xba\xff\xff\xff\xff\x00",
+        b"\xb9\xff\xff" * 300 + b"\x00",
         b"\xd8\x2a\x58\x25\x00" + LINK.cid,
         b"\xd9\x00\x2a\x58\x25\x00" + LINK.cid,
     ],
@@ -173,6 +177,8 @@ def test_maps_that_are_not_proved_are_refused() -> None:
     value = alike._opened(untidy := data.replace(b"\x05", b"\x18\x05", 1), found_in(untidy))
 
     assert value is not None
+    assert records_of(untidy) == value["messages"]
+    assert records_of(untidy)[:39] == [value["messages"][place] for place in range(39)]
     with pytest.raises(NotAlike):
         list(value["messages"].groups(prove=True))
 
@@ -182,3 +188,156 @@ def found_in(data: bytes) -> alike._Found:
     found = alike._first_maps(data)
     assert found is not None
     return found
+
+
+def records_of(data: bytes) -> list[dict[str, Any]]:
+    """The maps of a block, however untidy it is."""
+    records: list[dict[str, Any]] = decode(data, strict=False)["messages"]
+    return records
+
+
+# --- what is read here -------------------------------------------------------------------------------------------
+
+
+def filled(size: int) -> bytes:
+    """A block of so many bytes."""
+    records = [record(number) for number in range(40)]
+    more = size
+    while (data := encode_node({"messages": records, "end_position": "x" * more})) and len(data) > size:
+        more -= len(data) - size
+    return data
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(4096, False), (4097, True), (1_000_000, True), (1_000_001, False)])
+def test_neither_small_blocks_nor_oversize_ones(size: int, is_read: bool) -> None:
+    """A small block gains nothing; one beyond the limit may have few values, which the other decoder counts."""
+    data = filled(size)
+
+    assert size == len(data)
+    assert is_read == (read(data) is not None)
+
+
+@pytest.mark.parametrize("key", ["messages", "MESSAGES", "m", "é", "x" * 23])
+@pytest.mark.parametrize("count", [1, 23])
+def test_short_heads_are_read(key: str, count: int) -> None:
+    """Maps of 1 to 23 keys, the first of at most 23 bytes, in the block and in its array."""
+    names = [key, *(f"{key}{at:03}" for at in range(1, count))]
+    records = [dict.fromkeys(names, number) for number in range(4000 // (count + 1))]
+    value = {key: records} | dict.fromkeys(names[1:], "x" * 300)
+
+    assert value == read(encode_node(value))
+
+
+def test_no_other_shapes_are_read() -> None:
+    """An array where the map should be, no array in it, arrays in it, or a key that is no text: for the other."""
+    records = [record(number) for number in range(300)]
+    shapes = [
+        ["messages", records],
+        {"messages": encode_node(records), "index": 0},
+        {"messages": [["id", f"msg_{number}"] for number in range(900)]},
+        {"messages": {"id": records}},
+    ]
+
+    assert [None] * len(shapes) == [read(encode_node(shape)) for shape in shapes]
+    assert all(len(encode_node(shape)) > 4096 for shape in shapes)
+
+
+@pytest.mark.parametrize("key", [b"\x68messag\xff\xff", b"\x48messages"])
+def test_a_key_that_is_no_text_is_refused(key: bytes) -> None:
+    """Bytes in the place of a key, or text that is no UTF-8, end nothing but the quick way."""
+    data = block_of([record(number) for number in range(40)]).replace(b"\x68messages", key)
+
+    assert read(data) is None
+    assert decoded(data) is None
+
+
+@pytest.mark.parametrize(("apart", "is_read"), [(10, True), (11, False)])
+def test_a_quarter_may_be_decoded_apart(apart: int, is_read: bool) -> None:
+    """Where more maps than one in four are not for libipld, there is nothing to gain."""
+    records = [record(number, "’’" if number < apart else None) for number in range(40)]
+
+    assert is_read == (read(block_of(records)) is not None)
+
+
+@pytest.mark.parametrize("failures", [7, 8])
+def test_the_eighth_failure_is_the_last(failures: int) -> None:
+    """Up to seven blocks may be bad, and the next good one is read; after eight none is."""
+    reader = AlikeReader()
+    good = block_of([record(number) for number in range(40)])
+    for _ in range(failures):
+        assert read(good.replace(b"\xf6", b"\xf7"), reader) is None
+
+    assert (failures < 8) == (read(good, reader) is not None)
+
+
+# --- how far it goes ---------------------------------------------------------------------------------------------
+
+
+def crowd(containers: int) -> bytes:
+    """A block in which so many bytes, before the last map, could be the heads of arrays and maps."""
+    count = 38 * 32 + 1  # so the last map but one is alone in its group
+    records = [record(number, [[]] * 200) for number in range(count)]  # each a map, an array, and the arrays in that
+    rest = containers - count * 202
+    for one in records:
+        size = min(rest, 101)
+        one["text"] = [[]] * (size - 1) if size else None
+        rest -= size
+    return block_of([*records, record(count)])
+
+
+def containers_of(data: bytes) -> int:
+    """How many there are before the last map, as they are counted."""
+    return sum(0x80 <= byte <= 0xBB for byte in data[found_in(data).starts[0] : found_in(data).starts[-1]])
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_most_containers_are_counted_exactly(more: int) -> None:
+    """As many arrays and maps as one block may have are read, whatever group of maps they are in; one more is not."""
+    data = crowd(MAX_BLOCK_CONTAINERS + more)
+
+    assert MAX_BLOCK_CONTAINERS + more == containers_of(data)
+    assert 2 == len(found_in(data).starts) % 32
+    assert (more == 0) == (read(data) is not None)
+
+
+@pytest.mark.parametrize(("large", "is_read"), [(1, True), (2, False)])
+def test_what_is_decoded_apart_is_counted_by_its_bytes(large: int, is_read: bool) -> None:
+    """Maps that libipld must not see count with every byte, all of them together."""
+    records = [record(number, "’" * 43_000 if number in range(30, 30 + large) else None) for number in range(90)]
+
+    assert is_read == (read(block_of(records)) is not None)
+
+
+def test_crowded_maps_are_decoded_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libipld has no limit on depth, so no map that it gets has as many arrays as could be nested too deep."""
+    seen: list[bytes] = []
+    kept = dagcbor.decode_harmless
+
+    def watch(blocks: list[bytes], *, prove: bool) -> list[Any] | None:
+        seen.extend(blocks)
+        return kept(blocks, prove=prove)
+
+    monkeypatch.setattr(alike, "decode_harmless", watch)
+    records = [record(number, [[[]] * 200] * 2 if number in (3, 50, 75) else None) for number in range(100)]
+
+    assert records == (read(block_of(records)) or {}).get("messages")
+    assert 96 == len(set(seen))
+    assert all(sum(0x80 <= byte <= 0xBB for byte in one) < MAX_DEPTH for one in seen)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "size"),
+    [
+        ("msg_1", "msg_2", 9),  # a map of three, the key `id`, a text of five, `msg_`
+        ("ms_11", "ms_22", 8),
+        ("abcde", "fghij", 5),
+        ("msg_12345", "msg_12346", 9),
+        ("a", "bb", 4),
+    ],
+)
+def test_a_mark_is_what_two_maps_begin_with(first: str, second: str, size: int) -> None:
+    """As far as the first two maps agree, within nine bytes: what is longer occurs less often in between."""
+    records = [{"id": name, "text": None, "content": number} for number, name in enumerate((first, second, "z"))]
+    data = encode_node(records)
+
+    assert size == alike._mark_bytes(data, 1, 4)

@@ -177,9 +177,22 @@ HEADER_FAULTS: dict[str, tuple[bytes, type[ArchiveError], str]] = {
     "no roots": (header({"version": 1}), MalformedHeader, "a map of 1 keys"),
     "another key": (header({"blip": 1, "roots": [Link(ROOT)], "version": 1}), MalformedHeader, "a map of 3 keys"),
     "version as text": (header({"roots": [], "version": "1"}), MalformedHeader, "version in the header is a value of"),
-    "version true": (header({"roots": [], "version": True}), MalformedHeader, "version in the header is a value of"),
+    "version true": (
+        header({"roots": [], "version": True}),
+        MalformedHeader,
+        "version in the header is a value of type bool, expected 1",
+    ),
+    "version an array": (
+        header({"roots": [], "version": [1, 2]}),
+        MalformedHeader,
+        "version in the header is an array of 2 values, expected 1",
+    ),
     "version 3": (header({"roots": [Link(ROOT)], "version": 3}), UnsupportedContainer, "CAR version 3"),
-    "roots a map": (header({"roots": {}, "version": 1}), MalformedHeader, "expected an array of links"),
+    "roots a map": (
+        header({"roots": {}, "version": 1}),
+        MalformedHeader,
+        "roots in the header are a map of 0 keys, expected an array of links",
+    ),
     "roots bare bytes": (header({"roots": [ROOT], "version": 1}), MalformedHeader, "expected an array of links"),
     "no root": (header({"roots": [], "version": 1}), MalformedHeader, "header has 0 roots, expected exactly 1"),
     "two roots": (header({"roots": [Link(ROOT)] * 2, "version": 1}), MalformedHeader, "header has 2 roots"),
@@ -190,8 +203,16 @@ HEADER_FAULTS: dict[str, tuple[bytes, type[ArchiveError], str]] = {
     ),
     "gzip": (gzip.compress(THIN_GROUP), UnsupportedContainer, "a gzip file, expected a CAR v1 archive"),
     "zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), UnsupportedContainer, "a zstd file, expected a CAR v1 archive"),
-    "SQLite": (b"SQLite format 3\x00" + bytes(84), UnsupportedContainer, "an SQLite database"),
-    "CAR v2": (bytes.fromhex("0aa16776657273696f6e02") + bytes(40), UnsupportedContainer, "CAR version 2"),
+    "SQLite": (
+        b"SQLite format 3\x00" + bytes(84),
+        UnsupportedContainer,
+        "an SQLite database, expected a CAR v1 archive",
+    ),
+    "CAR v2": (
+        bytes.fromhex("0aa16776657273696f6e02") + bytes(40),
+        UnsupportedContainer,
+        "CAR version 2, expected version 1",
+    ),
 }
 
 AFTER = section(b"block")
@@ -202,6 +223,11 @@ SECTION_FAULTS: dict[str, tuple[bytes, type[ArchiveError], str]] = {
     "too long": (encode_varint(9_000_000), MalformedSection, "section is 9000000 bytes, limit is 4194304"),
     "shorter than its CID": (b"\x20" + AFTER[1:], MalformedSection, "data ends inside a CID"),
     "no CID": (b"\x05" + bytes(5), MalformedSection, "CID starts with 0, expected its version, 1"),
+    "a length that ends as a CID begins": (
+        b"\x80" + AFTER[1:37] + bytes(200),  # 80 01 is 128; what comes then lacks the 01
+        MalformedSection,
+        "CID starts with 113, expected its version, 1",
+    ),
     "later CID": (b"\x24\x02" + AFTER[2:38], UnsupportedCid, "CID has version 2"),
     "digest longer than the section": (b"\x08\x01\x71\x1e\x60" + bytes(4), MalformedSection, "data ends inside a CID"),
 }
@@ -246,6 +272,50 @@ def drain(splitter: SectionSplitter, data: bytes, piece_bytes: int | None, found
         found.extend(splitter.feed(data[at : at + size]))
 
 
+@pytest.mark.parametrize("before", [b"", section(b"short"), section(bytes(200)), section(bytes(5000))])
+def test_padding_is_refused_at_its_first_byte(before: bytes) -> None:
+    """Nothing is waited for behind a header, a short or a long section: a lone zero is a fault as soon as it comes."""
+    splitter = SectionSplitter()
+    with pytest.raises(MalformedSection, match="section is 0 bytes"):
+        list(splitter.feed(HEADER + before + b"\x00"))
+
+
+def test_short_sections_are_split_quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sections that need one byte for their length, none is judged by the slow way, as long as they are whole."""
+    judged: list[Section | None] = []
+    slow = SectionSplitter._split_section
+
+    def watch(splitter: SectionSplitter) -> Section | None:
+        judged.append(slow(splitter))
+        return judged[-1]
+
+    monkeypatch.setattr(SectionSplitter, "_split_section", watch)
+    blocks = [bytes(size) for size in range(92)]  # 91 and the CID are 127
+    splitter = SectionSplitter(max_section_bytes=128)
+    data = archive(*blocks, bytes(92), *blocks)
+    found = list(splitter.feed(data[:-1])) + list(splitter.feed(data[-1:]))
+
+    assert [*blocks, bytes(92), *blocks] == [one.data for one in found]
+    assert [92] == [len(one.data) for one in judged if one is not None]
+    assert 3 == len(judged)
+
+
+def test_only_one_root_unless_asked() -> None:
+    """Without being told otherwise, a header has exactly one root, of our kind."""
+    for roots in ([], [Link(ROOT)] * 2):
+        with pytest.raises(MalformedHeader, match=f"header has {len(roots)} roots, expected exactly 1"):
+            list(SectionSplitter().feed(header({"roots": roots, "version": 1})))
+
+
+def test_a_limit_below_what_is_short_holds() -> None:
+    """The quick way is not taken where the limit is so low that it could pass more."""
+    splitter = SectionSplitter(max_section_bytes=100)
+    assert [bytes(64)] == [one.data for one in splitter.feed(archive(bytes(64)))]
+
+    with pytest.raises(MalformedSection, match="section is 101 bytes, limit is 100"):
+        list(splitter.feed(section(bytes(65))))
+
+
 def test_largest_section() -> None:
     """A section of exactly the limit passes, one more byte is refused before it is waited for."""
     data = bytes(MAX_SECTION_BYTES - 36)
@@ -286,7 +356,8 @@ def test_hints_name_the_way_out() -> None:
     carv2 = bytes.fromhex("0aa16776657273696f6e02") + bytes(16)
     carv2 += (51).to_bytes(8, "little") + len(THIN_GROUP).to_bytes(8, "little") + bytes(8)
     hints = []
-    for data in (gzip.compress(b""), b"\x28\xb5\x2f\xfd", carv2[:20], carv2 + THIN_GROUP):
+    whole = carv2 + THIN_GROUP
+    for data in (gzip.compress(b""), b"\x28\xb5\x2f\xfd", b"SQLite format 3\x00", carv2[:50], carv2[:51], whole):
         with pytest.raises(UnsupportedContainer) as caught:
             split(data, 1)
         hints.append(caught.value.hint)
@@ -294,9 +365,23 @@ def test_hints_name_the_way_out() -> None:
     assert hints == [
         "unpack it first: gzip -dc FILE",
         "unpack it first: zstd -dc FILE",
+        "an archive is made from it by export",
         "unwrap the CAR v1 inside it first",
         "unwrap the CAR v1 inside it first: tail -c +52 FILE | head -c 605 > FILE.v1.car",
+        "unwrap the CAR v1 inside it first: tail -c +52 FILE | head -c 605 > FILE.v1.car",
     ]
+
+
+def test_a_carv2_is_refused_as_soon_as_its_header_is_whole() -> None:
+    """With the byte that ends its 51, without waiting for more."""
+    splitter = SectionSplitter()
+    carv2 = bytes.fromhex("0aa16776657273696f6e02") + bytes(40)
+    list(splitter.feed(carv2[:50]))
+
+    with pytest.raises(UnsupportedContainer) as caught:
+        splitter.feed(carv2[50:])
+
+    assert "CAR version 2, expected version 1" == caught.value.message
 
 
 # --- verifying ---------------------------------------------------------------------------------------------------

@@ -49,16 +49,25 @@ FOREIGN = {
     ),
 }
 
+CUT = "data ends inside a CID, expected "
 BAD = {
-    "nothing": b"",
-    "cut version": b"\x81",
-    "cut codec": b"\x01",
-    "cut digest": b"\x01\x71\x1e\x20" + ZEROS[:31],
-    "cut version 0": b"\x12\x20" + ZEROS[:31],
-    "overlong codec": b"\x01\xf1\x00\x1e\x20" + ZEROS,
-    "digest length beyond any data": b"\x01\x71\x1e\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
-    "no version": b"\x30" + ZEROS,
-    "version 0 in the way of version 1": b"\x00\x71\x1e\x20" + ZEROS,
+    "nothing": (b"", CUT + "its version"),
+    "cut version": (b"\x81", CUT + "its version"),
+    "cut codec": (b"\x01", CUT + "its codec"),
+    "cut hash": (b"\x01\x71", CUT + "its hash"),
+    "cut digest length": (b"\x01\x71\x1e", CUT + "its digest length"),
+    "cut digest": (b"\x01\x71\x1e\x20" + ZEROS[:31], CUT + "a digest of 32 bytes, found 31"),
+    "cut version 0": (b"\x12\x20" + ZEROS[:31], CUT + "a digest of 32 bytes, found 31"),
+    "overlong codec": (b"\x01\xf1\x00\x1e\x20" + ZEROS, "varint of 113 takes 2 bytes, expected its shortest form"),
+    "digest length beyond any data": (
+        b"\x01\x71\x1e\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+        CUT + f"a digest of {2**63 - 1} bytes, found 0",
+    ),
+    "no version": (b"\x30" + ZEROS, "CID starts with 48, expected its version, 1"),
+    "version 0 in the way of version 1": (
+        b"\x00\x71\x1e\x20" + ZEROS,
+        "CID starts with 0, expected its version, 1",
+    ),
 }
 
 
@@ -86,11 +95,24 @@ def test_foreign_cids_are_split_shown_and_refused_by_name(cid: bytes, named: str
     assert Where(offset=7, cid=cid_text(cid)) == caught.value.where
 
 
-@pytest.mark.parametrize("data", BAD.values(), ids=BAD)
-def test_what_is_no_cid_is_malformed(data: bytes) -> None:
-    """Cut, overlong and versionless CIDs are refused before any digest is copied."""
-    with pytest.raises(MalformedSection):
-        split_cid(data)
+@pytest.mark.parametrize(("data", "message"), BAD.values(), ids=BAD)
+def test_what_is_no_cid_is_malformed(data: bytes, message: str) -> None:
+    """Cut, overlong and versionless CIDs are refused before any digest is copied, saying what is missing."""
+    with pytest.raises(MalformedSection) as caught:
+        split_cid(b"\x01" + data, 1)
+
+    assert message == caught.value.message
+
+
+@pytest.mark.parametrize("size", [24, 30])
+def test_texts_as_long_as_those_of_version_0(size: int) -> None:
+    """A CID of 34 bytes, and a text of 46 characters, are of version 0 only if they begin like it."""
+    cid = b"\x01\x55\x00" + bytes([size]) + bytes(size)
+    text = cid_text(cid)
+
+    assert len(cid) == 34 or len(text) == 46
+    assert text.startswith("bafkq")
+    assert cid == cid_from_text(text)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -143,8 +165,13 @@ def test_texts_in_other_bases() -> None:
         cid_text(CHUNK_CID) + "aaaa",
         "\U0001f680",
     ):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as caught:
             cid_from_text(text)
+        only_bare = ": version 0 is written bare in base58btc, and only version 0"
+        assert (
+            f"{text!r} is no CID" + (only_bare if bare in text else ", expected text like bafyr4i...")
+            == caught.value.message
+        )
 
 
 def test_other_versions_and_hashes_as_python_knows_them() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cbor2
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -159,6 +161,7 @@ def test_a_link_is_never_its_bytes() -> None:
     assert Link(cid) != cid
     assert 2 == len({Link(cid), cid})
     assert f"Link({cid.hex()})" == repr(Link(cid))
+    assert 100 == len({hash(Link(cid_of(bytes([number])))) for number in range(100)})
 
 
 def test_trap_bytes_for_encode_record() -> None:
@@ -173,6 +176,7 @@ def test_trap_bytes_for_encode_record() -> None:
 
 UNFIT = {
     "NaN": ({"a": [1, math.nan]}, "float nan at a.1"),
+    "NaN after what fits": ({"a": ["text", {"": b"x"}, -1, 1.5, True, None, math.nan]}, "float nan at a.6"),
     "infinity": (-math.inf, "float -inf"),
     "too great": ({"a": {"b": 2**64}}, "integer of 65 bits at a.b"),
     "too small": (-(2**64) - 1, "integer of 65 bits"),
@@ -208,6 +212,19 @@ def test_a_value_inside_itself() -> None:
         dagcbor.encode_node(cycle)
 
 
+def test_an_encoder_that_gives_up_has_a_reason_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is wrong with a value, as when Python's stack is full, the refusal says no more than that."""
+
+    def give_up(value: Any, depth: int) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(dagcbor, "_ordered", give_up)
+    with pytest.raises(UnencodableValue) as caught:
+        dagcbor.encode_node({"a": [1, "x"]})
+
+    assert "value that cannot be encoded, expected what DAG-CBOR can hold" == caught.value.message
+
+
 # --- ready bytes -------------------------------------------------------------------------------------------------
 
 
@@ -240,8 +257,10 @@ def test_ready_values_that_cannot_be() -> None:
     for value in (2**64, -(2**64) - 1):
         with pytest.raises(UnencodableValue, match="65 bits, expected at most 64"):
             dagcbor.integer(value)
-    with pytest.raises(UnencodableValue, match="surrogate"):
+    with pytest.raises(UnencodableValue) as caught:
         dagcbor.text("a\ud800")
+
+    assert "text with a lone surrogate, expected what UTF-8 can hold" == caught.value.message
 
 
 @given(st.dictionaries(texts, values, max_size=4))
@@ -410,12 +429,89 @@ def test_crowded_blocks_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> N
     assert peak < 10_000 * 256 + 5 * len(data)
 
 
-@pytest.mark.parametrize("value", [{"a": [1, 1.5, None, "é", b"x"]}, {"link": Link(cid_of(b"x")), "bytes": b"y"}])
+@pytest.mark.parametrize(
+    "value", [{"a": [1, 1.5, None, "é", b"x"]}, {"link": [Link(cid_of(b"x")), 1.5], "bytes": b"y", "n": -1}]
+)
 def test_honest_blocks_are_read_the_quick_way(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The careful reader is for what the quick one refuses, or every block would take four times as long, unseen."""
     monkeypatch.setattr(dagcbor, "decode_carefully", lambda *_, **__: pytest.fail("read carefully"))
 
     assert same(value, dagcbor.decode(dagcbor.encode_node(value)))
+
+
+def test_links_of_any_kind_are_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where any CID will do, links of other kinds beside ours need no careful reader either."""
+    monkeypatch.setattr(dagcbor, "decode_carefully", lambda *_, **__: pytest.fail("read carefully"))
+    value = [Link(bytes.fromhex("01551220") + bytes(32)), Link(cid_of(b"x")), Link(b"\x12\x20" + bytes(32))]
+
+    assert same(value, dagcbor.decode(dagcbor.encode_node(value), any_cid=True))
+
+
+def test_every_tag_that_cbor2_knows_is_switched_off() -> None:
+    """What cbor2 gives a meaning by itself, without asking the hook, is in our list, so that it never does."""
+    asked = set[int]()
+    known = set[int]()
+    for tag in range(70_000):
+        with suppress(cbor2.CBORError, ValueError, TypeError):
+            cbor2.loads(oracle_head(6, tag) + b"\x00", tag_hook=lambda found, _: asked.add(found.tag))
+        if tag not in asked:
+            known.add(tag)
+
+    assert {2, 3, 4, 5, 28, 29, 30} <= known
+    assert set() == known - set(dagcbor._CBOR2_TAGS)
+
+
+def test_records_are_proved_by_the_quick_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without links and bytes nothing is sorted and nothing written by cbor2, which takes three times as long."""
+    monkeypatch.setattr(dagcbor, "_is_tidy", lambda _: pytest.fail("looked at key by key"))
+
+    assert {"a": [1, None, "é"]} == dagcbor.decode(dagcbor.encode_node({"a": [1, None, "é"]}))
+
+
+@pytest.mark.parametrize(
+    ("value", "is_readable"),
+    [([], True), ([[]] * 249_999, True), ([[]] * 250_000, False), (b"\x80" * 300_000, True), ("é" * 300_000, True)],
+    ids=["little", "most", "one more", "bytes that look like arrays", "text that looks like arrays"],
+)
+def test_what_can_be_read_back(value: Any, is_readable: bool) -> None:
+    """As many arrays and maps as a decoder takes, the one around them included; what only looks like them is none."""
+    assert is_readable is dagcbor.is_readable(dagcbor.encode_node(value))
+
+
+CROWDED = {
+    "a full block": (b"\x00" * 1_000_000, False),
+    "one byte more": (b"\x00" * 1_000_001, True),
+    "as many heads as may be": (b"\x80" * 250_000, False),
+    "one head more": (b"\x80" * 250_001, True),
+    "one head more, the last there is": (b"\xbb" * 250_001, True),
+    "what is next to heads": (b"\x7f\xbc" * 250_001, False),
+    "one more that is part of a character": (b"\x80" * 250_000 + "é".encode(), False),
+    "behind what is null and a lead": (b"\xf6\x80\x80\x80" * 83_334, True),
+    "behind what is false and a lead": (b"\xf4\x80\x80\x80" * 83_334, True),
+    "behind a lead that CBOR does not use": (b"\xf3\x80\x80\x80" * 83_334, False),
+    "nulls beside characters": ("é".encode() * 260_000 + b"\xf6" * 260_000, False),
+    "characters of four bytes": ("\U0001f600".encode() * 240_000, False),
+}
+
+
+@pytest.mark.parametrize(("data", "is_crowded"), CROWDED.values(), ids=CROWDED)
+def test_what_may_be_crowded(data: bytes, is_crowded: bool) -> None:
+    """Bytes that may be heads of arrays and maps are counted, but for those that are surely inside a character."""
+    assert is_crowded is dagcbor._may_be_crowded(data)
+
+
+@pytest.mark.parametrize("count", [0, 1, 65_519, 65_520, 65_521, 65_522, 131_041, 200_000])
+def test_ones_are_counted(count: int) -> None:
+    """However many there are, with zeros between them or without."""
+    assert count == dagcbor._sum(b"\x01" * count)
+    assert count == dagcbor._sum(b"\x00\x01\x00" * count)
+
+
+def test_what_is_surely_readable_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block that is written is asked, so that must cost little."""
+    monkeypatch.setattr(dagcbor, "decode", lambda *_, **__: pytest.fail("decoded"))
+
+    assert dagcbor.is_readable(dagcbor.encode_record([[]] * 1000))
 
 
 HIDDEN_CROWD = oracle_head(4, 1) + oracle_head(4, 600_000) + b"\x41\xc3\x80" * 300_000

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pattern_stream.codec import pieces
 from pattern_stream.codec.dagcbor import Link, decode, encode_node
 from pattern_stream.codec.pieces import decode_piece
-from pattern_stream.errors import ArchiveError
+from pattern_stream.errors import ArchiveError, MalformedBlock
 
 CID = bytes.fromhex("01711e20") + bytes(32)
 
@@ -38,3 +41,80 @@ def test_a_damaged_piece_is_refused_alike(place: int, byte: int, at_the_end: boo
             decode_piece(bytes(data))
     else:
         assert expected == decode_piece(bytes(data))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the decoder got, each time."""
+    sizes: list[int] = []
+
+    def watch(data: bytes) -> Any:
+        sizes.append(len(data))
+        return decode(data)
+
+    monkeypatch.setattr(pieces, "decode", watch)
+    return sizes
+
+
+def filled(size: int) -> bytes:
+    """A block of so many bytes, up to 65,000, that begins with a byte string."""
+    return encode_node({"d": bytes(size - len(encode_node({"d": bytes(300), "e": 1})) + 300), "e": 1})
+
+
+@pytest.mark.parametrize(("size", "is_whole"), [(4096, True), (4097, False)])
+def test_only_large_blocks_are_decoded_around_their_bytes(size: int, is_whole: bool, decoded: list[int]) -> None:
+    """In a small one there is nothing to gain."""
+    data = filled(size)
+
+    assert size == len(data)
+    assert decode(data) == decode_piece(data)
+    assert [size if is_whole else 7] == decoded
+
+
+@pytest.mark.parametrize("size", [256, 4999, 65_535, 65_536, 900_000])
+@pytest.mark.parametrize("key", ["", "d", "data", "x" * 23])
+@pytest.mark.parametrize("count", [1, 2, 23])
+def test_large_bytes_are_not_decoded(size: int, key: str, count: int, decoded: list[int]) -> None:
+    """Whatever the length of the bytes, of the key and of the map, in front of others or alone."""
+    rest = {f"{'y' * 24}{number:02}": "z" * 5000 for number in range(count - 1)}
+    value = {key: bytes(size)} | rest
+    data = encode_node(value)
+
+    if len(data) > 4096:
+        assert value == decode_piece(data)
+        assert [len(encode_node({key: b""} | rest))] == decoded
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ["data", bytes(5000)],
+        {"data": "x" * 5000},
+        {"data": [bytes(5000)]},
+        {"data": bytes(255), "more": bytes(5000)},
+        {"x" * 23 + "Y": bytes(30_000)},
+        {f"aaa{chr(number)}" if number > 89 else f"aa{chr(number)}Y": bytes(30_000) for number in range(40, 140)},
+        {},
+        bytes(5000),
+    ],
+    ids=["array", "text", "nested", "short bytes", "long key", "hundred keys", "empty", "bytes alone"],
+)
+def test_other_blocks_decode_as_they_are(value: Any, decoded: list[int]) -> None:
+    """What only looks like such a block, or not even that, goes to the decoder whole."""
+    data = encode_node(value)
+
+    assert value == decode_piece(data)
+    assert [len(data)] == decoded
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["5900ff", "5a0000ffff", "5b00000000000186a0", "5b7fffffffffffffff", "5a7fffffff", "590fff40"],
+    ids=["255 in two", "65535 in four", "100000 in eight", "2^63", "2^31", "followed by no key"],
+)
+def test_heads_that_are_not_theirs_are_refused(head: str) -> None:
+    """A longer head than needed, or a length beyond the block, is refused as everywhere."""
+    for count in (255, 65_535, 100_000):
+        data = b"\xa2\x61d" + bytes.fromhex(head) + bytes(count) + b"\x61e\x40" * 1500
+        with pytest.raises(MalformedBlock):
+            decode_piece(data)

@@ -31,6 +31,7 @@ BAD = {
     "overlong in the ninth byte": "ffffffffffffffff00",
     "ten bytes": "ffffffffffffffffff01",
     "never ends": "80" * 10,
+    "does not end in the ninth byte": "ff" * 9,
 }
 
 

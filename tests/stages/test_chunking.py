@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import encode_record
 from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, RecordEvent, Records
-from pattern_stream.schema.nodes import AgentExport, MessageChunk
+from pattern_stream.schema.nodes import AgentExport, MemoryBlockExport, MessageChunk
 from pattern_stream.schema.records import ArchiveSummary, Message
 from pattern_stream.schema.scopes import Limits
+from pattern_stream.schema.stored import Large
 from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
 from pattern_stream.stages.splicing import encode_chunk
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
@@ -168,6 +169,105 @@ def test_messages_that_could_not_be_read_back_together_go_apart() -> None:
     assert [None, None, hopeless] == [draft.wide for draft in found if isinstance(draft, Draft)]
 
 
+def test_what_cannot_be_read_back_begins_no_chunk() -> None:
+    """A message that is hopeless by itself, where a chunk starts, goes out alone; those after it stay together."""
+    small = [message(number, 100) for number in range(4)]
+    hopeless = message(9, 100) | {"content_json": [[]] * 300_000}
+
+    found = drafts([Records(Message, [*small[:2], hopeless, *small[2:]]), Close()], Limits(max_messages=2))
+
+    assert [(0, 2, None), (1, 0, hopeless), (2, 2, None)] == summary(found)
+
+
+def test_what_cannot_be_read_back_takes_none_with_it() -> None:
+    """Where the middle of an open chunk turns out hopeless, those before and after it are chunks of their own."""
+    small = [message(number, 100) for number in range(4)]
+    hopeless = message(9, 100) | {"content_json": [[]] * 300_000}
+
+    found = drafts([Records(Message, [*small[:2], hopeless, *small[2:]]), Close()], Limits())
+
+    assert [(0, 1, None), (1, 1, None), (2, 0, hopeless), (3, 1, None), (4, 1, None)] == summary(found)
+    assert ["m0", "m1", "m9", "m2", "m3"] == [draft.row_id for draft in found if isinstance(draft, Draft)]
+
+
+def summary(found: list[DraftEvent]) -> list[tuple[int, int, Any]]:
+    """Of each draft its index, how many parts it has, and the record that is not encoded."""
+    return [(d.fields["chunk_index"], len(d.parts), d.wide) for d in found if isinstance(d, Draft)]
+
+
+@pytest.mark.parametrize(("arrays", "is_wide"), [(249_996, False), (249_997, True)])
+def test_the_most_arrays_of_one_message(arrays: int, is_wide: bool) -> None:
+    """Beside its own arrays a chunk has its map, the list, the message and the array in it: all of them count."""
+    record = message(1, 100) | {"content_json": [[]] * arrays}
+
+    (draft,) = drafts([Records(Message, [record]), Close()], Limits())[:-1]
+
+    assert isinstance(draft, Draft)
+    assert is_wide == (draft.wide is record)
+    assert is_wide == (draft.parts == ())
+
+
+@pytest.mark.parametrize(("more", "counts"), [(0, [2]), (1, [1, 1])])
+def test_the_most_arrays_of_a_chunk_as_they_were_counted(more: int, counts: list[int]) -> None:
+    """Encoded messages say how many arrays they have at most: with the chunk's own two, exactly the limit passes."""
+    crowded = [message(number, 100) | {"content_json": [[]] * 124_997} for number in (1, 2)]
+    crowded[1]["content_json"] = [[]] * (124_997 + more)
+    sent = replace(encoded_of(crowded), most_containers=[124_999, 124_999 + more])
+
+    found = drafts([sent, Close()], Limits())
+
+    assert counts == [draft.fields["message_count"] for draft in found if isinstance(draft, Draft)]
+
+
+@pytest.mark.parametrize(("limit", "counts"), [(300, [3, 2]), (299, [2, 2, 1]), (100, [1] * 5), (99, [1] * 5)])
+def test_a_sum_that_is_just_the_limit(limit: int, counts: list[int]) -> None:
+    """A chunk may reach the limit, and the first message of one counts like any other."""
+    found = drafts([Records(Message, [message(i, 100) for i in range(5)]), Close()], Limits(limit))
+
+    assert counts == [draft.fields["message_count"] for draft in found if isinstance(draft, Draft)]
+
+
+@pytest.mark.parametrize(("last", "counts"), [(499_784, [2]), (499_785, [1, 1])])
+def test_the_room_in_a_block_is_used_to_the_byte(last: int, counts: list[int]) -> None:
+    """Beyond a block's size a caller's limit is that size less 200 bytes and two positions, so equal data is equal."""
+    messages = [message(1, 500_000), message(2, last)]
+
+    for event in (Records(Message, messages), encoded_of(messages)):
+        found = drafts([event, Close()], Limits(10**9))
+        assert counts == [draft.fields["message_count"] for draft in found if isinstance(draft, Draft)]
+
+
+def test_a_last_position_that_is_long() -> None:
+    """The room of a chunk is that beside its first position; one that is longer may take it over a block's size."""
+    first, last = message(1, 500_000), message(2, 100)
+    last = last | {"position": "7" * 300, "content_json": "x" * 498_000}
+    last["content_json"] += "x" * (999_784 - 500_000 - len(encode_record(last)))
+
+    found = drafts([encoded_of([first, last]), Close()], Limits(10**9))
+
+    assert 999_784 == len(encode_record(first)) + len(encode_record(last))
+    assert [1, 1] == [draft.fields["message_count"] for draft in found if isinstance(draft, Draft)]
+
+
+def test_a_message_with_a_large_cell_comes_after_those_before_it() -> None:
+    """One that is not encoded here closes the open chunk, and counts as a chunk."""
+    large = message(2, 100) | {"content_json": Large(2_000_000, text=True)}
+    batches = [[message(0, 100), message(1, 100)], [large], [message(3, 100)]]
+
+    found = drafts([*(Records(Message, records) for records in batches), Close()], Limits())
+
+    assert [(0, 2, None), (1, 0, large), (2, 1, None)] == summary(found)
+
+
+def test_pieces_name_their_memory_block() -> None:
+    """What goes wrong with a piece later can be told of the block whose document it is."""
+    event = Open(MemoryBlockExport, {"id": "b1"}, "b1", {"loro_snapshot": bytes(900_001)})
+
+    found = drafts([event, Close()], Limits())
+
+    assert [event, "b1", "b1", Close()] == [one.row_id if isinstance(one, Draft) else one for one in found]
+
+
 def fields_of(record: dict[str, Any], index: int) -> dict[str, Any]:
     """The fields of a chunk that holds one message."""
     position = record["position"]
@@ -180,8 +280,7 @@ def test_a_callers_limit_leaves_room_for_the_map_around() -> None:
 
     found = [draft for draft in drafts(events, Limits(10**9, 10**9)) if isinstance(draft, Draft)]
 
-    assert 60 == sum(len(draft.parts) for draft in found)
-    assert 3 < len(found)
+    assert [19, 19, 19, 3] == [len(draft.parts) for draft in found]
     assert max(sum(map(len, draft.parts)) for draft in found) <= 999_900
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,20 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.archive.shelf import Shelf
-from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import (
     ArchiveError,
     Finding,
     HostileShape,
+    MalformedBlock,
     MalformedNode,
     MissingBlock,
     StatsMismatch,
     UnsupportedVersion,
+    Where,
 )
 from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
 from pattern_stream.schema.nodes import AgentExport, ExportManifest, MemoryBlockExport, SnapshotChunk
+from pattern_stream.stages.recognizing import Recognizer
 from pattern_stream.stages.waiting import WalkLimits
 from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.stages.wanting import Links
 from tests.acceptance.car import Link
 from tests.archives import (
     ARCHIVES,
@@ -131,6 +136,8 @@ def test_every_missing_block_is_refused(name: str) -> None:
 
         assert cid_text(cid) == caught.value.where.cid
         assert caught.value.where.field is not None
+        assert (lost == 0) == (caught.value.where.field == "roots")
+        assert (lost == 1) == (caught.value.where.field == "data_cid")
 
 
 def test_all_missing_blocks_are_listed() -> None:
@@ -145,6 +152,45 @@ def test_all_missing_blocks_are_listed() -> None:
     assert {cid_text(cid) for cid in lost} == {finding.where.cid for finding in damage}
     assert {"missing-block"} == {finding.code for finding in damage}
     assert len(walked(archive)) - len(lost) == len(events)
+
+
+def test_what_damage_brings_with_it_is_not_told() -> None:
+    """Once something is missing, of course blocks are left over and counts differ: nobody is told that."""
+    archive = agent_archive(created_by="pattern-stream 0.1")
+    findings: list[Finding] = []
+    damage: list[Finding] = []
+
+    walked(archive, archive.blocks[:2] + archive.blocks[3:], damage=damage.append, report=findings.append)
+
+    assert b"label" in archive.blocks[2][1]
+    assert ["missing-block"] == [finding.code for finding in damage]
+    assert [] == findings
+
+
+class Watched(Shelf):
+    """A shelf that knows which blocks it was to keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[tuple[bytes, bool]] = []
+
+    def put(self, section: Section, *, kept: bool = False, data: bool = True) -> None:
+        """As ever."""
+        self.kept.append((section.data, data))
+        super().put(section, kept=kept, data=data)
+
+
+def test_what_comes_after_the_tree_is_not_kept() -> None:
+    """Nothing can want a block any more when the tree is whole, so only its place is noted."""
+    archive = agent_archive()
+    with Watched() as shelf:
+        walker = Walker(archive.root, shelf)
+        for section in sections_of([archive.blocks[-1], *archive.blocks, (cid_of(b"late"), b"late")]):
+            list(walker.add(section))
+        list(walker.finish())
+
+    assert (archive.blocks[-1][1], True) == shelf.kept[0]
+    assert (b"late", False) == shelf.kept[-1]
 
 
 def test_the_place_of_a_missing_block_names_its_parent() -> None:
@@ -168,8 +214,8 @@ def test_unreferenced_blocks_are_counted_and_ignored() -> None:
     events = walked(archive, stranger.blocks + archive.blocks + archive.blocks[3:5], report=findings.append)
 
     assert walked(archive) == events
-    assert "1 blocks are linked from nowhere" in findings[0].message
-    assert findings[0].where.offset == 1000
+    message = "1 blocks are linked from nowhere and were ignored; the first is at the offset"
+    assert Finding("warning", "unreferenced-blocks", message, Where(stage="walk", offset=1000)) == findings[0]
 
 
 @pytest.mark.parametrize("memory_bytes", [1, 10**6])
@@ -205,6 +251,38 @@ def test_depth_first_order_is_known(reorder: bool, expected: bool) -> None:
         list(walker.finish())
 
         assert expected is walker.depth_first
+
+
+def test_a_root_that_is_not_there_is_missing() -> None:
+    """The header's link is one like any other, and until it was followed there is no manifest."""
+    archive = agent_archive()
+    with Shelf() as shelf:
+        walker = Walker(archive.root, shelf)
+        assert walker.manifest is None
+        with pytest.raises(MissingBlock) as caught:
+            list(walker.finish())
+
+    assert "block is not in the archive, but header links to it" == caught.value.message
+    assert ("walk", cid_text(archive.root), "roots") == (
+        caught.value.where.stage,
+        caught.value.where.cid,
+        caught.value.where.field,
+    )
+
+
+def test_nodes_inside_a_block_have_its_place() -> None:
+    """A group inside the constellation, with no block of its own, is told by the block it stands in."""
+    archive = constellation_archive()
+    with Shelf() as shelf:
+        walker = Walker(archive.root, shelf)
+        events = [event for section in sections_of(archive.blocks) for event in walker.add(section)]
+    nodes = [event for event in events if isinstance(event, Node)]
+    places = {cid: 1000 + place for place, (cid, _) in enumerate(archive.blocks)}
+
+    assert [places[node.cid] for node in nodes] == [node.offset for node in nodes]
+    assert {"ConstellationExport", "GroupExportThin"} == {
+        node.node.__name__ for node in nodes if node.cid == nodes[1].cid
+    }
 
 
 # --- the root ----------------------------------------------------------------------------------------------------
@@ -275,8 +353,10 @@ def test_a_chunk_linked_twice_is_refused() -> None:
     link = archive.put_before(0, agent_archive_node() | {"message_chunk_cids": [chunk, chunk]})
     archive.finish("Agent", link)
 
-    with pytest.raises(HostileShape, match="linked again by agent 'a1'"):
+    with pytest.raises(HostileShape, match="linked again by agent 'a1'") as caught:
         walked(archive)
+
+    assert Where(stage="walk", cid=cid_text(bytes(chunk)), field="message_chunk_cids") == caught.value.where
 
 
 def message_chunk_of_one() -> dict[str, Any]:
@@ -286,6 +366,20 @@ def message_chunk_of_one() -> dict[str, Any]:
     return {"messages": [record], "message_count": 1, **ends}
 
 
+def test_a_piece_linked_as_something_else_is_judged_as_that() -> None:
+    """A piece of a document that was just met is no entry, though it is at hand."""
+    archive = Archive()
+    memory = archive.memory(memory_record(), [b"piece"])
+    piece = Link(archive.blocks[-1][0])
+    node = agent_archive_node() | {"memory_block_cids": [memory], "archival_entry_cids": [piece]}
+    archive.finish("Agent", archive.put_before(0, node))
+
+    with pytest.raises(MalformedNode) as caught:
+        walked(archive)
+
+    assert (cid_text(bytes(piece)), 1003) == (caught.value.where.cid, caught.value.where.offset)
+
+
 def test_too_many_links_to_one_block_are_refused() -> None:
     """A memory block linked over and over is cheap, and refused beyond the limit."""
     archive = Archive()
@@ -293,9 +387,25 @@ def test_too_many_links_to_one_block_are_refused() -> None:
     link = archive.put_before(0, agent_archive_node() | {"memory_block_cids": [block] * 12})
     archive.finish("Agent", link)
 
-    assert 11 == sum(isinstance(event, Ref) for event in walked(archive))
-    with pytest.raises(HostileShape, match="more than 10 links"):
+    assert 11 == sum(isinstance(event, Ref) for event in walked(archive, limits=WalkLimits(repeated_links=11)))
+    with pytest.raises(HostileShape) as caught:
         walked(archive, limits=WalkLimits(repeated_links=10))
+
+    assert "more than 10 links lead to blocks already met" == caught.value.message
+    where = caught.value.where
+    assert ("walk", cid_text(bytes(block)), "memory_block_cids") == (where.stage, where.cid, where.field)
+
+
+def test_of_many_missing_blocks_some_are_looked_up() -> None:
+    """Whether a missing block was there before takes reading the log of all, so it is asked twenty times."""
+    archive = Archive()
+    chunk = archive.add({**message_chunk_of_one(), "chunk_index": 0})
+    archive.finish("Agent", archive.put_before(0, agent_archive_node() | {"message_chunk_cids": [chunk] * 25}))
+    damage: list[Finding] = []
+
+    walked(archive, damage=damage.append)
+
+    assert ["hostile-shape"] * 20 + ["missing-block"] * 4 == [finding.code for finding in damage]
 
 
 def test_a_document_that_repeats_itself_is_refused() -> None:
@@ -312,6 +422,56 @@ def test_a_document_that_repeats_itself_is_refused() -> None:
     assert block != memory
     with pytest.raises(HostileShape, match="memory documents repeat"):
         walked(archive, limits=WalkLimits(repeated_bytes=1_000_000))
+
+
+@pytest.mark.parametrize("size", [10, 4096 - 50, 4096, 10_000])
+def test_what_repeats_is_counted_exactly(size: int) -> None:
+    """All bytes of a piece count each time but the first, against the limit and sixteen times what was read."""
+    archive = Archive()
+    archive.memory(memory_record(), [b"z" * size])
+    piece, data = archive.blocks[-1]
+    archive.blocks.pop(0)
+    node = memory_record() | {"snapshot_chunk_cids": [Link(piece)] * 5000, "total_snapshot_bytes": 0}
+    memory = archive.put_before(0, node)
+    archive.finish("Agent", archive.put_before(0, agent_archive_node() | {"memory_block_cids": [memory]}))
+    repeated, read = 4999 * len(data), sum(len(data) for _, data in archive.blocks)
+    limit = repeated - 16 * read
+
+    assert 5000 + 3 + 3 == len(walked(archive, limits=WalkLimits(repeated_bytes=limit)))
+    with pytest.raises(HostileShape) as caught:
+        walked(archive, limits=WalkLimits(repeated_bytes=limit - 1))
+    assert f"memory documents repeat {repeated} bytes of an archive of {read}" == caught.value.message
+    assert "walk" == caught.value.where.stage
+
+
+@pytest.mark.parametrize(("size", "reads"), [(4096, 4), (4097, 12)])
+def test_a_small_piece_is_decoded_once(size: int, reads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untouched memory blocks share one empty document, which is kept as it was read; a large one is read again."""
+    archive = Archive()
+    archive.memory(memory_record(), [b"z" * (size - 26)])
+    piece, data = archive.blocks[-1]
+    node = memory_record() | {"snapshot_chunk_cids": [Link(piece)] * 9, "total_snapshot_bytes": 0}
+    archive.blocks.pop(0)
+    memory = archive.put_before(0, node)
+    archive.finish("Agent", archive.put_before(0, agent_archive_node() | {"memory_block_cids": [memory]}))
+    read: list[Section] = []
+    reading = Recognizer.read
+
+    def watch(recognizer: Recognizer, links: Links, section: Section) -> Node:
+        read.append(section)
+        return reading(recognizer, links, section)
+
+    monkeypatch.setattr(Recognizer, "read", watch)
+    events = walked(archive)
+
+    assert size == len(data)
+    assert 9 == shape_of(events).count(SnapshotChunk)
+    assert reads == len(read)
+
+
+def shape_of(events: list[Any]) -> list[Any]:
+    """The types of the nodes."""
+    return [event[0] for event in events if isinstance(event, tuple)]
 
 
 # --- statistics --------------------------------------------------------------------------------------------------
@@ -357,6 +517,65 @@ def test_damaged_nodes_name_their_place() -> None:
     assert cid_text(archive.blocks[2][0]) == caught.value.where.cid
     assert ["malformed-node"] == [finding.code for finding in damage]
     assert 5 == len(events)
+
+
+def test_a_block_that_is_no_node_at_all_is_told_by_its_link() -> None:
+    """Where a block cannot even be decoded, the field is the key of the link that led there."""
+    archive = Archive()
+    link = archive.agent(entries=[entry_record(1), entry_record(2)])
+    bad = b"\xff"
+    data = archive.blocks[0][1].replace(archive.blocks[1][0], cid_of(bad))
+    archive.blocks[:2] = [(cid_of(data), data), (cid_of(bad), bad)]
+    archive.finish("Agent", Link(cid_of(data)))
+
+    with pytest.raises(MalformedBlock) as caught:
+        walked(archive)
+
+    assert link is not None
+    assert (
+        Where(stage="walk", offset=1002, cid=cid_text(cid_of(bad)), field="archival_entry_cids") == caught.value.where
+    )
+
+
+def test_links_to_what_was_met_are_counted() -> None:
+    """By the type of what they lead to."""
+    archive = constellation_archive()
+    with Shelf() as shelf:
+        walker = Walker(archive.root, shelf)
+        events = [event for section in sections_of(archive.blocks) for event in walker.add(section)]
+
+    refs = Counter(event.node for event in events if isinstance(event, Ref))
+    assert {AgentExport: 5, MemoryBlockExport: 4} == refs == walker.tally.again
+
+
+def test_wrong_statistics_may_be_damage_to_go_round() -> None:
+    """They are no reason to stop where damage is tolerated."""
+    archive = agent_archive(created_by="pattern-stream 0.1")
+    archive.add(entry_record(5))
+    damage: list[Finding] = []
+
+    events = walked(archive, damage=damage.append)
+
+    assert walked(agent_archive())[1:] == events[1:]
+    assert ["stats-mismatch"] == [finding.code for finding in damage]
+
+
+async def test_the_stage_tells_what_the_walker_does() -> None:
+    """Findings go where the caller says, and what comes at the very end comes out as well."""
+    archive, stranger = agent_archive(), Archive()
+    stranger.add(entry_record(77))
+    findings: list[Finding] = []
+    damage: list[Finding] = []
+    with Shelf() as shelf:
+        sections = feed(sections_of([*archive.blocks, *stranger.blocks]))
+        await collect(walk(sections, archive.root, shelf, report=findings.append))
+    with Shelf() as shelf:
+        walker = Walker(archive.root, shelf, damage=damage.append)
+        events = await collect(walk(feed(sections_of(archive.blocks[:-1])), walker, shelf))
+
+    assert ["unreferenced-blocks", "stats-mismatch"] == [finding.code for finding in findings]
+    assert ["missing-block"] == [finding.code for finding in damage]
+    assert ["ArchivalEntryExport", ")", ")"] == shape(events)[-3:]
 
 
 async def test_stopping_early_closes_the_upstream() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pattern_stream.archive.shelf import Shelf
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import (
     ArchiveError,
@@ -15,11 +16,13 @@ from pattern_stream.errors import (
     MalformedNode,
     MissingBlock,
     UnknownLink,
+    Where,
 )
-from pattern_stream.items import Cells, MemoryHistory, Open, RecordEvent, Records
-from pattern_stream.schema.nodes import CELL_COLUMNS, MemoryBlockExport
+from pattern_stream.items import Cells, MemoryHistory, Node, Open, RecordEvent, Records, Section
+from pattern_stream.schema.nodes import CELL_COLUMNS, GroupExportThin, MemoryBlockExport
 from pattern_stream.schema.records import ArchivalEntry, Message
 from pattern_stream.stages.waiting import WalkLimits
+from pattern_stream.stages.walking import Walker
 from tests.acceptance.car import Link
 from tests.archives import (
     AT,
@@ -132,6 +135,39 @@ def test_pages_keep_their_word(build: Callable[[Archive], dict[str, Any]], messa
     assert error.where.cid is not None
 
 
+def test_what_is_incomplete_is_told_by_the_node_that_links_it() -> None:
+    """Pages that lack elements, and values that lack pieces: by block and offset of what promised them."""
+    for build, place, field in (
+        (lambda a: paged(a, 5, 2, 2), 1, "count"),
+        (lambda a: outside(a, PIECE + 5, PIECE), 3, "external.content"),
+    ):
+        archive = Archive()
+        finished(archive, build(archive))
+        damage: list[Finding] = []
+        with pytest.raises(MalformedNode) as caught:
+            imported(archive)
+        imported(archive, damage=damage.append)
+
+        cid = cid_text(archive.blocks[place][0])
+        assert Where(stage="walk", offset=1000 + place, cid=cid, field=field) == caught.value.where
+        assert [caught.value.where] == [finding.where for finding in damage]
+
+
+def test_what_was_told_of_a_page_is_not_told_again() -> None:
+    """A damaged page is one finding: that its elements are missing follows."""
+    archive = Archive()
+    node = paged(archive, 4, 2, 2)
+    pages = node["archival_entry_cids"]["pages"]
+    pages[1] = archive.add({"cids": "none", "index": 1})
+    finished(archive, node)
+    damage: list[Finding] = []
+
+    events = imported(archive, damage=damage.append)
+
+    assert ["malformed-node"] == [finding.code for finding in damage]
+    assert 2 == sum(len(event.records) for event in events if isinstance(event, Records))
+
+
 def test_version_3_has_no_pages() -> None:
     """The same archive that says version 3 is refused: a map where an array belongs."""
     error = refusal(lambda a: paged(a, 5, 2, 3), version=3)
@@ -192,23 +228,54 @@ def test_agents_named_like_the_keys_of_pages() -> None:
     assert ["count", "pages"] == [event.key for event in found if isinstance(event, Open) and event.key]
 
 
+def test_nodes_in_a_page_have_its_place() -> None:
+    """Groups that stand in a page are told by the block of the page, and what a page links to by the node it is of."""
+    archive = Archive()
+    group = {
+        "group": group_record("g1"), "members": [], "shared_memory_cids": [],
+        "shared_attachment_exports": [], "agent_cids": [],
+    }  # fmt: skip
+    page = archive.add({"groups": [group], "index": 0})
+    finished(archive, constellation_node(group_exports={"count": 1, "pages": [page]}))
+    sections = [Section(1000 + place, *block) for place, block in enumerate(archive.blocks)]
+    with Shelf() as shelf:
+        walker = Walker(archive.root, shelf)
+        events = [event for section in sections for event in walker.add(section)]
+
+    (node,) = [event for event in events if isinstance(event, Node) and event.node is GroupExportThin]
+    assert (bytes(page), 1002) == (node.cid, node.offset)
+
+
+def test_a_block_missing_from_a_page_is_named_by_its_node() -> None:
+    """Who reads the message knows the agent, and nothing of pages."""
+    archive = Archive()
+    finished(archive, paged(archive, 2, 2))
+
+    with pytest.raises(MissingBlock, match="block is not in the archive, but agent 'a1' links to it"):
+        imported(archive, [block for block in archive.blocks if b"note 1" not in block[1]])
+
+
 def test_pages_do_not_multiply_links() -> None:
     """A page met again and again leads to what was met before, up to a limit that only pages of their own raise."""
     archive = Archive()
     agent = archive.add(agent_node(archive))
-    page = pages_of(archive, [agent] * 50)[0]
+    pages = pages_of(archive, [agent] * 30, [agent] * 20)
     groups = [
         {
             "group": group_record(f"g{number}"), "members": [], "shared_memory_cids": [],
-            "shared_attachment_exports": [], "agent_cids": {"count": 50, "pages": [page]},
+            "shared_attachment_exports": [], "agent_cids": {"count": 50, "pages": pages},
         }
         for number in range(5)
     ]  # fmt: skip
     finished(archive, constellation_node(agent_exports={"a1": agent}, group_exports=groups))
 
-    assert 250 == sum(type(event).__name__ == "Ref" for event in imported(archive))
-    with pytest.raises(HostileShape, match="more than 100 links"):
-        imported(archive, limits=WalkLimits(repeated_links=100))
+    limits = WalkLimits(repeated_links=200)  # and the 50 of the pages, once
+
+    for blocks in (archive.blocks, archive.blocks[::-1]):
+        events = imported(archive, blocks, limits=limits)
+        assert 250 == sum(type(event).__name__ == "Ref" for event in events)
+    with pytest.raises(HostileShape, match="more than 199 links"):
+        imported(archive, limits=WalkLimits(repeated_links=199))
 
 
 # --- values outside their record -------------------------------------------------------------------------------------
@@ -325,6 +392,41 @@ def test_a_lost_piece_is_a_missing_block_and_its_record_stays_out() -> None:
 
     assert ["missing-block"] == [finding.code for finding in damage]
     assert ["Open", "Close"] == [type(event).__name__ for event in events]
+
+
+def test_values_that_repeat_are_refused() -> None:
+    """A piece that several values share is counted each time but the first."""
+    archive = Archive()
+    piece = pieces_of(archive, PIECE)[0]
+    external = {"content": {"bytes": PIECE, "chunks": [piece]}}
+    entries = [archive.add(entry_record(number, content=None) | {"external": external}) for number in range(3)]
+    finished(archive, agent_node(archive, archival_entry_cids=entries))
+    data = sum(len(data) for _, data in archive.blocks)
+    size = len(dict(archive.blocks)[bytes(piece)])
+
+    assert 3 == sum(len(event.records) for event in imported(archive) if isinstance(event, Records))
+    with pytest.raises(HostileShape, match=f"values repeat {2 * size} bytes of an archive of {data}"):
+        imported(archive, limits=WalkLimits(repeated_bytes=2 * size - 16 * data - 1))
+
+
+def test_pages_that_repeat_are_refused() -> None:
+    """So is a page that several collections link to."""
+    archive = Archive()
+    agent = archive.add(agent_node(archive))
+    page = pages_of(archive, [agent] * 50)[0]
+    groups = [
+        {
+            "group": group_record(f"g{number}"), "members": [], "shared_memory_cids": [],
+            "shared_attachment_exports": [], "agent_cids": {"count": 50, "pages": [page]},
+        }
+        for number in range(2)
+    ]  # fmt: skip
+    finished(archive, constellation_node(agent_exports={"a1": agent}, group_exports=groups))
+    data = sum(len(data) for _, data in archive.blocks)
+    size = len(dict(archive.blocks)[bytes(page)])
+
+    with pytest.raises(HostileShape, match=f"pages repeat {size} bytes of an archive of {data}"):
+        imported(archive, limits=WalkLimits(repeated_bytes=size - 16 * data - 1))
 
 
 # --- history ---------------------------------------------------------------------------------------------------------
