@@ -107,14 +107,25 @@ def test_other_blocks_decode_as_they_are(value: Any, decoded: list[int]) -> None
     assert [len(data)] == decoded
 
 
-@pytest.mark.parametrize(
-    "head",
-    ["5900ff", "5a0000ffff", "5b00000000000186a0", "5b7fffffffffffffff", "5a7fffffff", "590fff40"],
-    ids=["255 in two", "65535 in four", "100000 in eight", "2^63", "2^31", "followed by no key"],
-)
-def test_heads_that_are_not_theirs_are_refused(head: str) -> None:
-    """A longer head than needed, or a length beyond the block, is refused as everywhere."""
-    for count in (255, 65_535, 100_000):
-        data = b"\xa2\x61d" + bytes.fromhex(head) + bytes(count) + b"\x61e\x40" * 1500
-        with pytest.raises(MalformedBlock):
-            decode_piece(data)
+UNTIDY = {
+    "255 in two": (1, "5900ff", 255),
+    "65535 in four": (1, "5a0000ffff", 65_535),
+    "65536 in eight": (1, "5b0000000000010000", 65_536),
+    "one byte more than there is": (0, "591389", 5000),
+    "one byte more than there is, in four": (0, "5a00010001", 65_536),
+    "far more than there is": (0, "5a7fffffff", 5000),
+    "one byte less than there is": (0, "591387", 5000),
+}
+
+
+@pytest.mark.parametrize(("more", "head", "count"), UNTIDY.values(), ids=UNTIDY)
+def test_heads_that_are_not_theirs_are_refused(more: int, head: str, count: int) -> None:
+    """A longer head than needed, or another length than that of the bytes, is refused as everywhere."""
+    rest = b"\x61e" + encode_node(bytes(5000)) if more else b""
+    before = bytes((0xA1 + more,)) + b"\x61d"
+    good = before + encode_node(bytes(count)) + rest
+    bad = before + bytes.fromhex(head) + bytes(count) + rest
+
+    assert decode(good) == decode_piece(good)
+    with pytest.raises(MalformedBlock):
+        decode_piece(bad)

@@ -16,7 +16,7 @@ MAKING: Final = Path(__file__).with_name("making.py")
 FILES: Final = (
     "codec/alike.py", "codec/car.py", "codec/careful.py", "codec/cid.py", "codec/dagcbor.py", "codec/heads.py",
     "codec/link.py", "codec/pieces.py", "codec/varint.py",
-    "stages/chunking.py", "stages/growing.py", "stages/paging.py", "stages/unchunking.py", "stages/walking.py",
+    "stages/chunking.py", "stages/unchunking.py", "stages/walking.py",
 )  # fmt: skip
 
 
