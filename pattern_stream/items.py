@@ -9,7 +9,7 @@ further opened nodes, then `Close`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -58,7 +58,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A batch of rows of one record type, belonging to the innermost open node."""
+    """A batch of rows of one record type, belonging to the innermost open node.
+
+    On the way in some messages are rows already where others are records: see MadeRows.
+    """
 
     record: type[Record]
     rows: list[Row]
@@ -158,6 +161,21 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeRows:
+    """The messages of a chunk, in its node's `value`, decoded, checked and made into rows elsewhere.
+
+    `fields`: the chunk's other ones. `batches` may be called while the node is looked at, not later.
+    """
+
+    fields: RecordDict
+    count: int
+    batches: Callable[[], Iterator[list[Row]]]
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """A block that is made later belongs here: before everything that follows until its own `Block`.
 
@@ -239,12 +257,12 @@ Fold = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[Fold
 
 __all__ = [
     "CELLS_TABLE", "AsyncWriter", "Begin", "Block", "BlockEvent", "Cells", "Close", "Draft", "DraftEvent", "Fold",
-    "Folded", "MemoryHistory", "Node", "Open", "Piece", "Progress", "ProgressCallback", "RangeWriter", "Record",
-    "RecordDict", "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
+    "Folded", "MadeRows", "MemoryHistory", "Node", "Open", "Piece", "Progress", "ProgressCallback", "RangeWriter",
+    "Record", "RecordDict", "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
 ]  # fmt: skip
 
 RowEvent = Open | Rows | Encoded | Cells | Piece | Ref | Close
-RecordEvent = Open | Records | Encoded | Cells | Piece | Ref | Close
+RecordEvent = Open | Records | Rows | Encoded | Cells | Piece | Ref | Close
 DraftEvent = Open | Records | Cells | Piece | Ref | Draft | Close
 BlockEvent = Begin | Block | Root
 WalkEvent = Node | Ref | Close

@@ -20,6 +20,7 @@ FLOORS: Final = {
     "codec": 1,
     "schema": 2,
     "items": 3,
+    "workers": 3,
     **dict.fromkeys(MIDDLE, 4),
     "pipelines": 5,
     "sync": 6,

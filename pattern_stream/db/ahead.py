@@ -11,9 +11,7 @@ others' have begun. Where nothing was committed in between, all of them see the 
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -23,7 +21,6 @@ from typing import Any, Final, NamedTuple
 
 from anyio import to_thread
 
-from pattern_stream.db.ahead_process import Gone, Worker
 from pattern_stream.db.open import READ_PRAGMAS, reader_uri
 from pattern_stream.db.query import Query
 from pattern_stream.db.ranges import TOTAL_ORDER, by_position, message_order, range_bounds, ranges
@@ -32,7 +29,10 @@ from pattern_stream.errors import DatabaseError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Encoded, Piece, Rows
 from pattern_stream.schema.records import Message
+from pattern_stream.workers.frames import READY
+from pattern_stream.workers.process import Gone, Worker, may_help
 
+WORKER: Final = "pattern_stream.db.ahead_worker"
 WORKERS: Final = 2
 LEAST_MESSAGES: Final = 20_000
 """For fewer of them, starting processes costs more than they gain."""
@@ -148,10 +148,10 @@ class Ahead:
         if not self._checked:
             self._checked = True
             try:
-                greetings = [(await worker.hear())[0] for worker in self.workers]
+                greetings = [(await worker.hear()).kind for worker in self.workers]
             except Gone:
                 greetings = []
-            if set(greetings) != {b"r"} or not await to_thread.run_sync(self.watch.is_unchanged):
+            if set(greetings) != {READY} or not await to_thread.run_sync(self.watch.is_unchanged):
                 self.end()
         return any(worker.alive for worker in self.workers)
 
@@ -182,10 +182,11 @@ class Ahead:
             with suppress(Gone):
                 kind = b"m"
                 while kind == b"m":
-                    kind, encoded = await asked.worker.hear()
+                    kind, (ids, positions, sizes, most), data = await asked.worker.hear()
+                    encoded = Encoded(ids, positions, sizes, most, data)
                     done += len(encoded.ids)
                     yield encoded
-                    del encoded  # or two frames are alive while the next one is heard
+                    del encoded, data  # or two frames are alive while the next one is heard
                 if kind == b"e":
                     return
         rest = replace(query, body=f"{query.body} LIMIT -1 OFFSET {done}") if done else query
@@ -202,7 +203,7 @@ async def watched(path: Path) -> AsyncGenerator[Watch | None]:
     """
     watch = None
     with suppress(sqlite3.Error, OSError, DatabaseError):
-        if sys.platform != "win32" and _processors() > 1 and path.stat().st_size >= LEAST_FILE_BYTES:
+        if may_help() and path.stat().st_size >= LEAST_FILE_BYTES:
             watch = await to_thread.run_sync(Watch, path, reader_uri(path))
     try:
         yield watch
@@ -222,11 +223,7 @@ async def reading_ahead(watch: Watch | None) -> AsyncGenerator[Ahead | None]:
     try:
         with suppress(OSError):
             for _ in range(WORKERS):
-                ahead.workers.append(Worker.start(opening))
+                ahead.workers.append(Worker.start(WORKER, opening))
         yield ahead
     finally:
         ahead.end()
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

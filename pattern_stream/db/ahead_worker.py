@@ -1,40 +1,31 @@
-"""The process that reads messages ahead of an export; run as a script: `python -I ahead_worker.py ROOT`.
+"""The worker that reads messages ahead of an export.
 
 Messages are most of an export, and most of the work on one is done before anything of the others matters: fetching it,
 mapping it, encoding it. This does that for whole statements. Whatever is not plain it leaves to who asked, who knows
 how to say what is wrong and where.
 
-Standard input: requests, each a length and a marshalled tuple; first how to open the database, then statements.
-Standard output: frames, each a kind, two lengths, marshalled columns and the bytes of messages: `r` ready, `m`
-messages, `e` the last messages of a statement, `n` the last that are for here. It ends when its input does, so it never
-outlives who asked.
+Asked first how to open the database, then for statements. Says `m` messages, `e` the last messages of a statement, `n`
+the last that are for here: what is to be known of them, column by column, and their bytes.
 """
 
 from __future__ import annotations
 
-import gc
-import marshal
 import os
-import signal
 import sqlite3
-import struct
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from pattern_stream.workers.serving import Say, serve
 
 if TYPE_CHECKING:
     from pattern_stream.db.scale import Scale
     from pattern_stream.schema.compile import RowMapper
     from pattern_stream.schema.records import Message
 
-LENGTH: Final = struct.Struct(">I")
-FRAME: Final = struct.Struct(">cII")
-PIECES_AT_ONCE: Final = 512
 FRAME_BYTES: Final = 256 * 1024
 """Bytes of messages that are sent at once."""
 
-Say = Callable[..., None]
 Batch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
 
 
@@ -146,47 +137,16 @@ def open_database(uri: str, options: dict[str, Any], pragmas: Sequence[str], lon
     return connection
 
 
-def saying(out: int) -> Say:
-    """How frames are sent."""
-
-    def say(kind: bytes, columns: tuple[list[Any], ...] = ([], [], [], []), parts: Sequence[bytes] = ()) -> None:
-        about = marshal.dumps(columns)
-        pieces = [FRAME.pack(kind, len(about), sum(map(len, parts))), about, *parts]
-        for start in range(0, len(pieces), PIECES_AT_ONCE):
-            group = pieces[start : start + PIECES_AT_ONCE]
-            if (written := os.writev(out, group)) < sum(map(len, group)):
-                rest = memoryview(b"".join(group))[written:]
-                while rest:
-                    rest = rest[os.write(out, rest) :]
-
-    return say
-
-
-def heard(source: BinaryIO) -> Any:
-    """The next request, None at the end."""
-    head = source.read(LENGTH.size)
-    return marshal.loads(source.read(*LENGTH.unpack(head))) if len(head) == LENGTH.size else None
+def prepare(
+    uri: str, options: dict[str, Any], pragmas: Sequence[str], longest_cell_bytes: int, longest_bytes: int
+) -> Callable[..., None]:
+    """Open what is to be read."""
+    return Reader(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer
 
 
 def main() -> None:
-    """Serve until the input ends or nobody takes the output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked
-    sys.path.insert(0, sys.argv[1])
-    source, say = sys.stdin.buffer, saying(sys.stdout.fileno())
-    opening = heard(source)
-    if opening is None:
-        return
-    *how, longest_bytes = opening
-    reader = Reader(open_database(*how), longest_bytes)
-    gc.freeze()
-    gc.set_threshold(50_000)
-    say(b"r")
-    while (request := heard(source)) is not None:
-        reader.answer(say, *request)
-
-
-if __name__ == "__main__":
+    """Serve, as `workers.serving` says."""
     try:
-        main()
-    except (BrokenPipeError, sqlite3.Error):
+        serve(prepare)
+    except sqlite3.Error:
         os._exit(1)

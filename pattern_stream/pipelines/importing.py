@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from pattern_stream.archive.decoding import decoding_ahead
 from pattern_stream.archive.replay import Replay
 from pattern_stream.archive.spool import spool_folders
 from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
@@ -27,6 +28,7 @@ from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.identity import KEY_BYTES, Identity
 from pattern_stream.schema.nodes import AgentExport
+from pattern_stream.schema.records import Message, Record
 from pattern_stream.stages.checking import check_documents
 from pattern_stream.stages.filtering import Filter, select, without
 from pattern_stream.stages.mapping import unmap_records
@@ -78,7 +80,8 @@ class _Line:
         """Read the whole archive and believe it, before anything is locked or chosen."""
         self.survey = Survey()
         async with AsyncExitStack() as resources:
-            events = survey_records(await self._records(resources, "check", self.log.report), self.survey)
+            records = await self._records(resources, "check", self.log.report, read_messages=False)
+            events = survey_records(records, self.survey)
             if documents and self.options.verify_documents:
                 events = check_documents(events, self.sandbox.check, self.sandbox.show, self.log.report)
                 self.checked = True
@@ -103,7 +106,9 @@ class _Line:
             )
             return await write_rows(connection, rows, terms, self.log.report)
 
-    async def _records(self, resources: AsyncExitStack, stage: str, report: Report) -> AsyncGenerator[RecordEvent]:
+    async def _records(
+        self, resources: AsyncExitStack, stage: str, report: Report, *, read_messages: bool = True
+    ) -> AsyncGenerator[RecordEvent]:
         archive = await resources.enter_async_context(
             open_archive(
                 self.source.next_pass(),
@@ -114,9 +119,15 @@ class _Line:
             )
         )
         root = await archive.reader.open()
-        walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown)
-        nodes = walk(archive.reader.sections(), walker, archive.shelf)
-        return self._noting_type(unchunk(nodes, max_document_bytes=self.options.max_document_bytes), walker)
+        sections, made = archive.reader.sections(), None
+        if self.identity is None or not read_messages:  # ids are replaced in records, not in rows
+            decoding = await resources.enter_async_context(decoding_ahead(with_rows=read_messages))
+            sections, made = decoding.sections(sections), decoding.made
+        walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
+        nodes = walk(sections, walker, archive.shelf)
+        unread: frozenset[type[Record]] = frozenset() if read_messages else frozenset({Message})
+        records = unchunk(nodes, max_document_bytes=self.options.max_document_bytes, unread=unread)
+        return self._noting_type(records, walker)
 
     async def _noting_type(self, events: AsyncIterator[RecordEvent], walker: Walker) -> AsyncGenerator[RecordEvent]:
         async with closing(events):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pattern_stream.archive.decoding import Decoding, decoding_ahead
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import (
     ArchiveError,
@@ -123,13 +124,15 @@ async def verify_archive(
     async with AsyncExitStack() as resources:
         resources.enter_context(few_collections())
         check = _Check(max_document_bytes, documents)
+        decoding = await resources.enter_async_context(decoding_ahead(with_rows=False))
+        damage = decoding.in_turn(check.report)
         archive = await resources.enter_async_context(
-            open_archive(source, stage="verify", damage=check.report, progress=progress, spool_dir=spool_dir)
+            open_archive(source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir)
         )
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:
             check.comparison = await resources.enter_async_context(open_comparison(against, check.sandbox.fold))
-        await check.run(archive)
+        await check.run(archive, decoding)
         return check.result(archive, time.monotonic() - started)
 
 
@@ -154,15 +157,18 @@ class _Check:
         self.errors += finding.severity == "error"
         self.log.report(finding)
 
-    async def run(self, archive: OpenArchive) -> None:
+    async def run(self, archive: OpenArchive, decoding: Decoding) -> None:
         """Read everything; what is wrong with the archive goes to the log."""
         try:
             root = await archive.reader.open()
         except ArchiveError as error:
             self.report(Finding.of(error.at(stage="read")))
             return
-        self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report)
-        nodes = walk(archive.reader.sections(), self.walker, archive.shelf)
+        sections, made = archive.reader.sections(), None
+        if self.comparison is None:  # which looks at records
+            sections, made = decoding.sections(sections), decoding.made
+        self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report, made=made)
+        nodes = walk(sections, self.walker, archive.shelf)
         try:
             unread: frozenset[type[Record]] = frozenset({Message}) if self.comparison is None else frozenset()
             limit = self.max_document_bytes

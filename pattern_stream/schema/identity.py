@@ -63,6 +63,11 @@ def parse_snowflake(text: str) -> int | None:
     return number if number <= _LARGEST_SNOWFLAKE else None
 
 
+def is_snowflake(text: str) -> bool:
+    """Whether the original can read it as a batch id or position."""
+    return is_native_snowflake(text) is not None or parse_snowflake(text) is not None
+
+
 def mint_batch(key: bytes, old: str, attempt: int = 0) -> str:
     """Another batch id for an old one, always a valid snowflake, and another one for each `attempt`.
 

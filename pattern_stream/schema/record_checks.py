@@ -7,7 +7,7 @@ through again, value by value, by the careful half, which knows how to say what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
@@ -64,14 +64,20 @@ class RecordChecker:
         AlikeMaps are proved here too, and stay what they are. Raises NotAlike where they would not.
         """
         if isinstance(values, AlikeMaps):
-            for group in values.groups(prove=True):
-                if self._check(group, 0, path) is not group:
-                    raise NotAlike
+            for _ in self.proved(values, path):
+                pass
             return values
         checked: list[dict[str, Any]] = []
         for start in range(0, len(values), _AT_ONCE):
             checked += self._check(values[start : start + _AT_ONCE], start, path)
         return checked
+
+    def proved(self, values: AlikeMaps, path: str = "") -> Iterator[list[dict[str, Any]]]:
+        """A few records at a time, each proved and checked. Raises MalformedNode, NotAlike."""
+        for group in values.groups(prove=True):
+            if self._check(group, 0, path) is not group:
+                raise NotAlike
+            yield group
 
     def _check(self, values: Sequence[Any], start: int, path: str) -> Sequence[dict[str, Any]]:
         try:

@@ -48,6 +48,13 @@ class RecordUnmapper:
         except (_BareNumber, KeyError, TypeError, ValueError, AttributeError):
             return [self.unmap_one(record, report) for record in records]
 
+    def unmap_plain(self, records: Sequence[dict[str, Any]]) -> list[Row] | None:
+        """The same where there is nothing to say of any of them, else None."""
+        try:
+            return self.unmap_batch(records)
+        except (_BareNumber, KeyError, TypeError, ValueError, AttributeError):
+            return None
+
     def unmap_one(self, record: dict[str, Any], report: Report) -> Row:
         """The slow and careful form of `unmap`, for one record."""
         key = record.get(self.record.columns[self.record.key_column])

@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Final
 
 from pattern_stream.codec.dagcbor import encode_records
+from pattern_stream.errors import ProtocolError, Where
 from pattern_stream.format import (
     MAX_BLOCK_BYTES,
     MAX_BLOCK_CONTAINERS,
@@ -24,6 +25,7 @@ from pattern_stream.items import (
     RecordDict,
     RecordEvent,
     Records,
+    Rows,
 )
 from pattern_stream.schema.nodes import (
     AgentExport,
@@ -84,6 +86,8 @@ class ChunkBuilder:
         if isinstance(event, Cells):
             yield from self._rows.add(event)
             return
+        if isinstance(event, Rows):
+            raise ProtocolError("rows came where records are chunked", where=Where(stage="chunk"))
         yield from self._flush()
         yield from self._rows.flush()
         if isinstance(event, Open):

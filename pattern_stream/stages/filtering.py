@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref, Rows
 from pattern_stream.schema.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.records import ArchivalEntry, Message, Record, SharedAttachment
 from pattern_stream.stages.streams import Events, closing
@@ -35,7 +35,7 @@ class Filter:
         return passed
 
     def _passing(self, event: RecordEvent) -> RecordEvent | None:
-        if isinstance(event, Records) and event.record in self.without:
+        if isinstance(event, (Records, Rows)) and event.record in self.without:
             return None
         if self._without_table(event):
             return None

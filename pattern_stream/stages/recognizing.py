@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.dagcbor import decode
 from pattern_stream.codec.pieces import decode_piece
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
-from pattern_stream.items import Node, Section
+from pattern_stream.items import MadeRows, Node, Section
 from pattern_stream.schema.checks import check_node, unknown_keys
 from pattern_stream.schema.nodes import ExportManifest, MessageChunk, NodeType, SnapshotChunk, ValueChunk
 from pattern_stream.schema.versions import check_data_version, check_version, data_node_type, is_wide
@@ -29,18 +30,27 @@ TOP: Final = "the manifest"
 
 
 class Recognizer:
-    """Reads blocks of one archive. The manifest comes first: `is_wide` is then whether it is of version 4."""
+    """Reads blocks of one archive. The manifest comes first: `is_wide` is then whether it is of version 4.
 
-    def __init__(self, report: Report, *, drop_unknown: bool) -> None:
+    `made`: what others made of a chunk already, by its CID; what is used is taken out of it.
+    """
+
+    def __init__(
+        self, report: Report, *, drop_unknown: bool, made: MutableMapping[bytes, MadeRows] | None = None
+    ) -> None:
         self.is_wide = False
         self.manifest: dict[str, Any] | None = None
         self._report = report
         self._drop_unknown = drop_unknown
+        self._made = {} if made is None else made
         self._alike = AlikeReader()
 
     def read(self, links: Links, section: Section) -> Node:
         """The node of a block that is wanted. Raises ArchiveError."""
         if links.node is MessageChunk and not self.is_wide and links.expected is None:
+            if (made := self._made.pop(section.cid, None)) is not None:
+                value = made.fields | {"messages": made}
+                return Node(MessageChunk, value, section.cid, section.offset, len(section.data))
             messages = self._alike.read(section.data, _CHECK_MESSAGES)
             if messages is not None:
                 return Node(MessageChunk, messages, section.cid, section.offset, len(section.data))

@@ -9,7 +9,7 @@ from pattern_stream.errors import Finding, Report, Where, ignore_findings
 from pattern_stream.items import CELLS_TABLE, Cells, Open, RecordEvent, Records, Ref, Row
 from pattern_stream.schema.cell_identity import RowTranslation, require_width
 from pattern_stream.schema.fields import Reference
-from pattern_stream.schema.identity import Identity, is_native_snowflake, parse_snowflake
+from pattern_stream.schema.identity import Identity, is_snowflake
 from pattern_stream.schema.nodes import (
     CELL_COLUMNS,
     CELLS_KEY,
@@ -125,7 +125,7 @@ async def watch_batches(
 def _odd_batches(event: Records) -> dict[str, str]:
     """Batch ids of one batch of rows that are no snowflakes, with the first message of each."""
     batches = {record["batch_id"] for record in event.records} - {None}
-    odd = {batch for batch in batches if not is_native_snowflake(batch) and parse_snowflake(batch) is None}
+    odd = {batch for batch in batches if not is_snowflake(batch)}
     return (
         {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in odd}
         if odd

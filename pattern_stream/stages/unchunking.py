@@ -14,12 +14,14 @@ from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
     Close,
+    MadeRows,
     Node,
     Open,
     RecordDict,
     RecordEvent,
     Records,
     Ref,
+    Rows,
     WalkEvent,
 )
 from pattern_stream.schema.nodes import (
@@ -120,7 +122,7 @@ class RecordBuilder:
             if self._block is not None:
                 self._block.add(node.value["data"])
         elif node.node is MessageChunk:
-            yield from self._add_rows(Message, node.value["messages"], node)
+            yield from self._add_messages(node)
         elif node.node.record in _SINGLE:
             yield from self._add_rows(node.node.record, [node.value], node)
         elif node.node in _ROWS:
@@ -206,6 +208,14 @@ class RecordBuilder:
 
     # --- memory blocks, records, rows ---------------------------------------------------------------------------
 
+    def _add_messages(self, node: Node) -> Iterator[RecordEvent]:
+        messages = node.value["messages"]
+        if not isinstance(messages, MadeRows):
+            yield from self._add_rows(Message, messages, node)
+        elif Message not in self._unread:
+            yield from self._batch.flush()
+            yield from (Rows(Message, rows) for rows in messages.batches())
+
     def _add_rows(self, kind: type[Record] | str, rows: list[Any], node: Node) -> Iterator[RecordEvent]:
         external = moved_values(rows[0]) if rows else {}
         if not external:
@@ -262,7 +272,8 @@ async def unchunk(
 
              Open(AgentExport, record, key = its id)         alone, in a constellation, or inline in a GroupExport
                Open(MemoryBlockExport, record, key = its id, {"loro_snapshot": the joined document}), Close
-               Records(Message), Records(ArchivalEntry), Records(ArchiveSummary), each in the archive's order
+               Records(Message) or Rows(Message), Records(ArchivalEntry), Records(ArchiveSummary), each in the
+               archive's order
              Open(GroupExport, record)                       Records(Member), agents, memory blocks,
                                                              Records(SharedAttachment)
              Open(GroupConfigExport, record, None, {"member_agent_ids": list of text}), Close

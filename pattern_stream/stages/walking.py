@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
 from typing import Any
 
 from pattern_stream.codec.cid import cid_text
@@ -15,7 +15,7 @@ from pattern_stream.errors import (
     Where,
     ignore_findings,
 )
-from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
+from pattern_stream.items import Close, MadeRows, Node, Ref, Section, WalkEvent
 from pattern_stream.schema.nodes import (
     EXTENSIONS,
     AgentExport,
@@ -53,6 +53,7 @@ class Walker:
 
     `damage`: where faults go that do not stop the walk, which then goes round what is damaged; None raises the first.
     `drop_unknown`: keys of a later version are left behind with what they lead to, and said, instead of refused.
+    `made`: what others made of chunks of messages, by CID, when they are wanted.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Walker:
         report: Report = ignore_findings,
         damage: Report | None = None,
         drop_unknown: bool = False,
+        made: MutableMapping[bytes, MadeRows] | None = None,
     ) -> None:
         self.tally = Tally()
         self.manifest: dict[str, Any] | None = None
@@ -71,7 +73,7 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
-        self._recognizer = Recognizer(report, drop_unknown=drop_unknown)
+        self._recognizer = Recognizer(report, drop_unknown=drop_unknown, made=made)
         self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False

@@ -17,7 +17,6 @@ from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db import ahead as ahead_module
 from pattern_stream.db import ranges
 from pattern_stream.db.ahead import Ahead, reading_ahead, watched
-from pattern_stream.db.ahead_process import Gone
 from pattern_stream.db.ahead_worker import Reader
 from pattern_stream.db.open import open_reader
 from pattern_stream.db.reading import open_reading
@@ -28,6 +27,8 @@ from pattern_stream.items import Encoded, RowEvent, Rows
 from pattern_stream.schema.compile import row_mapper
 from pattern_stream.schema.records import Message
 from pattern_stream.schema.scopes import ResolvedScope
+from pattern_stream.workers import process as process_module
+from pattern_stream.workers.process import Gone
 from tests.acceptance.world import World, making
 from tests.drive import collect
 
@@ -46,7 +47,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead_module, "LEAST_MESSAGES", 1)
     monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 1)
     monkeypatch.setattr(ranges, "RANGE_ROWS", ROWS)
-    monkeypatch.setattr(ahead_module, "_processors", lambda: 2)
+    monkeypatch.setattr(process_module, "_processors", lambda: 2)
 
 
 def fill(world: World, agent: str, positions: Iterator[int] | range, **odd: dict[str, Any]) -> None:
@@ -279,7 +280,7 @@ async def test_a_process_ends_with_its_input(tmp_path: Path) -> None:
     async with watched(path) as watch, reading_ahead(watch) as ahead:
         assert ahead is not None
         worker = ahead.workers[0]
-        greeting, _ = await worker.hear()
+        greeting, *_ = await worker.hear()
         assert worker.process.stdin is not None
         worker.process.stdin.close()
         with pytest.raises(Gone):
@@ -292,11 +293,11 @@ async def test_a_process_ends_with_its_input(tmp_path: Path) -> None:
 async def test_little_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file, one processor: nothing is watched, and nobody is asked."""
     path = build(tmp_path / "a.db")
-    monkeypatch.setattr(ahead_module, "_processors", lambda: 1)
+    monkeypatch.setattr(process_module, "_processors", lambda: 1)
     async with watched(path) as watch, reading_ahead(watch) as ahead:
         assert watch is None
         assert ahead is None
-    monkeypatch.setattr(ahead_module, "_processors", lambda: 2)
+    monkeypatch.setattr(process_module, "_processors", lambda: 2)
     monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 10**9)
     async with watched(path) as watch:
         assert watch is None

@@ -1,4 +1,4 @@
-"""A process that reads messages ahead, from the side of who asks it. What it does is in `ahead_worker`."""
+"""A worker from the side of who asks it: started, asked, heard, ended. What it does is in the module that it runs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,39 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import pattern_stream
-from pattern_stream.db.ahead_worker import FRAME, LENGTH
-from pattern_stream.items import Encoded
+from pattern_stream.workers.frames import FRAME, request
+from pattern_stream.workers.slots import Slots
 
 if sys.platform != "win32":
     import fcntl
 
-WORKER: Final = Path(__file__).with_name("ahead_worker.py")
 HELD_BYTES: Final = 2 * 1024 * 1024
-"""Bytes of one process's answers that are taken out of its pipe before they are wanted."""
+"""Bytes of one worker's answers that are taken out of its pipe before they are wanted."""
 
 READ_BYTES: Final = 256 * 1024
 _PIPE_BYTES: Final = 1024 * 1024
 _F_SETPIPE_SZ: Final = 1031
 """Linux: fcntl command that sets the capacity of a pipe."""
 
+_RUN: Final = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # Ctrl-C is for who asked
+    "sys.path.insert(0, sys.argv[1]); import importlib; importlib.import_module(sys.argv[2]).main()"
+)
+
 
 class Gone(Exception):
-    """The process has ended, or said what it should not."""
+    """The worker has ended, or said what it should not."""
+
+
+class Said(NamedTuple):
+    """A frame: its kind, what is to be known, and bytes."""
+
+    kind: bytes
+    about: Any
+    data: bytes
 
 
 @dataclass(slots=True)
@@ -49,35 +61,35 @@ class Worker:
     _woken: asyncio.Future[None] | None = None
 
     @classmethod
-    def start(cls, opening: tuple[Any, ...]) -> Worker:
-        """Start one and tell it what to open. Raises OSError."""
+    def start(cls, module: str, opening: tuple[Any, ...], slots: Slots | None = None) -> Worker:
+        """Start one that runs `main` of a module, and tell it what to open. Raises OSError."""
         root = os.fspath(Path(pattern_stream.__file__).resolve().parents[1])
         process = subprocess.Popen(
-            [sys.executable, "-I", os.fspath(WORKER), root],
+            [sys.executable, "-I", "-c", _RUN, root, module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
+            pass_fds=() if slots is None else (slots.descriptor,),
         )
         worker = cls(process)
         _widen(worker._out)
         worker.ask(opening)
         return worker
 
-    def ask(self, request: tuple[Any, ...]) -> None:
+    def ask(self, value: tuple[Any, ...]) -> None:
         """Send a request: small, so that it does not block."""
-        body = marshal.dumps(request)
         try:
-            _pipe(self.process.stdin).write(LENGTH.pack(len(body)) + body)
+            _pipe(self.process.stdin).write(request(value))
         except OSError:
             self.alive = False
 
-    async def hear(self) -> tuple[bytes, Encoded]:
+    async def hear(self) -> Said:
         """The next frame. Raises Gone, and from then on."""
         try:
             kind, about_bytes, data_bytes = FRAME.unpack(await self._exactly(FRAME.size))
-            ids, positions, sizes, most = marshal.loads(await self._exactly(about_bytes))
-            return kind, Encoded(ids, positions, sizes, most, await self._exactly(data_bytes))
+            about = marshal.loads(await self._exactly(about_bytes))
+            return Said(kind, about, await self._exactly(data_bytes))
         except (ValueError, EOFError, TypeError, Gone) as error:
             self._forget()
             raise Gone from error
@@ -149,6 +161,15 @@ class Worker:
             self._listen(on=False)
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
+
+
+def may_help(processors: int = 2) -> bool:
+    """Whether a worker would gain anything here: so many processors are there, and pipes can be listened to."""
+    return sys.platform != "win32" and _processors() >= processors
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
