@@ -12,7 +12,7 @@ import asyncio
 import marshal
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,6 +35,9 @@ SLOT_BYTES: Final = MAX_BLOCK_BYTES * 3 // 2
 MOST_WAITING_BYTES: Final = 6 * 1024 * 1024
 """Bytes of sections that wait for an answer, or behind one that does."""
 
+MOST_WAITING: Final = 256
+"""Sections, and findings, that do: small ones cost more here than their bytes."""
+
 MOST_USELESS: Final = 8
 """Chunks that were decoded for nothing, after which no more are: an archive in no order, or with something odd."""
 
@@ -53,6 +56,23 @@ class _Waiting:
     @property
     def size_bytes(self) -> int:
         return len(self.section.data) if self.section is not None else 0
+
+
+@dataclass(slots=True)
+class _Crowd:
+    """More findings than wait one by one: the first of each code, and how many there are. A log only counts them."""
+
+    report: Report
+    found: dict[str, tuple[Finding, int]] = field(default_factory=dict)
+
+    def add(self, finding: Finding) -> None:
+        first, count = self.found.get(finding.code, (finding, 0))
+        self.found[finding.code] = first, count + 1
+
+    def tell(self) -> None:
+        for first, count in self.found.values():
+            for _ in range(count):
+                self.report(first)
 
 
 @dataclass(slots=True)
@@ -81,7 +101,8 @@ class Decoding:
         try:
             try:
                 async for section in sections:
-                    if not self._takes(section):
+                    # what is small is looked at first: there may be a million
+                    if (len(section.data) < LEAST_CHUNK_BYTES and not self._waiting) or not self._takes(section):
                         yield section
                         continue
                     while self._is_full:
@@ -113,13 +134,24 @@ class Decoding:
         return True
 
     def in_turn(self, report: Report) -> Report:
-        """Tells what the reader finds when the sections before it have been looked at, as if none had waited."""
+        """Tells what the reader finds when the sections before it have been looked at, as if none had waited.
+
+        Of very many in a row each one further is told as the first of its code.
+        """
+        crowd, place = _Crowd(report), _Waiting()
 
         def tell(finding: Finding) -> None:
-            if self._waiting:
+            nonlocal crowd, place
+            if not self._waiting:
+                report(finding)
+            elif len(self._waiting) <= 2 * MOST_WAITING:
                 self._waiting.append(_Waiting(tell=lambda: report(finding)))
             else:
-                report(finding)
+                if self._waiting[-1] is not place:
+                    crowd = _Crowd(report)
+                    place = _Waiting(tell=crowd.tell)
+                    self._waiting.append(place)
+                crowd.add(finding)
 
         return tell
 
@@ -133,7 +165,7 @@ class Decoding:
             return False
         if self._waiting[0].slot is None or (self.with_rows and not self._free):
             return True
-        return self._waiting_bytes > MOST_WAITING_BYTES
+        return self._waiting_bytes > MOST_WAITING_BYTES or len(self._waiting) > MOST_WAITING
 
     async def _next(self) -> _Waiting:
         """The section that has waited longest; `made` has what was made of it."""
@@ -170,9 +202,10 @@ class Decoding:
     def _start(self) -> None:
         self._useless = MOST_USELESS  # unless all of it succeeds
         with suppress(OSError):
-            self._slots = Slots(SLOTS, SLOT_BYTES)
-            self.worker = Worker.start(WORKER, self._slots.shape, self._slots)
+            self.worker = Worker.start(WORKER, (), Slots(SLOTS, SLOT_BYTES))
+            self._slots = self.worker.slots
             self._ready = asyncio.ensure_future(self.worker.hear())
+            self._ready.add_done_callback(_look)
             self._free = list(range(SLOTS))
             self._useless = 0
 
@@ -208,22 +241,26 @@ class Decoding:
             yield rows
             offset += size
 
-    async def end(self) -> None:
+    def end(self) -> None:
         """End the worker and give everything back."""
-        if self._ready is not None:
-            self._ready.cancel()
-            await asyncio.wait({self._ready})
         if self.worker is not None:
             self.worker.end()
-        if self._slots is not None:
-            self._slots.close()
+        if self._ready is not None:
+            self._ready.cancel()
         self._slots = self.worker = None
 
 
-@asynccontextmanager
-async def decoding_ahead(*, with_rows: bool = True) -> AsyncGenerator[Decoding]:
+def _look(ready: asyncio.Task[Said]) -> None:
+    """Whether it failed is asked later, or never."""
+    if not ready.cancelled():
+        ready.exception()
+
+
+@contextmanager
+def decoding_ahead(*, with_rows: bool = True) -> Iterator[Decoding]:
     """Something that decodes chunks ahead, once there are enough of them."""
-    async with AsyncExitStack() as resources:
-        decoding = Decoding(with_rows)
-        resources.push_async_callback(decoding.end)
+    decoding = Decoding(with_rows)
+    try:
         yield decoding
+    finally:
+        decoding.end()

@@ -1,6 +1,6 @@
 """The worker that decodes chunks of messages ahead of the walk.
 
-Asked first for the memory that it shares, then for chunks in slots of it. Says `d` with the chunk's own fields, how
+Asked for chunks in slots of the memory that it shares. Says `d` with the chunk's own fields, how
 many messages it has, and the lengths of the marshalled batches of rows that it put in the chunk's place; or `n`, where
 the chunk is not plain or its rows do not fit there.
 """
@@ -84,9 +84,9 @@ class Decoder:
             raise NotAlike
 
 
-def prepare(descriptor: int, count: int, size_bytes: int) -> Callable[..., None]:
-    """Open the shared memory."""
-    return Decoder(Slots.opened(descriptor, count, size_bytes)).answer
+def prepare(slots: Slots) -> Callable[..., None]:
+    """Get ready."""
+    return Decoder(slots).answer
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from anyio import to_thread
 
+from pattern_stream.db.ahead_worker import FRAME_BYTES
 from pattern_stream.db.open import READ_PRAGMAS, reader_uri
 from pattern_stream.db.query import Query
 from pattern_stream.db.ranges import TOTAL_ORDER, by_position, message_order, range_bounds, ranges
@@ -31,9 +32,14 @@ from pattern_stream.items import Encoded, Piece, Rows
 from pattern_stream.schema.records import Message
 from pattern_stream.workers.frames import READY
 from pattern_stream.workers.process import Gone, Worker, may_help
+from pattern_stream.workers.slots import Slots
 
 WORKER: Final = "pattern_stream.db.ahead_worker"
 WORKERS: Final = 2
+SLOTS: Final = 6
+SLOT_BYTES: Final = 2 * FRAME_BYTES
+"""What a worker has ready: some frames, each of FRAME_BYTES and what came last. Larger ones go through its pipe."""
+
 LEAST_MESSAGES: Final = 20_000
 """For fewer of them, starting processes costs more than they gain."""
 
@@ -223,7 +229,7 @@ async def reading_ahead(watch: Watch | None) -> AsyncGenerator[Ahead | None]:
     try:
         with suppress(OSError):
             for _ in range(WORKERS):
-                ahead.workers.append(Worker.start(WORKER, opening))
+                ahead.workers.append(Worker.start(WORKER, opening, Slots(SLOTS, SLOT_BYTES), to_say=True))
         yield ahead
     finally:
         ahead.end()

@@ -17,6 +17,7 @@ from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.workers.serving import Say, serve
+from pattern_stream.workers.slots import Slots
 
 if TYPE_CHECKING:
     from pattern_stream.db.scale import Scale
@@ -138,7 +139,12 @@ def open_database(uri: str, options: dict[str, Any], pragmas: Sequence[str], lon
 
 
 def prepare(
-    uri: str, options: dict[str, Any], pragmas: Sequence[str], longest_cell_bytes: int, longest_bytes: int
+    _slots: Slots | None,
+    uri: str,
+    options: dict[str, Any],
+    pragmas: Sequence[str],
+    longest_cell_bytes: int,
+    longest_bytes: int,
 ) -> Callable[..., None]:
     """Open what is to be read."""
     return Reader(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer

@@ -311,6 +311,7 @@ async def _open_line(
     progress: ProgressCallback | None,
 ) -> _Line:
     watch = None if isinstance(database, AsyncConnection) else await resources.enter_async_context(watched(database))
+    ahead = await resources.enter_async_context(reading_ahead(watch if options.messages else None))
     connection = (
         database
         if isinstance(database, AsyncConnection)
@@ -318,7 +319,9 @@ async def _open_line(
     )
     resolved = await resolve_scope(connection, scope)
     many = options.messages and await has_messages(connection, resolved, LEAST_MESSAGES)
-    ahead = await resources.enter_async_context(reading_ahead(watch if many else None))
+    if ahead is not None and not many:  # they started meanwhile, in vain
+        ahead.end()
+        ahead = None
     sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
     if many:  # while they start, there is something else to do
         await sandbox.prepare()

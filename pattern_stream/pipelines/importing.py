@@ -51,12 +51,14 @@ class _Source:
     replay: Replay | None = None
     passes: int = 0
 
-    def next_pass(self) -> ArchiveSource:
-        """The archive from its beginning."""
+    def next_pass(self, *, last: bool) -> ArchiveSource:
+        """The archive from its beginning; `last`: it is not wanted again."""
         self.passes += 1
         if self.replay is None or self.source is None or isinstance(self.source, Path):
             return self.source
-        return self.replay.first(self.source) if self.passes == 1 else self.replay.again()
+        if self.passes > 1:
+            return self.replay.again()
+        return self.source if last else self.replay.first(self.source)
 
 
 @dataclass(slots=True)
@@ -111,7 +113,7 @@ class _Line:
     ) -> AsyncGenerator[RecordEvent]:
         archive = await resources.enter_async_context(
             open_archive(
-                self.source.next_pass(),
+                self.source.next_pass(last=read_messages),
                 stage=stage,
                 progress=self.progress,
                 spool_dir=self.options.spool_dir,
@@ -121,7 +123,7 @@ class _Line:
         root = await archive.reader.open()
         sections, made = archive.reader.sections(), None
         if self.identity is None or not read_messages:  # ids are replaced in records, not in rows
-            decoding = await resources.enter_async_context(decoding_ahead(with_rows=read_messages))
+            decoding = resources.enter_context(decoding_ahead(with_rows=read_messages))
             sections, made = decoding.sections(sections), decoding.made
         walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
         nodes = walk(sections, walker, archive.shelf)

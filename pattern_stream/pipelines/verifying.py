@@ -124,7 +124,7 @@ async def verify_archive(
     async with AsyncExitStack() as resources:
         resources.enter_context(few_collections())
         check = _Check(max_document_bytes, documents)
-        decoding = await resources.enter_async_context(decoding_ahead(with_rows=False))
+        decoding = resources.enter_context(decoding_ahead(with_rows=False))
         damage = decoding.in_turn(check.report)
         archive = await resources.enter_async_context(
             open_archive(source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir)

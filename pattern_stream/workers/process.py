@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
 import pattern_stream
-from pattern_stream.workers.frames import FRAME, request
+from pattern_stream.workers.frames import FRAME, NO_SLOT, request
 from pattern_stream.workers.slots import Slots
 
 if sys.platform != "win32":
@@ -54,6 +54,7 @@ class Worker:
     """
 
     process: subprocess.Popen[bytes]
+    slots: Slots | None = None
     alive: bool = True
     _said: deque[bytes] = field(default_factory=deque)
     _said_bytes: int = 0
@@ -61,24 +62,34 @@ class Worker:
     _woken: asyncio.Future[None] | None = None
 
     @classmethod
-    def start(cls, module: str, opening: tuple[Any, ...], slots: Slots | None = None) -> Worker:
-        """Start one that runs `main` of a module, and tell it what to open. Raises OSError."""
+    def start(
+        cls, module: str, opening: tuple[Any, ...], slots: Slots | None = None, *, to_say: bool = False
+    ) -> Worker:
+        """Start one that runs `main` of a module, and tell it what to open. Raises OSError.
+
+        `slots`: the worker has them too, and they end with it; `to_say`: the bytes of its answers go through them.
+        """
         root = os.fspath(Path(pattern_stream.__file__).resolve().parents[1])
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _RUN, root, module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            bufsize=0,
-            pass_fds=() if slots is None else (slots.descriptor,),
-        )
-        worker = cls(process)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _RUN, root, module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=() if slots is None else (slots.descriptor,),
+            )
+        except BaseException:
+            if slots is not None:
+                slots.close()
+            raise
+        worker = cls(process, slots)
         _widen(worker._out)
-        worker.ask(opening)
+        worker.ask((None if slots is None else slots.shape, to_say, opening))
         return worker
 
-    def ask(self, value: tuple[Any, ...]) -> None:
-        """Send a request: small, so that it does not block."""
+    def ask(self, value: tuple[Any, ...] | int) -> None:
+        """Send a request, or a slot that is free again: small, so that it does not block."""
         try:
             _pipe(self.process.stdin).write(request(value))
         except OSError:
@@ -87,9 +98,13 @@ class Worker:
     async def hear(self) -> Said:
         """The next frame. Raises Gone, and from then on."""
         try:
-            kind, about_bytes, data_bytes = FRAME.unpack(await self._exactly(FRAME.size))
+            kind, slot, about_bytes, data_bytes = FRAME.unpack(await self._exactly(FRAME.size))
             about = marshal.loads(await self._exactly(about_bytes))
-            return Said(kind, about, await self._exactly(data_bytes))
+            if slot == NO_SLOT or self.slots is None:
+                return Said(kind, about, await self._exactly(data_bytes))
+            data = self.slots.get(slot, data_bytes)
+            self.ask(slot)
+            return Said(kind, about, data)
         except (ValueError, EOFError, TypeError, Gone) as error:
             self._forget()
             raise Gone from error
@@ -111,6 +126,8 @@ class Worker:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
+        if self.slots is not None:
+            self.slots.close()
 
     @property
     def _out(self) -> int:

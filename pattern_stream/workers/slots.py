@@ -58,9 +58,10 @@ class Slots:
         self.close()
 
     def close(self) -> None:
-        """Give the memory back."""
-        self._memory.close()
-        os.close(self.descriptor)
+        """Give the memory back, once."""
+        if not self._memory.closed:
+            self._memory.close()
+            os.close(self.descriptor)
 
 
 def _nameless(size_bytes: int) -> int:

@@ -25,7 +25,7 @@ MESSAGES: Final = 60
 @dataclass(frozen=True, slots=True)
 class Scene:
     """One command. `files`: name in the place -> name in the store; `target`: what it makes or changes; `ahead`: with
-    processes that read ahead."""
+    processes that read ahead, or decode ahead."""
 
     name: str
     arguments: tuple[str, ...]
@@ -55,6 +55,9 @@ EXPORT: Final = "export --db source.db --scope agent Quill"
 IMPORT: Final = "import in.car --db new.db"
 UNREAD: Final = "--no-verify-documents"
 REPLACE: Final = f"{UNREAD} --on-conflict replace"
+CHUNKED: Final = f"{EXPORT.replace('source', 'many')} -o chunks.car --max-messages-per-chunk 8"
+"""Many chunks, each of more bytes than are decoded in one go."""
+
 WHOLE: Final = "export --db whole.db -o out.car"
 
 SCENES: Final = (
@@ -65,6 +68,7 @@ SCENES: Final = (
     _scene("export, read ahead", f"{EXPORT} -o out.car", "source.db", "out.car", ahead=True),
     _scene("export whole", WHOLE, "whole.db", "out.car"),
     _scene("import, missing", f"{IMPORT} {UNREAD}", "in.car=archive.car", "new.db"),
+    _scene("import, decoded ahead", f"{IMPORT} {UNREAD}", "in.car=chunks.car", "new.db", ahead=True),
     _scene(
         "import, vacant, stdin", f"import - --db new.db {UNREAD}", "in.car=shuffled.car new.db=vacant.db", "new.db",
         stdin="in.car",
@@ -182,6 +186,7 @@ def furnish(runner: Runner, store: Path) -> Stage:
     _make(runner, f"demo --db source.db --messages {MESSAGES}", f"{EXPORT} -o archive.car")
     _make(runner, f"{EXPORT} -o old.car --no-messages --no-archival", "init --db empty.db")
     _make(runner, "init --db held.db", f"import old.car --db held.db {UNREAD}", "init --db whole.db")
+    _make(runner, f"demo --db many.db --messages {5 * MESSAGES}", CHUNKED)
     _outgrow(runner.folder / "whole.db")
     _make(runner, WHOLE.replace("out.car", "whole.car"))
     for path in runner.folder.iterdir():

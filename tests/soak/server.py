@@ -17,9 +17,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from select import select
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from pattern_stream.archive.decoding import Decoding
 
 SMALL_BYTES = 8 * 1024
 LARGE_CELL_BYTES = 48 * 1024
@@ -64,15 +69,34 @@ def shrink() -> None:
 
 
 def read_ahead() -> None:
-    """Let two processes read messages ahead from the first one on, few at a time."""
+    """Let two processes read messages ahead from the first one on, few at a time, and one decode all but the first
+    chunk of them, on one processor too.
+    """
+    from pattern_stream.archive import decoding
     from pattern_stream.db import ahead, ranges
+    from pattern_stream.workers import process
 
-    for module, name, number in (
+    for module, name, value in (
         (ahead, "LEAST_MESSAGES", 1),
         (ahead, "LEAST_FILE_BYTES", 1),
         (ranges, "RANGE_ROWS", 8),
+        (decoding, "LEAST_BYTES", 1),
+        (decoding, "LEAST_CHUNK_BYTES", 1),
+        (process, "_processors", lambda: 2),
+        (decoding.Decoding, "_start", waiting(decoding.Decoding._start)),
     ):
-        setattr(module, name, number)
+        setattr(module, name, value)
+
+
+def waiting(start: Callable[[Decoding], None]) -> Callable[[Decoding], None]:
+    """Nobody waits for a worker to start; here all chunks would have gone by before it has."""
+
+    def start_and_wait(decoding: Decoding) -> None:
+        start(decoding)
+        if decoding.worker is not None and (said := decoding.worker.process.stdout) is not None:
+            select([said], [], [], PATIENCE_SECONDS)
+
+    return start_and_wait
 
 
 class Shim:

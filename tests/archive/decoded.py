@@ -1,0 +1,212 @@
+"""Archives of messages in many chunks, and what comes out of them with a worker that decodes ahead and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pattern_stream.archive import decoding as decoding_module
+from pattern_stream.archive.decoding import Decoding, decoding_ahead
+from pattern_stream.archive.reader import ArchiveReader, read_sections
+from pattern_stream.archive.shelf import Shelf
+from pattern_stream.errors import ArchiveError, Finding
+from pattern_stream.items import RecordEvent, Rows, Section
+from pattern_stream.schema.records import Message
+from pattern_stream.stages.mapping import unmap_records
+from pattern_stream.stages.translating import watch_batches
+from pattern_stream.stages.unchunking import unchunk
+from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.workers import process as process_module
+from tests.acceptance.car import Link, cid_of, encode
+from tests.archives import Archive, entry_record, memory_record, message_record
+from tests.drive import collect, dribble
+
+CHUNKS = 20
+EACH = 24
+BATCH = "31358194177998848"
+
+
+class Chunked(Archive):
+    """An archive whose blocks are twisted before they get their CIDs."""
+
+    twist: Callable[[bytes], bytes] = staticmethod(lambda data: data)
+
+    def add(self, value: dict[str, Any]) -> Link:
+        data = self.twist(encode(value))
+        cid = cid_of(data)
+        self.blocks.append((bytes(cid), data))
+        return cid
+
+
+def chunked(
+    odd: dict[int, dict[str, Any]] | None = None,
+    *,
+    chunks: int = CHUNKS,
+    twist: Callable[[bytes], bytes] = lambda data: data,
+) -> Archive:
+    """An agent with many chunks, and blocks before and behind them. `odd`: changes to the message of that number."""
+    archive = Chunked()
+    archive.twist = twist
+    messages = [
+        message_record(number, **{"batch_id": BATCH, **(odd or {}).get(number, {})}) for number in range(chunks * EACH)
+    ]
+    link = archive.agent(
+        memory=[(memory_record("b1"), [b"first piece, ", b"second piece"]), (memory_record("b2"), [b"one"])],
+        chunks=[messages[start : start + EACH] for start in range(0, len(messages), EACH)],
+        entries=[entry_record(1), entry_record(2)],
+    )
+    counts = {
+        "agent_count": 1,
+        "chunk_count": chunks,
+        "message_count": len(messages),
+        "memory_block_count": 2,
+        "archival_entry_count": 2,
+    }
+    return archive.finish("Agent", link, stats=counts, created_by="pattern-stream 0.1")
+
+
+@dataclass
+class Watched:
+    """What became of chunks: given to a worker, answered by it with something that is of use."""
+
+    decodings: list[Decoding] = field(default_factory=list)
+    asked: int = 0
+    answered: int = 0
+
+    @property
+    def used(self) -> int:
+        """How many were of use to the walk."""
+        return self.asked - sum(decoding._useless for decoding in self.decodings)
+
+
+async def prompt(sections: AsyncIterator[Section], decoding: Decoding) -> AsyncGenerator[Section]:
+    """The same sections, each only when a worker that was started has said that it is ready, or has died."""
+    try:
+        async for section in sections:
+            if decoding._ready is not None and not decoding._ready.done():
+                await asyncio.wait({decoding._ready})
+            yield section
+    finally:
+        close = getattr(sections, "aclose", None)
+        if close is not None:
+            await close()
+
+
+@contextmanager
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """The first chunk starts a worker, all further ones are given to it; one processor is enough."""
+    watched = Watched()
+    sections, asked, answer = Decoding.sections, Decoding._asked, Decoding._answer
+
+    def watch(self: Decoding, source: AsyncIterator[Section]) -> AsyncGenerator[Section]:
+        watched.decodings.append(self)
+        return sections(self, prompt(source, self))
+
+    def ask(self: Decoding, section: Section) -> int | None:
+        slot = asked(self, section)
+        watched.asked += slot is not None
+        return slot
+
+    async def hear(self: Decoding, slot: int) -> Any:
+        made = await answer(self, slot)
+        watched.answered += made is not None
+        return made
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Decoding, "sections", watch)
+        patched.setattr(Decoding, "_asked", ask)
+        patched.setattr(Decoding, "_answer", hear)
+        patched.setattr(decoding_module, "LEAST_BYTES", 1)
+        patched.setattr(decoding_module, "LEAST_CHUNK_BYTES", 1)
+        patched.setattr(process_module, "_processors", lambda: 2)
+        yield watched
+
+
+@dataclass
+class Found:
+    """What came out of an archive: rows and what is around them, findings, the error that ended it."""
+
+    rows: list[Any] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    error: tuple[type[ArchiveError], str, Any] | None = None
+    made: int = 0
+    """Batches of messages that came as rows already."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Found) and (self.rows, self.findings, self.error) == (
+            other.rows,
+            other.findings,
+            other.error,
+        )
+
+    async def counting(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+        """Count what was made."""
+        async with aclosing(events):
+            async for event in events:
+                self.made += isinstance(event, Rows) and event.record is Message
+                yield event
+
+
+Step = Callable[[Found, Decoding], None]
+
+
+async def found(raw: bytes, *, ahead: bool = True, step: Step = lambda found, decoding: None) -> Found:
+    """The line of an import as far as rows, with a worker or without; `step` is called whenever something came out."""
+    result = Found()
+    reader = ArchiveReader(dribble(raw, 4096))
+    with decoding_ahead() as decoding, Shelf() as shelf:
+        try:
+            root = await reader.open()
+            sections, made = reader.sections(), None
+            if ahead:
+                sections, made = decoding.sections(sections), decoding.made
+            nodes = walk(sections, Walker(root, shelf, report=result.findings.append, made=made), shelf)
+            records = watch_batches(result.counting(unchunk(nodes)), result.findings.append)
+            async with aclosing(unmap_records(records, result.findings.append)) as events:
+                async for event in events:
+                    if isinstance(event, Rows):
+                        result.rows += [(event.record, row) for row in event.rows]
+                    else:
+                        result.rows.append(event)
+                    step(result, decoding)
+        except ArchiveError as error:
+            result.error = (type(error), error.message, error.where)
+    return result
+
+
+def messages(result: Found) -> int:
+    """How many messages came out."""
+    return sum(type(row) is tuple and row[0] is Message for row in result.rows)
+
+
+async def sections_of(raw: bytes) -> list[Section]:
+    """The sections of an archive, read plainly."""
+    return await collect(read_sections(dribble(raw, 4096)))
+
+
+def chunks_of(sections: list[Section]) -> list[Section]:
+    """The sections of chunks of messages."""
+    return [section for section in sections if b"\x68messages" == section.data[1:10]]
+
+
+def chunk_section(sections: list[Section], number: int) -> Section:
+    """The section of a chunk."""
+    return chunks_of(sections)[number]
+
+
+def flipped(raw: bytes, section: Section, place: int = -30) -> bytes:
+    """An archive with one bit of a section's block changed."""
+    at = raw.index(section.data) + place % len(section.data)
+    return raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :]
+
+
+def descriptors() -> set[str]:
+    """Descriptors of this process, where the system tells."""
+    folder = "/proc/self/fd"
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()

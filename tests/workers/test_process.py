@@ -1,0 +1,289 @@
+"""A worker is started, asked, heard and ended; one that is gone is made up for by who asked, and never asked again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import marshal
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import IO, Any
+
+import pytest
+
+from pattern_stream.archive.decoding import WORKER
+from pattern_stream.codec.dagcbor import encode_node
+from pattern_stream.workers import process as process_module
+from pattern_stream.workers.frames import FRAME, NO_SLOT, READY, request
+from pattern_stream.workers.process import HELD_BYTES, READ_BYTES, Gone, Said, Worker, may_help
+from pattern_stream.workers.slots import Slots
+from tests.archives import message_chunk, message_record
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="no workers on Windows"),
+]
+
+SIZE_BYTES = 100_000
+CHUNK = encode_node(message_chunk(0, [message_record(number) for number in range(40)]))
+PATIENCE_SECONDS = 60
+
+
+@asynccontextmanager
+async def started() -> AsyncGenerator[tuple[Worker, Slots]]:
+    """A worker that is ready, and the memory it shares."""
+    slots = Slots(2, SIZE_BYTES)
+    worker = Worker.start(WORKER, (), slots)
+    try:
+        assert Said(READY, None, b"") == await worker.hear()
+        yield worker, slots
+    finally:
+        worker.end()
+
+
+@contextmanager
+def running(script: str, slots: Slots | None = None) -> Iterator[Worker]:
+    """A worker of another kind, which does what a script says."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", f"import sys; out = sys.stdout.buffer\n{script}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    worker = Worker(process, slots)
+    os.set_blocking(pipe(process.stdout).fileno(), False)
+    try:
+        yield worker
+    finally:
+        worker.end()
+
+
+def pipe(found: IO[bytes] | None) -> IO[bytes]:
+    """A pipe that is there."""
+    assert found is not None
+    return found
+
+
+async def answer(worker: Worker, slots: Slots, slot: int = 0) -> tuple[bytes, Any]:
+    """What a worker says of a plain chunk."""
+    slots.put(slot, CHUNK)
+    worker.ask((slot, len(CHUNK), True))
+    said = await worker.hear()
+    return said.kind, said.about[1] if said.about is not None else None
+
+
+def is_running(worker: Worker) -> bool:
+    """Whether there is such a process, even one that has ended and was not reaped."""
+    try:
+        os.kill(worker.process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def is_listened_to(worker: Worker) -> bool:
+    """Whether the loop still looks at a worker's pipe."""
+    return asyncio.get_running_loop().remove_reader(pipe(worker.process.stdout).fileno())
+
+
+async def test_answers_come_in_order() -> None:
+    """Asked twice before anything is heard: both answers come, each of its own slot."""
+    async with started() as (worker, slots):
+        slots.put(0, CHUNK)
+        slots.put(1, b"\xa1\x68messages\x80" + bytes(5000))
+        for slot, size in ((0, len(CHUNK)), (1, 5011), (1, 0)):
+            worker.ask((slot, size, True))
+        found = [await worker.hear() for _ in range(2)]
+
+    assert [b"d", b"n"] == [said.kind for said in found]
+    assert 40 == found[0].about[1]
+
+
+async def test_one_that_ends_is_gone() -> None:
+    """Killed, it is Gone for whoever hears it, every time, and asking it does nothing."""
+    async with started() as (worker, slots):
+        worker.process.kill()
+        worker.process.wait()
+        for _ in range(3):
+            with pytest.raises(Gone):
+                await answer(worker, slots)
+
+        assert not worker.alive
+        assert not is_listened_to(worker)
+
+
+async def test_what_was_said_before_the_end_is_heard() -> None:
+    """Whole frames come before Gone does; half of one does not."""
+    about = marshal.dumps([1])
+    frame = FRAME.pack(b"m", NO_SLOT, len(about), 3) + about + b"abc"
+    with running(f"out.write({2 * frame + frame[:5]!r})") as worker:
+        found = [await worker.hear(), await worker.hear()]
+        with pytest.raises(Gone):
+            await worker.hear()
+
+    assert [Said(b"m", [1], b"abc")] * 2 == found
+
+
+@pytest.mark.parametrize("about", [b"", b"?", b"[\x02\x00\x00\x00N", b"\xff" * 20])
+async def test_one_that_says_what_it_should_not_is_gone(about: bytes) -> None:
+    """What is to be known is no value; what comes behind it is not heard."""
+    said = FRAME.pack(b"m", NO_SLOT, len(about), 0) + about + FRAME.pack(b"r", NO_SLOT, 1, 0) + b"N"
+    with running(f"out.write({said!r}); out.flush(); sys.stdin.read()") as worker:
+        for _ in range(2):
+            with pytest.raises(Gone):
+                await worker.hear()
+
+        assert not worker.alive
+
+
+async def test_long_answers_come_whole() -> None:
+    """One that is larger than what is taken of answers that nobody hears yet; and no more than that is taken."""
+    size = 2 * HELD_BYTES + 17
+    script = (
+        f"head = {FRAME.pack(b'm', NO_SLOT, 1, size)!r} + b'N'\n"
+        f"for at in range(3): out.write(head + bytes([at]) * {size}); out.flush()\n"
+        "sys.stdin.read()"
+    )
+    held = []
+    with running(script) as worker:
+        for at in range(3):
+            said = await worker.hear()
+            assert size == len(said.data) == said.data.count(at)
+            for _ in range(50):
+                await asyncio.sleep(0.001)
+            held.append(worker._said_bytes)
+
+    assert 0 == held[-1]
+    assert 0 < max(held) < HELD_BYTES + READ_BYTES
+
+
+async def test_end_reaps() -> None:
+    """The process has ended, its pipes are closed, nobody listens; ended twice is ended; and it is Gone."""
+    async with started() as (worker, _):
+        heard = asyncio.ensure_future(worker.hear())
+        await asyncio.sleep(0)
+        listened = worker._listening
+        heard.cancel()
+        worker.end()
+        worker.end()
+        with pytest.raises(Gone):
+            await worker.hear()
+
+    assert listened
+    assert not worker._listening
+    assert -signal.SIGKILL == worker.process.returncode
+    assert pipe(worker.process.stdin).closed
+    assert pipe(worker.process.stdout).closed
+    assert not is_running(worker)
+
+
+async def test_it_ends_with_its_input() -> None:
+    """Whoever asked may be killed: then the worker goes by itself, and says no fault."""
+    async with started() as (worker, _):
+        pipe(worker.process.stdin).close()
+        with pytest.raises(Gone):
+            await worker.hear()
+
+        assert 0 == worker.process.wait(timeout=PATIENCE_SECONDS)
+
+
+async def test_it_ends_when_nobody_hears_it() -> None:
+    """An answer that cannot be sent is the last."""
+    async with started() as (worker, slots):
+        worker._listen(on=False)
+        pipe(worker.process.stdout).close()
+        slots.put(0, CHUNK)
+        worker.ask((0, len(CHUNK), True))
+        code = await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS)
+
+    assert 1 == code
+
+
+async def test_one_that_does_not_start_is_gone() -> None:
+    """There is no such module: whoever asked goes on without it."""
+    worker = Worker.start("pattern_stream.workers.nowhere", ())
+    try:
+        with pytest.raises(Gone):
+            await worker.hear()
+    finally:
+        worker.end()
+
+    assert 1 == worker.process.returncode
+
+
+async def test_slots_end_with_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also with one that could not be started at all."""
+    slots, others = Slots(1, 10), Slots(1, 10)
+    worker = Worker.start("pattern_stream.workers.nowhere", (), slots)
+    worker.end()
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(BlockingIOError):
+        Worker.start(WORKER, (), others)
+
+    assert slots._memory.closed
+    assert others._memory.closed
+
+
+async def test_bytes_of_answers_go_through_slots() -> None:
+    """They are copied out of the slot, which is said to be free again at once."""
+    slots = Slots(2, 100)
+    slots.put(1, b"in the slot")
+    script = (
+        f"out.write({FRAME.pack(b'm', 1, 1, 11)!r} + b'N'); out.flush()\n"
+        f"freed = sys.stdin.buffer.read({len(request(1))})\n"
+        f"out.write({FRAME.pack(b'm', NO_SLOT, 1, len(request(1)))!r} + b'N' + freed); out.flush()"
+    )
+    with running(script, slots) as worker:
+        found = [await worker.hear(), await worker.hear()]
+
+    assert [Said(b"m", None, b"in the slot"), Said(b"m", None, request(1))] == found
+
+
+async def test_it_does_not_mind_an_interruption() -> None:
+    """Ctrl-C reaches every process of a terminal: it is for who asked, who then ends the worker."""
+    async with started() as (worker, slots):
+        os.kill(worker.process.pid, signal.SIGINT)
+
+        assert (b"d", 40) == await answer(worker, slots)
+        assert worker.process.poll() is None
+
+
+async def test_it_sees_only_what_it_is_given() -> None:
+    """Of all descriptors it inherits the memory alone, beside its pipes."""
+    if sys.platform != "linux":
+        pytest.skip("looks into /proc")
+    async with started() as (worker, slots):
+        folder, memory = f"/proc/{worker.process.pid}/fd", os.readlink(f"/proc/self/fd/{slots.descriptor}")
+        found = {int(name): os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+
+    assert memory == found[slots.descriptor]
+    assert {memory} == {target for number, target in found.items() if number > 2}
+
+
+@pytest.mark.parametrize(("there", "wanted", "helps"), [(1, 2, False), (2, 2, True), (2, 3, False), (8, 3, True)])
+def test_one_processor_is_not_enough(monkeypatch: pytest.MonkeyPatch, there: int, wanted: int, helps: bool) -> None:
+    """Where there is only one, nobody would gain anything; some want more."""
+    monkeypatch.setattr(process_module, "_processors", lambda: there)
+
+    assert helps == may_help(wanted)
+
+
+def test_processors_are_counted() -> None:
+    """Those that this process may use; without that knowledge, all."""
+    assert process_module._processors() >= 1
+
+
+def test_not_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipes cannot be listened to there."""
+    monkeypatch.setattr(process_module, "_processors", lambda: 8)
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    assert not may_help()
