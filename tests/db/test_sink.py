@@ -184,7 +184,7 @@ async def test_a_taken_name_is_always_a_conflict(db: Path, options: LoadOptions)
 async def test_one_block_of_two_agents_stays_with_the_first(db: Path) -> None:
     """As another node with the same id, or as a link again: the second agent gets access."""
     again: list[RowEvent] = [Ref(MemoryBlockExport, "memory_block_cids", "x")]
-    tree = flat([agent("b", block("x", "b")), agent("c", block("x", "c")), agent("d", *again)])  # type: ignore[arg-type]
+    tree = flat([agent("b", block("x", "b")), agent("c", block("x", "c")), agent("d", *again)])
     _, found = await load(db, tree)
 
     assert [("x", "b")] == query(db, "SELECT id, agent_id FROM memory_blocks")
