@@ -16,6 +16,7 @@ from pattern_stream.archive.decoding import decoding_ahead
 from pattern_stream.archive.replay import Replay
 from pattern_stream.archive.spool import spool_folders
 from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
+from pattern_stream.db.mentions import Mentions
 from pattern_stream.db.open import open_writer
 from pattern_stream.db.schema import create_schema, require_writable_schema
 from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
@@ -106,7 +107,11 @@ class _Line:
             terms = LoadOptions(
                 self.options.on_conflict, key, drop_unknown=self.options.drop_unknown, partial=bool(self.options.only)
             )
-            return await write_rows(connection, rows, terms, self.log.report)
+            mentions = await Mentions.watch(connection) if self.identity is not None else None
+            loaded = await write_rows(connection, rows, terms, self.log.report)
+            if mentions is not None and self.identity is not None:
+                await mentions.report(self.identity, [one.old for one in (*self.agents, *self.groups)], self.log.report)
+            return loaded
 
     async def _records(
         self, resources: AsyncExitStack, stage: str, report: Report, *, read_messages: bool = True
