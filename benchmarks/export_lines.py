@@ -139,6 +139,7 @@ CONTENDERS = (
     Contender("export-null", "export to /dev/null", export_to(None), often=True),
     Contender("export-file", "export to a file", export_to("export.car"), often=True),
     Contender("export-portable", "export to /dev/null, `--portable`", export_to(None, portable=True), often=True),
+    Contender("portable-file", "export to a file, `--portable`", export_to("export.car", portable=True), often=True),
     *_packed("gzip"),
     *_packed("zstd"),
     Contender("help", "`pattern-stream --help`", help_text, often=True, command=True),

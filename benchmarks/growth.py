@@ -7,9 +7,16 @@ from collections.abc import Iterable
 from benchmarks import corpus
 from benchmarks.fitting import Fit, fit_growth, fit_power
 from benchmarks.harness import Figure, Task, interleaved
+from benchmarks.lines import named
 
-LINES = ("export-null", "import-missing", "import-shuffled", "verify", "inspect")
-"""By their names among the whole lines."""
+FAR = ("export-null", "import-missing", "import-shuffled", "verify", "inspect")
+"""By their names among the whole lines: what is measured up to the largest size, and drawn."""
+
+NEAR = ("export-file", "export-gzip", "export-zstd", "import-empty", "import-living")
+"""What differs from those by a cost of its own, up to NEAR_LARGEST messages."""
+
+LINES = FAR + NEAR
+NEAR_LARGEST = 300_000
 
 STEPS = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 FITTED_FROM = 10_000
@@ -22,11 +29,17 @@ def sizes(largest: int) -> list[int]:
 
 
 def measure(largest: int, rounds: int) -> list[Figure]:
-    """Every line at every size."""
+    """Every line that can run here, at every size of its own."""
+    corpus.living()
     for size in sizes(largest):
         corpus.shuffled(size)
-    tasks = [Task("lines", name, size, rounds) for size in sizes(largest) for name in LINES]
+    tasks = [Task("lines", name, size, rounds) for size in sizes(largest) for name in LINES if is_measured(name, size)]
     return interleaved(tasks, warm_up=False)
+
+
+def is_measured(name: str, size: int) -> bool:
+    """Whether a line runs at a size."""
+    return (name in FAR or size <= NEAR_LARGEST) and named(name).missing() is None
 
 
 def fitted(figures: Iterable[Figure]) -> dict[str, dict[str, Fit]]:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.growth import LINES
+from benchmarks.growth import FAR
 from benchmarks.lines import CONTENDERS, named
 from benchmarks.results import Results, to_json
 from benchmarks.stages import STAGES
@@ -94,7 +94,7 @@ def _draw_stages(results: Results, axes: Axes) -> None:
 def _draw_growth(of: str, title: str, scale: str) -> Callable[[Results, Axes], None]:
     def drawing(results: Results, axes: Axes) -> None:
         part = results.parts.get("growth")
-        for line in LINES:
+        for line in FAR:
             own = sorted((f.messages, getattr(f, of)) for f in (part.figures if part else ()) if f.name == line)
             fit = results.fits().get(line, {}).get(of)
             power = f", n^{fit.exponent:.2f}" if fit is not None else ""

@@ -137,7 +137,8 @@ def _growth(results: Results) -> str:
 def _grown(results: Results, line: str, decades: Sequence[int]) -> list[str]:
     figures = [results.figure("growth", line, size) for size in decades]
     cells = [seconds(figure.seconds) if figure is not None else "-" for figure in figures]
-    peaks = [megabytes(figure.peak_mb) for figure in (figures[0], figures[-1]) if figure is not None]
+    measured = [figure for figure in figures if figure is not None]
+    peaks = [megabytes(figure.peak_mb) for figure in (measured[:1] + measured[1:][-1:])]
     fits = results.fits().get(line, {})
     return [named(line).label, *cells, _power(fits.get("seconds")), " and ".join(peaks), _power(fits.get("peak_mb"))]
 

@@ -103,6 +103,7 @@ TARGETS = (
     Target("export-null", "export to /dev/null, against the raw fetch", 2.6, "x", ratio("export-null", "raw")),
     Target("export-portable", "the same of the rows that were fetched alone (`--portable`)", 2.6, "x", _PORTABLE),
     Target("export-file", "export to a file, against the raw fetch", 3.2, "x", ratio("export-file", "raw")),
+    Target("portable-file", "the same of the rows that were fetched alone", 3.2, "x", ratio("portable-file", "raw")),
     Target(
         "rowwise", "`json` + `cbor2` row by row, against export", 8, "x", ratio("rowwise", "export-null"), at_least=True
     ),
