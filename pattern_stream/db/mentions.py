@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,6 +38,9 @@ _ARE: Final = ("cell is", "cells are")
 _ROWS_WITH_CARE: Final = 128
 """So many rows are read cell by cell once one of them has a cell that is too large to be looked into."""
 
+
+_MOST_LOOKED_UP: Final = 256
+"""What looks like an id in one cell, beyond which the rest is left: a cell that has none of them is one of hashes."""
 
 _SOME: Final = f" LIMIT {_ROWS_WITH_CARE}"
 _LAST: Final = 2**63 - 1
@@ -155,7 +159,7 @@ class Mentions:
         hits = [
             (key, column, tokens)
             for key, column, cell in cells
-            if cell is not None and (tokens := list(dict.fromkeys(search.find(cell))))
+            if cell is not None and (tokens := list(dict.fromkeys(islice(search.find(cell), _MOST_LOOKED_UP))))
         ]
         asked = {token for _, _, tokens in hits for token in tokens} - search.odd
         here = search.odd | (await on_thread(self._connection, known.among, asked) if asked else set())

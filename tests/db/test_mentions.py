@@ -100,6 +100,15 @@ async def test_odd_ids_of_agents(tmp_path: Path) -> None:
     assert [("content_json", "agent-7")] == [(field, "agent-7") for _, field, _, text in found if "agent-7" in text]
 
 
+async def test_hashes_without_end_are_not_all_looked_up(tmp_path: Path) -> None:
+    """A cell of them costs as much as one of a few hundred."""
+    hashes = " ".join(f"{number:032x}" for number in range(5_000))
+    texts = {"msg_1": f'"{AGENT} {hashes}"', "msg_2": f'"{hashes} {AGENT}"'}
+    counts = [message.partition(" ")[0] for *_, message in await mentions(build(tmp_path / "a.db"), texts=texts)]
+
+    assert ["1"] == counts
+
+
 async def test_a_cell_that_is_too_large_is_said(tmp_path: Path) -> None:
     """Those around it are looked into, and all that come after."""
     large = f'"{"x" * LARGE_CELL_BYTES} {AGENT}"'
