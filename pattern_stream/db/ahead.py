@@ -178,8 +178,7 @@ class Ahead:
             return None
         self._turn += 1
         worker = alive[self._turn % len(alive)]
-        worker.ask((by_position(query), query.sql, dict(query.parameters)))
-        return worker
+        return worker if worker.ask((by_position(query), query.sql, dict(query.parameters))) else None
 
     async def _range(self, reading: Reading, asked: Asked) -> AsyncGenerator[Rows | Piece | Encoded]:
         """The messages of one query: from the process, and the rest of them from here."""

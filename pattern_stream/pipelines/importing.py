@@ -107,10 +107,12 @@ class _Line:
             terms = LoadOptions(
                 self.options.on_conflict, key, drop_unknown=self.options.drop_unknown, partial=bool(self.options.only)
             )
-            mentions = await Mentions.watch(connection) if self.identity is not None else None
+            if self.identity is None:
+                return await write_rows(connection, rows, terms, self.log.report)
+            mentions = await Mentions.watch(connection, replacing=self.options.on_conflict == "replace")
             loaded = await write_rows(connection, rows, terms, self.log.report)
-            if mentions is not None and self.identity is not None:
-                await mentions.report(self.identity, [one.old for one in (*self.agents, *self.groups)], self.log.report)
+            old = [one.old for one in (*self.agents, *self.groups) if one.old != one.new]
+            await mentions.report(self.identity, old, self.log.report)
             return loaded
 
     async def _records(

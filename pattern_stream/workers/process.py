@@ -23,6 +23,9 @@ if sys.platform != "win32":
 HELD_BYTES: Final = 2 * 1024 * 1024
 """Bytes of one worker's answers that are taken out of its pipe before they are wanted."""
 
+REQUEST_BYTES: Final = 8 * 1024
+"""Largest request. A pipe holds 64 KB where there are workers, and never so many wait in one that it is full."""
+
 READ_BYTES: Final = 256 * 1024
 _PIPE_BYTES: Final = 1024 * 1024
 _F_SETPIPE_SZ: Final = 1031
@@ -85,13 +88,25 @@ class Worker:
             raise
         worker = cls(process, slots)
         _widen(worker._out)
-        worker.ask((None if slots is None else slots.shape, to_say, opening))
+        worker._send(request((None if slots is None else slots.shape, to_say, opening)))
         return worker
 
-    def ask(self, value: tuple[Any, ...] | int) -> None:
-        """Send a request, or a slot that is free again: small, so that it does not block."""
+    def ask(self, value: tuple[Any, ...] | int) -> bool:
+        """Send a request, or a slot that is free again; false where it is larger than REQUEST_BYTES, and was not sent.
+
+        # Trap: a request waits in a pipe until those before it are answered. One that has no room there would stop
+        this program, while the worker waits for it to hear an answer.
+        """
+        sent = request(value)
+        if len(sent) > REQUEST_BYTES:
+            return False
+        self._send(sent)
+        return True
+
+    def _send(self, data: bytes) -> None:
         try:
-            _pipe(self.process.stdin).write(request(value))
+            if _pipe(self.process.stdin).write(data) != len(data):
+                self.alive = False
         except OSError:
             self.alive = False
 

@@ -11,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from pattern_stream.codec.dagcbor import encode_records
@@ -172,6 +173,21 @@ async def test_what_is_not_plain_is_read_here(tmp_path: Path, odd: dict[str, Any
     assert await alone(path) == encoded(found)
     assert "a50" not in [name for event in found if isinstance(event, Encoded) for name in event.ids]
     assert 160 - ROWS <= ahead_count(found) < 160
+
+
+async def test_ids_that_fill_a_pipe_are_read_here(tmp_path: Path) -> None:
+    """Requests wait for each other in a pipe, and an id may be any text: nobody is asked for such an agent."""
+    long = "x" * 20_000
+    with making(tmp_path / "a.db") as world:
+        fill(world, "a", range(100))
+        fill(world, "b" + long, range(100))
+    with anyio.fail_after(60):
+        async with reading(tmp_path / "a.db") as (found, events):
+            read = await collect(events)
+
+    assert found is not None
+    assert 100 == sum(len(event.ids) for event in read if isinstance(event, Encoded))
+    assert 100 == sum(len(event.rows) for event in read if isinstance(event, Rows) and event.record is Message)
 
 
 async def test_an_error_is_the_same(tmp_path: Path) -> None:

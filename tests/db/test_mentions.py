@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,13 @@ def fill(connection: sqlite3.Connection, texts: dict[str, str], entry: str = "",
         )  # fmt: skip
 
 
-async def mentions(path: Path, named: tuple[str, ...] = (), **cells: Any) -> list[tuple[str, str, str, str]]:
+async def mentions(
+    path: Path, named: tuple[str, ...] = (), *, replacing: bool = False, **cells: Any
+) -> list[tuple[str, str, str, str]]:
     """Table, column, row and message of what is found after such an import."""
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        watched = await Mentions.watch(connection)
+        watched = await Mentions.watch(connection, replacing=replacing)
         await on_thread(connection, lambda driver: fill(driver, **cells))
         await watched.report(IDENTITY, named, found.append)
     assert {("warning", "ids-in-text")} >= {(one.severity, one.code) for one in found}
@@ -91,6 +94,48 @@ async def test_what_was_there_is_not_looked_at(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db", messages=[("m1", f'"of {AGENT}"')])
 
     assert [] == await mentions(path, texts={MESSAGE: f'"of {new(AGENT)} and {new(BLOCK)}"'})
+
+
+async def test_what_was_there_is_looked_at_where_it_may_be_replaced(tmp_path: Path) -> None:
+    """A row that is replaced keeps its place among those that were there."""
+    path = build(tmp_path / "a.db", messages=[("m1", f'"of {AGENT}"')])
+
+    ((table, column, row, _),) = await mentions(path, replacing=True, texts={MESSAGE: '"nothing"'})
+    assert ("messages", "content_json", "m1") == (table, column, row)
+
+
+async def test_text_that_is_stored_in_two_bytes(tmp_path: Path) -> None:
+    """SQLite can keep text as UTF-16: ids are found, rows are named."""
+    path = tmp_path / "wide.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA encoding = 'UTF-16be'")
+        connection.execute("PRAGMA user_version = 1")
+    build(path)
+    found = await mentions(path, texts={MESSAGE: f'"of {AGENT}"'})
+
+    assert [("content_json", new(MESSAGE))] == [(column, row) for _, column, row, _ in found]
+    assert AGENT in found[0][3]
+
+
+async def test_a_large_key_is_not_read(tmp_path: Path) -> None:
+    """The row has its number for a name, and what is in it is found."""
+    path = build(tmp_path / "a.db")
+
+    def add(connection: sqlite3.Connection) -> None:
+        fill(connection, {})
+        sql = "INSERT INTO coordination_state (key, value, updated_at) VALUES (?, ?, ?)"
+        connection.execute(sql, ("k" * (LARGE_CELL_BYTES + 1), f'"of {AGENT}"', AT))
+
+    found: list[Finding] = []
+    async with open_writer(path) as connection:
+        watched = await Mentions.watch(connection)
+        await on_thread(connection, add)
+        await watched.report(IDENTITY, (), found.append)
+
+    assert [("coordination_state", "value", "rowid 1")] == [
+        (one.where.table, one.where.field, one.where.row_id) for one in found
+    ]
+    assert "too large" not in found[0].message
 
 
 async def test_odd_ids_of_agents(tmp_path: Path) -> None:

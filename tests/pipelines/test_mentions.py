@@ -56,3 +56,21 @@ async def test_kept_ids_are_no_matter(packed: tuple[Path, str], tmp_path: Path) 
     result = await import_archive(packed[0], tmp_path / "copy.db")
 
     assert [] == [finding for finding in result.findings if finding.code == "ids-in-text"]
+
+
+async def test_an_id_that_stays_is_none_of_them(tmp_path: Path) -> None:
+    """An agent may be called what means the same everywhere, and is a common word."""
+    database, archive = tmp_path / "source.db", tmp_path / "archive.car"
+    await make_demo(database, messages=40)
+    with closing(sqlite3.connect(database)) as connection:
+        names = "system_prompt, config, enabled_tools, created_at, updated_at, model_provider, model_name"
+        sql = f"INSERT INTO agents (id, name, {names}) SELECT ?, ?, {names} FROM agents LIMIT 1"
+        connection.executemany(sql, [("system", "System"), ("agent-7", "Seven")])
+        connection.execute("UPDATE archival_entries SET content = 'the system knows agent-7'")
+        connection.commit()
+    await export_archive(database, archive)
+
+    result = await import_archive(archive, tmp_path / "copy.db", options=ImportOptions(new_ids=True))
+
+    (found,) = [finding for finding in result.findings if finding.code == "ids-in-text"]
+    assert "agent-7" in found.message

@@ -31,11 +31,11 @@ def test_generated_ids(text: str, found: list[str]) -> None:
 
 
 def test_odd_ids() -> None:
-    """The longest that fits, as a word of its own; generated ones are found anyway, short ones may be any word."""
-    search = IdSearch(["agent-7", "agent-7-twin", "a.b[c]", "luna", HEX])
-    text = f"agent-7-twin agent-7, agent-77 luna \\nagent-7 a.b[c] axb[c] {HEX}"
+    """As a word of their own; generated ones are found anyway. What is short or no word may be anything."""
+    search = IdSearch(["agent-7", "agent-7-twin", "a.b[c]ddd", "luna", "x" * 257, "\\nagent", HEX])
+    text = f"agent-7-twin agent-7, agent-77 luna \\nagent-7 a.b[c]ddd {'x' * 257} {HEX} agent-7"
 
-    assert {b"agent-7", b"agent-7-twin", b"a.b[c]"} == search.odd
-    assert sorted([HEX, "agent-7-twin", "agent-7", "agent-7", "a.b[c]"]) == sorted(
+    assert {b"agent-7", b"agent-7-twin"} == search.odd
+    assert [HEX, "agent-7-twin", "agent-7", "agent-7", "agent-7"] == [
         token.decode() for token in search.find(text.encode())
-    )
+    ]

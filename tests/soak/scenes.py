@@ -250,7 +250,7 @@ def _outgrow(path: Path) -> None:
         for number in (1, 2):
             world.add("memory_block_updates", block_id="notes", seq=number, update_blob=document.edit(number))
         columns = "id, title, description, starts_at, created_at, updated_at"
-        connection.execute(f"INSERT INTO events ({columns}) VALUES ('e', 't', ?1, ?2, ?2, ?2)", (text, TIME))
+        connection.execute(f"INSERT INTO events ({columns}) VALUES ('e', 't', ?, ?, ?, ?)", (text, *[TIME] * 3))
 
 
 def _leave_wal(store: Path) -> None:

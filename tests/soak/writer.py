@@ -71,19 +71,24 @@ class Writer:
             for index in range(AGENTS):
                 do.execute(
                     "INSERT INTO agents (id, name, model_provider, model_name, system_prompt, config, enabled_tools,"
-                    " created_at, updated_at) VALUES (?1, ?1, 'p', 'm', 's', ?2, '[]', ?3, ?3)",
-                    (f"{PREFIX}-agent-{index}", config(0, 0), TIME),
+                    " created_at, updated_at) VALUES (:id, :id, 'p', 'm', 's', :config, '[]', :at, :at)",
+                    {"id": f"{PREFIX}-agent-{index}", "config": config(0, 0), "at": TIME},
                 )
             do.execute(
                 "INSERT INTO agent_groups (id, name, pattern_type, pattern_config, created_at, updated_at)"
-                " VALUES (?1, ?1, 'dynamic', '{\"tick\":0}', ?2, ?2)",
-                (f"{PREFIX}-group", TIME),
+                " VALUES (:id, :id, 'dynamic', '{\"tick\":0}', :at, :at)",
+                {"id": f"{PREFIX}-group", "at": TIME},
             )
             for index, document in enumerate(self.documents):
                 do.execute(
                     "INSERT INTO memory_blocks (id, agent_id, label, description, block_type, loro_snapshot, metadata,"
-                    " created_at, updated_at) VALUES (?1, ?2, ?1, 'd', 'core', x'', ?3, ?4, ?4)",
-                    (document.id, f"{PREFIX}-agent-{index}", '{"schema":{"Text":{}}}', TIME),
+                    " created_at, updated_at) VALUES (:id, :owner, :id, 'd', 'core', x'', :metadata, :at, :at)",
+                    {
+                        "id": document.id,
+                        "owner": f"{PREFIX}-agent-{index}",
+                        "metadata": '{"schema":{"Text":{}}}',
+                        "at": TIME,
+                    },
                 )
 
     def commit_next(self) -> None:

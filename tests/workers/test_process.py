@@ -15,11 +15,12 @@ from typing import IO, Any
 
 import pytest
 
-from pattern_stream.archive.decoding import WORKER
+from pattern_stream.archive.decoding import SLOTS, WORKER
 from pattern_stream.codec.dagcbor import encode_node
+from pattern_stream.db.ahead import ASKED_AHEAD
 from pattern_stream.workers import process as process_module
 from pattern_stream.workers.frames import FRAME, NO_SLOT, READY, request
-from pattern_stream.workers.process import HELD_BYTES, READ_BYTES, Gone, Said, Worker, may_help
+from pattern_stream.workers.process import HELD_BYTES, READ_BYTES, REQUEST_BYTES, Gone, Said, Worker, may_help
 from pattern_stream.workers.slots import Slots
 from tests.archives import message_chunk, message_record
 
@@ -159,6 +160,16 @@ async def test_long_answers_come_whole() -> None:
 
     assert 0 == held[-1]
     assert 0 < max(held) < HELD_BYTES + READ_BYTES
+
+
+async def test_a_request_that_is_too_large_is_not_sent() -> None:
+    """It says so, and the worker goes on with the others; they are so small that a pipe holds all that wait."""
+    async with started() as (worker, slots):
+        assert not worker.ask(("x" * REQUEST_BYTES, 0, True))
+        slots.put(0, CHUNK)
+        assert worker.ask((0, len(CHUNK), True))
+        assert b"d" == (await worker.hear()).kind
+    assert max(ASKED_AHEAD, SLOTS) * REQUEST_BYTES < 64 * 1024
 
 
 async def test_end_reaps() -> None:
