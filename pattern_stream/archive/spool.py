@@ -213,7 +213,8 @@ def spool_folders(spool_dir: Path | None, near: Path | None) -> list[Path]:
     """
     if spool_dir is not None:
         if not spool_dir.is_dir():
-            raise FileMissing(f"spool folder {spool_dir} is not there, expected a folder that exists")
+            found = "is no folder" if spool_dir.exists() else "is not there"
+            raise FileMissing(f"spool folder {spool_dir} {found}, expected a folder that exists")
         return [spool_dir]
     named = os.environ.get("TMPDIR")
     folders = [near, Path(named) if named else None, Path("/var/tmp"), _default_folder()]

@@ -162,7 +162,9 @@ def _plan(session: Session, given: Given) -> int:
         document(plan.as_dict())
     else:
         _tell_plan(session, plan)
-    return ExitCode.UNSUPPORTED if plan.problems else ExitCode.DONE
+    if plan.problems:
+        return ExitCode.UNSUPPORTED
+    return ExitCode.LOSS if plan.loss else ExitCode.DONE
 
 
 # --- what was asked for ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import IO, Any, Final
 import click
 
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import Finding, storage_error
+from pattern_stream.errors import Finding, UsageError, storage_error
 
 ALIKE_SHOWN: Final = 3
 """Warnings of one kind that are shown without -v."""
@@ -105,6 +105,8 @@ def document(value: Mapping[str, Any], *, err: bool = False) -> None:
 
 @contextmanager
 def _writing_stdout() -> Iterator[None]:
+    if sys.stdout is None:
+        raise UsageError("stdout is closed, expected a file, a pipe or a terminal")
     try:
         yield
     except ConnectionError:

@@ -36,8 +36,8 @@ def binary_input(given: Path) -> Path | None:
 
 def binary_output(session: Session, given: Path) -> Path | None:
     """The file an archive goes to, None for stdout. Raises UsageError where it would end on a terminal."""
+    session.archive_on_stdout = given == STREAM
     if given == STREAM:
-        session.archive_on_stdout = True
         if sys.stdout is None:
             raise UsageError("stdout is closed, expected a file or a pipe", hint="name a file with -o FILE")
         _refuse_terminal(sys.stdout.isatty(), "stdout")

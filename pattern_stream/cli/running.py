@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import RawIOBase
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -15,7 +16,7 @@ import click
 from pattern_stream.cli.failures import Failure, Interrupted, failure_of
 from pattern_stream.cli.output import document, error_line, plain, styled
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import ExitCode, TransportError
+from pattern_stream.errors import ExitCode, PatternStreamError
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -115,6 +116,7 @@ def _keep_tracebacks_for(verbose: bool) -> None:
 def run_command(commands: click.Group, arguments: Sequence[str]) -> int:
     """Read the options, call the command, tell how it ended. Returns the exit code; nothing escapes but SystemExit."""
     session = Session()
+    _expect(session, arguments)
     try:
         _hold_standard_streams()
         code = _invoke(commands, arguments, session)
@@ -128,6 +130,23 @@ def run_command(commands: click.Group, arguments: Sequence[str]) -> int:
         return int(failure.exit_code)
     finally:
         _settle_streams()
+
+
+def _expect(session: Session, arguments: Sequence[str]) -> None:
+    """What the session will be, for errors in the options themselves, which are met before all of them are read."""
+    options = list(takewhile(lambda argument: argument != "--", arguments))
+    session.json = "--json" in options
+    writes = options[:1] == ["export"] and "--dry-run" not in options
+    session.archive_on_stdout = writes and _output_in(options) == "-"
+
+
+def _output_in(options: Sequence[str]) -> str:
+    for option, following in zip(options, [*options[1:], ""], strict=True):
+        if option in ("-o", "--output"):
+            return following
+        if option.startswith(("-o", "--output=")):
+            return option.removeprefix("--output=").removeprefix("-o")
+    return "-"
 
 
 def _invoke(commands: click.Group, arguments: Sequence[str], session: Session) -> int:
@@ -158,7 +177,7 @@ def _report(session: Session, failure: Failure, error: BaseException) -> None:
             error_line(line)
         if failure.hint:
             error_line(f"{styled('hint:', 'cyan')} {plain(failure.hint)}")
-    with suppress(OSError, TransportError):
+    with suppress(OSError, PatternStreamError):
         if session.json and not session.archive_on_stdout:
             document(failure.as_dict())
 

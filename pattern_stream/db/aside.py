@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +18,9 @@ from pattern_stream.errors import DatabaseNotFound, TargetExists
 if sys.platform != "win32":
     import fcntl
 
-_SUFFIXES = ("", "-journal", "-wal", "-shm")
+DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
+"""What is behind the name of a database in those of the files that SQLite keeps it in."""
+
 _ATTEMPTS = 10
 """How often another program may let go of the lock, and its file, between two of our steps before we give up."""
 
@@ -61,7 +64,7 @@ def is_vacant(path: Path) -> bool:
 
 def remove_database(path: Path) -> None:
     """Remove a database and what SQLite puts beside it; what is not there is no fault."""
-    for suffix in _SUFFIXES:
+    for suffix in DATABASE_SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 

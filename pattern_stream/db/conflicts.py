@@ -59,7 +59,8 @@ class Conflicts:
         """All of them as one error, a line each."""
         total = len(self.named) + self.counts.total()
         lines = [
-            f"found {total} things that are in the database already, expected none; nothing was written",
+            f"found {total} thing{'s that are' if total != 1 else ' that is'} in the database already, expected none; "
+            "nothing was written",
             *self.named,
         ]
         if self.counts:

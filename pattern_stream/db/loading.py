@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from pattern_stream.db.attachments import MetAttachments
 from pattern_stream.db.beyond_in import Beyond
 from pattern_stream.db.binding import has_staged
 from pattern_stream.db.conflicts import LoadOptions
@@ -94,6 +95,7 @@ class Loader:
         self._living = any(highest.values())
         self._index = DeferredIndex(connection)
         self._dangling = Dangling(connection, highest, report, replaced=options.on_conflict == "replace")
+        self._attachments = MetAttachments(connection)
         self._blocks = BlockStore(connection, options.on_conflict, self.loaded.conflicts, report)
         self._sieve = Sieve(connection, options, highest, self.loaded.conflicts)
         self._pieces = PieceStore(connection, self._columns_of)
@@ -146,6 +148,7 @@ class Loader:
         for record, gone in self._dangling.mend().items():
             self.loaded.rows[record.table] -= gone
         self._blocks.close()
+        self._attachments.close()
         self._sieve.close()
         self.loaded.rows, self.loaded.skipped = +self.loaded.rows, +self.loaded.skipped
         return self.loaded
@@ -266,6 +269,7 @@ class Loader:
     def _add_attachments(self, rows: list[Row]) -> None:
         """Attachments belong to the agent that gains access; a constellation lists them once more than its groups."""
         agent = SharedAttachment.index("agent_id")
+        rows = self._attachments.first(rows)
         mine = [row for row in rows if self.loaded.fates.get((Agent.table, row[agent])) != "skip"]
         self.loaded.skipped[SharedAttachment.table] += len(rows) - len(mine)
         self._dangling.watch(SharedAttachment)

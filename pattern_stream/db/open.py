@@ -75,9 +75,12 @@ async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
 async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[AsyncConnection]:
     """A connection that may write into an existing database; no transaction is started, and none is committed here.
 
-    Raises as `open_reader`, apart from UnsupportedSchema: `require_writable_schema` looks closer.
+    Raises as `open_reader`; `require_writable_schema` looks closer.
     """
-    async with _connected(_existing(path), "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
+    found = _existing(path)
+    async with _connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
+        with translated(found):
+            await _require_constellation(connection, found)
         yield connection
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -18,9 +19,10 @@ from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
 from pattern_stream.db.ahead import LEAST_MESSAGES, Ahead, reading_ahead, watched
+from pattern_stream.db.aside import DATABASE_SUFFIXES
 from pattern_stream.db.census import Census, has_messages, take_census
 from pattern_stream.db.migrations import schema_version
-from pattern_stream.db.open import open_reader
+from pattern_stream.db.open import open_reader, path_of
 from pattern_stream.db.scoping import resolve_scope
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
@@ -158,6 +160,11 @@ class ExportPlan:
     problems: list[PatternStreamError] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def loss(self) -> bool:
+        """Whether the export would lose something that it was asked to tolerate (--salvage)."""
+        return any(finding.severity == "error" for finding in self.findings)
+
     def as_dict(self) -> dict[str, object]:
         """The plan as the command line prints it."""
         return {
@@ -258,6 +265,8 @@ async def export_archive(
     LimitExceeded, DamagedMemory, TransportError, UsageError.
     """
     started = time.monotonic()
+    if isinstance(out, Path):
+        _refuse_source(database if isinstance(database, Path) else path_of(database), out)
     async with AsyncExitStack() as resources:
         target: AsyncWriter
         if out is None or isinstance(out, Path):
@@ -301,6 +310,19 @@ async def plan_export(
         return ExportPlan(
             line.scope, version, total, sections, stats, line.census, elapsed, problems, line.log.findings()
         )
+
+
+def _refuse_source(database: Path | None, out: Path) -> None:
+    """Raise UsageError where the archive would take the place of the database, or of a file that is a part of it."""
+    if database is None:
+        return
+    place = Path(os.path.realpath(out))
+    for suffix in DATABASE_SUFFIXES:
+        part = Path(f"{os.path.realpath(database)}{suffix}")
+        if place == part or (place.exists() and part.exists() and place.samefile(part)):
+            raise UsageError(
+                f"{out} is {'a part of ' if suffix else ''}the database that is exported, expected another file"
+            )
 
 
 async def _open_line(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pattern_stream.db.conflicts import OnConflict
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.schema.identity import KEY_BYTES
+from pattern_stream.stages.surveying import part_of_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class ImportOptions:
             raise UsageError(f"key of new ids is {len(self.id_key)} bytes, expected {KEY_BYTES}")
         if sum(old is None for old, _ in self.renames) > 1:
             raise UsageError("--rename NAME was given more than once, expected once: it names the archive's one thing")
+        for old, count in Counter(old for old, _ in self.renames).items():
+            if count > 1:
+                raise UsageError(f"--rename {old}=NEW was given {count} times, expected once")
+        for given in self.only:
+            part_of_archive(given)
 
 
 @dataclass(frozen=True, slots=True)

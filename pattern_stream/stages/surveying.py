@@ -95,9 +95,7 @@ def choose(survey: Survey, only: Iterable[str]) -> Wanted:
     """
     agents, groups, blocks = set[str](), set[str](), set[str]()
     for given in only:
-        kind, colon, name = given.partition(":")
-        if not colon or kind not in ("agent", "group") or not name:
-            raise UsageError(f"--only is {given!r}, expected agent:NAME or group:NAME")
+        kind, name = part_of_archive(given)
         if kind == "agent":
             agents |= _named(survey.agents, name, "agent")
             continue
@@ -108,6 +106,14 @@ def choose(survey: Survey, only: Iterable[str]) -> Wanted:
                     agents |= group.members
                     blocks |= group.blocks
     return Wanted(frozenset(agents), frozenset(groups), frozenset(blocks))
+
+
+def part_of_archive(given: str) -> tuple[Kind, str]:
+    """The kind and the name in `agent:NAME` or `group:NAME`. Raises UsageError."""
+    kind, _, name = given.partition(":")
+    if kind in ("agent", "group") and name:
+        return "agent" if kind == "agent" else "group", name
+    raise UsageError(f"--only is {given!r}, expected agent:NAME or group:NAME")
 
 
 def _named(found: list[tuple[str, str]], name: str, kind: Kind) -> set[str]:

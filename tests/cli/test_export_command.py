@@ -246,6 +246,20 @@ def test_salvage_is_listed(cli: Cli, database: Path, tmp_path: Path) -> None:
     assert 3 == salvaged.code
     assert any(block in line for line in salvaged.errors)
     assert target.exists()
+    assert 3 == cli("export", "--db", database, "--salvage", "--dry-run").code
+
+
+@pytest.mark.parametrize("name", ["constellation.db", "constellation.db-wal", "./link.db", "hard.db"])
+def test_the_database_is_no_place_for_its_archive(cli: Cli, database: Path, name: str) -> None:
+    """By whatever name, and with --force: nothing is read, and the database is as it was."""
+    before = database.read_bytes()
+    (database.parent / "link.db").symlink_to(database)
+    (database.parent / "hard.db").hardlink_to(database)
+    outcome = cli("export", "--db", database, "-o", database.parent / name, "--force", "--json")
+
+    assert (2, "usage-error") == (outcome.code, outcome.json["error"]["code"])
+    assert "the database that is exported" in outcome.json["error"]["message"]
+    assert before == database.read_bytes()
 
 
 @pytest.mark.parametrize(("epoch", "expected"), [(None, None), ("", None), ("0", "1970-01-01T00:00:00Z"),

@@ -92,6 +92,9 @@ def test_conflicts(cli: Cli, archive: Path, small: Path, tmp_path: Path) -> None
         (("--rename", "X"), "whole constellation"),
         (("--only", "Anchor"), "expected agent:NAME or group:NAME"),
         (("--on-conflict", "merge"), "merge"),
+        (("--only", "everything"), "expected agent:NAME or group:NAME"),
+        (("--only", "agent:"), "expected agent:NAME or group:NAME"),
+        (("--rename", "A=B", "--rename", "A=C"), "--rename A=NEW was given 2 times"),
     ],
 )
 def test_usage(cli: Cli, archive: Path, tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
@@ -121,3 +124,31 @@ def test_what_is_no_archive(cli: Cli, tmp_path: Path) -> None:
         assert outcome.code in (4, 5)
         assert {"code", "message", "where", "hint"} == set(json.loads(outcome.out)["error"])
     assert not list(tmp_path.glob("new.db*"))
+
+
+def test_an_attachment_counts_once(cli: Cli, archive: Path, small: Path, tmp_path: Path) -> None:
+    """An archive has it with a group, and once more with all others."""
+    target = tmp_path / "new.db"
+    with closing(sqlite3.connect(small)) as connection:
+        (there,) = connection.execute("SELECT count(*) FROM shared_block_agents").fetchone()
+    added = cli("import", archive, "--db", target, "--json").json["rows"]
+    taken = cli("import", archive, "--db", target).err
+    skipped = cli("import", archive, "--db", target, "--json", "--on-conflict", "skip").json["skipped"]
+    replaced = cli("import", archive, "--db", target, "--json", "--on-conflict", "replace").json["rows"]
+
+    assert there > 0
+    assert {there} == {found["shared_block_agents"] for found in (added, skipped, replaced)}
+    assert f"{there} in shared_block_agents" in taken
+
+
+def test_a_database_of_another_kind(cli: Cli, archive: Path, tmp_path: Path) -> None:
+    """It is named as what it is, and stays."""
+    target = tmp_path / "other.db"
+    with closing(sqlite3.connect(target)) as connection:
+        connection.execute("CREATE TABLE songs (name)")
+    before = target.read_bytes()
+    outcome = cli("import", archive, "--db", target)
+
+    assert 5 == outcome.code
+    assert "found tables songs" in outcome.err
+    assert before == target.read_bytes()

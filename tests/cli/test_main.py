@@ -160,3 +160,36 @@ def test_an_encoding_that_lacks_a_letter_is_no_error(cli: Cli, small: Path) -> N
     assert (0, []) == (outcome.code, outcome.errors)
     assert outcome.out.isascii()
     assert os.linesep.encode() in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("verify", "full.car", "--foo", "--json"), True),
+        (("verify", "full.car", "--foo"), False),
+        (("export", "--foo", "--json"), False),
+        (("export", "--json", "--scope", "bad", "-o", "-"), False),
+        (("export", "--json", "--max-chunk-bytes", "0", "--output=-"), False),
+        (("export", "--json", "--scope", "bad", "-o-"), False),
+        (("export", "--json", "--scope", "bad", "-o", "out.car"), True),
+        (("export", "--json", "--scope", "bad", "-oout.car"), True),
+        (("export", "--json", "--scope", "bad", "--dry-run"), True),
+        (("dump", "full.car", "nonsense", "--", "--json"), False),
+    ],
+)
+def test_errors_in_the_options_are_told_to_scripts(cli: Cli, arguments: tuple[str, ...], told: bool) -> None:
+    """As JSON on stdout where --json is among them, but never where the archive would go."""
+    outcome = cli(*arguments)
+
+    assert 2 == outcome.code
+    assert told == bool(outcome.out)
+    assert not told or "usage-error" == outcome.json["error"]["code"]
+
+
+@pytest.mark.parametrize("arguments", [("list", "agents"), ("list", "agents", "--json"), ("export",)])
+def test_a_closed_stdout_takes_no_data(cli: Cli, small: Path, arguments: tuple[str, ...]) -> None:
+    """What was asked for is lost: that is no success."""
+    outcome = cli(*arguments, "--db", small, prepare=lambda: os.close(1))
+
+    assert 2 == outcome.code
+    assert "stdout is closed" in outcome.err
