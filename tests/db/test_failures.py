@@ -158,6 +158,14 @@ def test_hint_for_a_wal_out_of_reach(tmp_path: Path) -> None:
     assert "copy the database together with its -wal file" in str(translate(error, path=path).hint)
 
 
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_READONLY_CANTINIT, sqlite3.SQLITE_READONLY_DIRECTORY])
+def test_hint_for_a_folder_where_no_index_can_be_made(code: int) -> None:
+    """Such a database cannot be read in its place: the hint tells how."""
+    hint = translate(failure("attempt to write a readonly database", code), path=Path("a.db")).hint
+
+    assert "copy the database together with its -wal file" in str(hint)
+
+
 def test_our_own_errors_only_get_their_blanks_filled() -> None:
     """An error of ours comes back itself."""
     ours = InvalidCell("mine")
