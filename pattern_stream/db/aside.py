@@ -8,18 +8,14 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.open import open_new
+from pattern_stream.db.open import open_new, remove_database
 from pattern_stream.errors import DatabaseNotFound, TargetExists
 
 if sys.platform != "win32":
     import fcntl
-
-DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
-"""What is behind the name of a database in those of the files that SQLite keeps it in."""
 
 _ATTEMPTS = 10
 """How often another program may let go of the lock, and its file, between two of our steps before we give up."""
@@ -60,12 +56,6 @@ def is_vacant(path: Path) -> bool:
     except FileNotFoundError:
         return True
     return os.path.isfile(path) and found.st_size == 0
-
-
-def remove_database(path: Path) -> None:
-    """Remove a database and what SQLite puts beside it; what is not there is no fault."""
-    for suffix in DATABASE_SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def clear_leftovers(target: Path) -> None:

@@ -28,7 +28,7 @@ class Staged:
     text: bool
 
 
-_SHOWN: Final = 80
+SHOWN_CHARS: Final = 80
 """Characters of a cell that are shown."""
 
 _ODD: Final = frozenset({NotUtf8, Staged})
@@ -61,7 +61,7 @@ def shown(cell: Any) -> str:
     if isinstance(cell, bytes):
         cell = cell.decode(errors="backslashreplace")
     text = str(cell)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}..."
 
 
 def quoted(name: str) -> str:

@@ -7,7 +7,8 @@ counts where that is the id of a row here. So no ids are kept, and nothing is ta
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,13 +16,13 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.binding import quoted, shown
+from pattern_stream.db.binding import SHOWN_CHARS, quoted, shown
 from pattern_stream.db.cursor import batches, on_thread
 from pattern_stream.db.limits import NeedsCare
-from pattern_stream.db.ordinary import Table, read_tables
+from pattern_stream.db.targets import Target, Targets, writable_tables
 from pattern_stream.errors import Finding, Report, Where
 from pattern_stream.schema.identity import Identity, mint_bytes
-from pattern_stream.schema.records import MemoryBlock, Message
+from pattern_stream.schema.records import MemoryBlock, Message, canonical
 from pattern_stream.schema.references import AGENT_LISTS, is_known, references_of
 from pattern_stream.schema.seeming import IdSearch
 
@@ -45,9 +46,6 @@ _LEAST, _LAST = -(2**63), 2**63 - 1
 """No rowid is lower, or higher."""
 
 _ANY: Final = "SELECT 1 FROM {} LIMIT 1"
-
-_NAME_CHARS: Final = 80
-"""Characters of a key that name a row."""
 
 _Cell = tuple[int, str, bytes | None]
 """Rowid, column, text; None for what is no text, and for what is too large."""
@@ -73,10 +71,10 @@ class _Tally:
 class _Part:
     """One table: the columns that are looked into, and the rowid after which there is what came."""
 
-    table: Table
+    table: Target
     columns: tuple[str, ...]
     after: int
-    tallies: dict[str, _Tally] = field(default_factory=dict)
+    tallies: defaultdict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
 
     def sql(self, columns: Sequence[str]) -> str:
         """The statement for rows from one rowid, not included, to another: the rowid, and text of these columns."""
@@ -90,27 +88,29 @@ class _Part:
     @property
     def names(self) -> str:
         """The statement for what names a row by its rowid: its key, as long as a message bears."""
-        keys = [f"substr(CAST(t.{quoted(name)} AS BLOB), 1, {_NAME_CHARS * 4})" for name in self.table.key] or ["''"]
+        keys = [f"substr(CAST(t.{quoted(name)} AS BLOB), 1, {SHOWN_CHARS * 4})" for name in self.table.key] or ["''"]
         return f"SELECT {', '.join(keys)} FROM {quoted(self.table.name)} t WHERE t.{self.table.rowid} = ?"
 
 
 class Mentions:
     """Of one import into this connection's database; made before rows go in.
 
-    `encoding`: of text as SQLite stores it. `after`: by table, the rowid after which there is what came.
+    `encoding`: of text as SQLite stores it. `tables`: as they were then. `replacing`: any of their rows may have been.
     """
 
-    def __init__(self, connection: AsyncConnection, encoding: str, after: Mapping[str, int]) -> None:
+    def __init__(
+        self, connection: AsyncConnection, encoding: str, tables: Sequence[Target], *, replacing: bool
+    ) -> None:
         self._connection = connection
         self._encoding = encoding
-        self._after = after
+        self._tables = tables
+        self._replacing = replacing
 
     @classmethod
     async def watch(cls, connection: AsyncConnection, *, replacing: bool = False) -> Mentions:
         """Note what is there already, which is not looked at; `replacing`: it is, as any of it may be replaced."""
-        tables = await read_tables(connection)
-        (encoding,) = (await on_thread(connection, _all, "PRAGMA encoding", ()))[0]
-        return cls(connection, encoding, {} if replacing else await on_thread(connection, _highest, tables.values()))
+        encoding, tables = await on_thread(connection, _noted)
+        return cls(connection, encoding, tables, replacing=replacing)
 
     async def report(self, identity: Identity, named: Iterable[str], report: Report) -> None:
         """Look through all that came. `named`: the old ids of agents and groups that have new ones.
@@ -119,16 +119,14 @@ class Mentions:
         Reports: ids-in-text (warning): once for a column, with the number of cells and the first of them.
         Raises:  CorruptDatabase, DatabaseStorage.
         """
-        tables = await read_tables(self._connection)
-        known = await on_thread(self._connection, _Known, tables, identity)
+        known = await on_thread(self._connection, _Known, self._tables, identity)
         search = IdSearch(named)
-        for table in tables.values():
-            part = _part_of(table, self._after.get(table.name, _LEAST))
-            if part is not None:
-                async with aclosing(self._cells(part)) as found:
-                    async for cells in found:
-                        await self._look(part, cells, search, known)
-                await self._tell(part, report)
+        for table in self._tables:
+            part = _part_of(table, everything=self._replacing)
+            async with aclosing(self._cells(part)) as found:
+                async for cells in found:
+                    await self._look(part, cells, search, known)
+            await self._tell(part, report)
 
     async def _cells(self, part: _Part) -> AsyncGenerator[list[_Cell]]:
         """The cells that came, in batches. Around one that is too large they come one by one."""
@@ -161,7 +159,7 @@ class Mentions:
             async with aclosing(self._rows(part, (column,), rowid - 1, rowid)) as rows:
                 return self._plain(next(iter([row[-1] async for (row,) in rows]), None))
         except NeedsCare:
-            part.tallies.setdefault(column, _Tally()).too_large += 1
+            part.tallies[column].too_large += 1
             return None
 
     def _plain(self, cell: bytes | None) -> bytes | None:
@@ -181,7 +179,7 @@ class Mentions:
         for rowid, column, tokens in hits:
             token = next((token for token in tokens if token in here), None)
             if token is not None:
-                part.tallies.setdefault(column, _Tally()).add(rowid, token)
+                part.tallies[column].add(rowid, token)
 
     async def _tell(self, part: _Part, report: Report) -> None:
         table = part.table.name
@@ -211,12 +209,14 @@ class Mentions:
 class _Known:
     """The things that have new ids here. Made, and asked, on the driver's thread."""
 
-    def __init__(self, connection: sqlite3.Connection, tables: Mapping[str, Table], identity: Identity) -> None:
+    def __init__(self, connection: sqlite3.Connection, tables: Sequence[Target], identity: Identity) -> None:
         self._identity = identity
         self._kinds = {
-            name: references_of(name)["id"]
-            for name, table in tables.items()
-            if table.key == ("id",) and "id" in references_of(name) and _all(connection, _ANY.format(quoted(name)), ())
+            table.name: kind
+            for table in tables
+            if table.key == ("id",)
+            and (kind := references_of(table.name).get("id")) is not None
+            and _all(connection, _ANY.format(quoted(table.name)), ())
         }
         self._sql = " UNION ALL ".join(f"SELECT 1 FROM {quoted(name)} WHERE id = ?" for name in self._kinds)
 
@@ -230,28 +230,22 @@ class _Known:
         return [mint_bytes(self._identity.key, token, kind) for kind in self._kinds.values()]
 
 
-def _highest(connection: sqlite3.Connection, tables: Iterable[Table]) -> dict[str, int]:
-    """By table; one without rows is left out."""
-    found = {}
-    for table in tables:
-        if table.rowid is not None:
-            (highest,) = connection.execute(f"SELECT max({table.rowid}) FROM {quoted(table.name)}").fetchone()
-            if highest is not None:
-                found[table.name] = highest
-    return found
+def _noted(connection: sqlite3.Connection) -> tuple[str, list[Target]]:
+    """How text is stored, and the tables where it is known what ids there are: no others get rows with new ids."""
+    (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+    targets, names = Targets(connection), sorted(filter(is_known, writable_tables(connection)), key=canonical)
+    found = [table for name in names if (table := targets.find(name)) is not None]
+    return encoding, [table for table in found if table.rowid is not None]
 
 
 def _all(connection: sqlite3.Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
     return connection.execute(sql, parameters).fetchall()
 
 
-def _part_of(table: Table, after: int) -> _Part | None:
-    """None where nothing is to be looked into: what nobody knows does not come in with new ids."""
-    if not is_known(table.name) or table.rowid is None:
-        return None
+def _part_of(table: Target, *, everything: bool) -> _Part:
     left_out = {*references_of(table.name), *AGENT_LISTS.get(table.name, ()), *_DERIVED.get(table.name, ()), *table.key}
-    columns = tuple(column.name for column in table.columns if column.name not in left_out)
-    return _Part(table, columns, after)
+    columns = tuple(column for column in table.columns if column not in left_out)
+    return _Part(table, columns, _LEAST if everything or table.highest is None else table.highest)
 
 
 def _counted(count: int, one: str, more: str) -> str:

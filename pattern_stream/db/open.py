@@ -49,6 +49,9 @@ NEW_PRAGMAS: Final = (
     "PRAGMA cache_size = -40000",
 )
 
+DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
+"""What is behind the name of a database in those of the files that SQLite keeps it in."""
+
 NAMED_TABLES: Final = 10
 """How many tables of a strange database a message names."""
 
@@ -99,8 +102,14 @@ async def open_new(path: Path) -> AsyncGenerator[AsyncConnection]:
                 await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         _make_durable(made)
     except BaseException:
-        _remove(made)
+        remove_database(made)
         raise
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and what SQLite puts beside it; what is not there is no fault."""
+    for suffix in DATABASE_SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def path_of(connection: AsyncConnection) -> Path | None:
@@ -255,8 +264,3 @@ def _make_durable(path: Path) -> None:
         raise DatabaseStorage(f"database {path} cannot be brought to the disk: {error.strerror or error}") from error
     finally:
         os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)

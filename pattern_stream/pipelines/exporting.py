@@ -19,10 +19,9 @@ from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
 from pattern_stream.db.ahead import LEAST_MESSAGES, Ahead, reading_ahead, watched
-from pattern_stream.db.aside import DATABASE_SUFFIXES
 from pattern_stream.db.census import Census, has_messages, take_census
 from pattern_stream.db.migrations import schema_version
-from pattern_stream.db.open import open_reader, path_of
+from pattern_stream.db.open import DATABASE_SUFFIXES, open_reader, path_of
 from pattern_stream.db.scoping import resolve_scope
 from pattern_stream.db.source import read_scope
 from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
@@ -43,7 +42,7 @@ from pattern_stream.items import (
 )
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.collecting import few_collections
-from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.instants import instant_to_wire
 from pattern_stream.schema.oddities import Oddities
 from pattern_stream.schema.records import MemoryUpdate
@@ -124,7 +123,7 @@ class ExportResult:
     @property
     def loss(self) -> bool:
         """Whether something was lost that was asked to be tolerated (--salvage)."""
-        return any(finding.severity == "error" for finding in self.findings)
+        return has_errors(self.findings)
 
     def as_dict(self) -> dict[str, object]:
         """The summary, as the command line prints it."""
@@ -163,7 +162,7 @@ class ExportPlan:
     @property
     def loss(self) -> bool:
         """Whether the export would lose something that it was asked to tolerate (--salvage)."""
-        return any(finding.severity == "error" for finding in self.findings)
+        return has_errors(self.findings)
 
     def as_dict(self) -> dict[str, object]:
         """The plan as the command line prints it."""

@@ -39,9 +39,10 @@ class ImportOptions:
             raise UsageError("a key of new ids was given without --new-ids")
         if self.id_key is not None and len(self.id_key) != KEY_BYTES:
             raise UsageError(f"key of new ids is {len(self.id_key)} bytes, expected {KEY_BYTES}")
-        if sum(old is None for old, _ in self.renames) > 1:
+        counts = Counter(old for old, _ in self.renames)
+        if counts[None] > 1:
             raise UsageError("--rename NAME was given more than once, expected once: it names the archive's one thing")
-        for old, count in Counter(old for old, _ in self.renames).items():
+        for old, count in counts.items():
             if count > 1:
                 raise UsageError(f"--rename {old}=NEW was given {count} times, expected once")
         for given in self.only:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pattern_stream.errors import Finding
@@ -32,3 +33,8 @@ class FindingLog:
             if count > MOST_FINDINGS_PER_CODE
         ]
         return [*self.kept, *more]
+
+
+def has_errors(findings: Iterable[Finding]) -> bool:
+    """Whether one of them is more than a warning."""
+    return any(finding.severity == "error" for finding in findings)

@@ -26,7 +26,7 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
-from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.records import Message, Record
 from pattern_stream.stages.checking import Replayed, check_one
 from pattern_stream.stages.counting import Tally
@@ -73,7 +73,7 @@ class Verification:
     @property
     def ok(self) -> bool:
         """Whether the archive is whole and sound."""
-        return not any(finding.severity == "error" for finding in self.findings)
+        return not has_errors(self.findings)
 
     @property
     def exit_code(self) -> ExitCode:
