@@ -67,7 +67,14 @@ def pack(packer: str) -> Callable[[int], Work]:
 def raw(messages: int) -> Work:
     """Fetch every row of the carried tables with the driver alone, messages in the order of an archive."""
     path = database(messages)
-    from pattern_stream.schema.records import Agent, ArchivalEntry, ArchiveSummary, MemoryBlock, MemoryUpdate, Message
+    from pattern_stream.schema.model.records import (
+        Agent,
+        ArchivalEntry,
+        ArchiveSummary,
+        MemoryBlock,
+        MemoryUpdate,
+        Message,
+    )
 
     def work() -> None:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
@@ -102,7 +109,7 @@ def rowwise(messages: int) -> Work:
     """`json` and `cbor2(canonical=True)`, message by message."""
     import cbor2
 
-    from pattern_stream.schema.records import Message
+    from pattern_stream.schema.model.records import Message
 
     path, columns = database(messages), Message.columns
 

@@ -53,7 +53,7 @@ STAGES = (
 
 def child(name: str, messages: int) -> list[Run]:
     """One stage at one size: the stage, and where there is one its floor."""
-    from pattern_stream.pipelines.collecting import few_collections
+    from pattern_stream.pipelines.gc_tuning import few_collections
 
     (stage,) = (each for each in STAGES if each.name == name)
     counts = {"bytes": float(corpus.archive(messages).stat().st_size)} if stage.sized else {}

@@ -105,7 +105,7 @@ async def checking(messages: int) -> Alone:
 async def translating(messages: int) -> Alone:
     """`translate`: every id and every reference made anew."""
     from pattern_stream import translate, unchunk
-    from pattern_stream.schema.identity import KEY_BYTES, Identity
+    from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 
     identity = Identity(bytes(KEY_BYTES))
     async with opened(messages) as found:
@@ -123,7 +123,7 @@ async def unmapping(messages: int) -> Alone:
 def _plain_tuples(window: list[Any]) -> None:
     import orjson
 
-    from pattern_stream.schema.records import Message
+    from pattern_stream.schema.model.records import Message
 
     for event in window:
         if getattr(event, "record", None) is Message:
@@ -147,7 +147,7 @@ async def sinking(messages: int) -> Alone:
 
 async def _insert(events: list[Any], made: Path, clock: Clock) -> None:
     from pattern_stream import open_writer, write_rows
-    from pattern_stream.db.sink import begin, commit
+    from pattern_stream.db.write.sink import begin, commit
 
     async with open_writer(made) as connection:
         await begin(connection, into_empty=True)
@@ -158,7 +158,7 @@ async def _insert(events: list[Any], made: Path, clock: Clock) -> None:
 
 def _insert_plainly(events: list[Any], made: Path, clock: Clock) -> None:
     from pattern_stream import Rows
-    from pattern_stream.db.open import WRITE_PRAGMAS
+    from pattern_stream.db.connection.opening import WRITE_PRAGMAS
 
     with closing(sqlite3.connect(made, isolation_level=None)) as connection:
         for pragma in (*WRITE_PRAGMAS, "PRAGMA foreign_keys = OFF"):

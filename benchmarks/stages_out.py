@@ -61,7 +61,7 @@ async def mapping(messages: int) -> Alone:
 def _plain_dicts(window: list[Any]) -> None:
     import orjson
 
-    from pattern_stream.schema.records import Message
+    from pattern_stream.schema.model.records import Message
 
     columns = Message.columns
     content, metadata = columns.index("content_json"), columns.index("source_metadata")
@@ -91,7 +91,7 @@ async def chunking(messages: int) -> Alone:
 def _plain_encoding(window: list[Any]) -> None:
     from libipld import encode_dag_cbor
 
-    from pattern_stream.schema.records import Message
+    from pattern_stream.schema.model.records import Message
 
     for event in window:
         if getattr(event, "record", None) is Message:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from pattern_stream.archive.reader import ArchiveReader, read_sections
     from pattern_stream.archive.shelf import Shelf
     from pattern_stream.archive.writer import WriteResult, write_car
-    from pattern_stream.db.open import open_reader, open_writer
-    from pattern_stream.db.scoping import resolve_scope
-    from pattern_stream.db.sink import write_rows
-    from pattern_stream.db.source import read_scope
+    from pattern_stream.db.catalog.scope import resolve_scope
+    from pattern_stream.db.connection.opening import open_reader, open_writer
+    from pattern_stream.db.read.scope_reader import read_scope
+    from pattern_stream.db.write.sink import write_rows
+    from pattern_stream.demo.making import make_demo
     from pattern_stream.errors import ExitCode, Finding, PatternStreamError, Where
     from pattern_stream.items import (
         AsyncWriter,
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     )
     from pattern_stream.memory.sandbox import Sandbox
     from pattern_stream.pipelines.creating import create_database
-    from pattern_stream.pipelines.demoing import make_demo
     from pattern_stream.pipelines.dumping import dump_archive
     from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult, export_archive, plan_export
     from pattern_stream.pipelines.import_terms import ImportOptions, ImportResult
@@ -54,18 +54,18 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.listing import list_database
     from pattern_stream.pipelines.reading import open_archive
     from pattern_stream.pipelines.verifying import Verification, verify_archive
-    from pattern_stream.schema.oddities import Oddities
-    from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
-    from pattern_stream.schema.stored import Large, NotUtf8, StoredText
-    from pattern_stream.stages.checking import check_documents
+    from pattern_stream.schema.mapping.lossy_types import Oddities
+    from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText
+    from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
     from pattern_stream.stages.chunking import chunk
-    from pattern_stream.stages.encoding import encode
-    from pattern_stream.stages.filtering import select
+    from pattern_stream.stages.edit.check_documents import check_documents
+    from pattern_stream.stages.edit.select import select
+    from pattern_stream.stages.edit.translate import translate
+    from pattern_stream.stages.encode.encoder import encode
     from pattern_stream.stages.folding import fold_memory
     from pattern_stream.stages.mapping import map_rows, unmap_records
-    from pattern_stream.stages.translating import translate
-    from pattern_stream.stages.unchunking import unchunk
-    from pattern_stream.stages.walking import Walker, walk
+    from pattern_stream.stages.rebuild.unchunking import unchunk
+    from pattern_stream.stages.walk.walker import Walker, walk
     from pattern_stream.transport.compress import unwrap
     from pattern_stream.transport.files import open_input, open_output
 
@@ -79,13 +79,13 @@ _HOMES = {
         "WriteResult",
         "write_car",
     ),
-    "db.open": (
+    "db.connection.opening": (
         "open_reader",
         "open_writer",
     ),
-    "db.scoping": ("resolve_scope",),
-    "db.sink": ("write_rows",),
-    "db.source": ("read_scope",),
+    "db.catalog.scope": ("resolve_scope",),
+    "db.write.sink": ("write_rows",),
+    "db.read.scope_reader": ("read_scope",),
     "errors": (
         "ExitCode",
         "Finding",
@@ -117,7 +117,7 @@ _HOMES = {
     ),
     "memory.sandbox": ("Sandbox",),
     "pipelines.creating": ("create_database",),
-    "pipelines.demoing": ("make_demo",),
+    "demo.making": ("make_demo",),
     "pipelines.dumping": ("dump_archive",),
     "pipelines.exporting": (
         "ExportOptions",
@@ -141,30 +141,30 @@ _HOMES = {
         "Verification",
         "verify_archive",
     ),
-    "schema.scopes": (
+    "schema.model.scopes": (
         "Limits",
         "ResolvedScope",
         "Scope",
         "Selection",
     ),
-    "schema.oddities": ("Oddities",),
-    "schema.stored": (
+    "schema.mapping.lossy_types": ("Oddities",),
+    "schema.model.cells": (
         "Large",
         "NotUtf8",
         "StoredText",
     ),
-    "stages.checking": ("check_documents",),
+    "stages.edit.check_documents": ("check_documents",),
     "stages.chunking": ("chunk",),
-    "stages.encoding": ("encode",),
-    "stages.filtering": ("select",),
+    "stages.encode.encoder": ("encode",),
+    "stages.edit.select": ("select",),
     "stages.folding": ("fold_memory",),
     "stages.mapping": (
         "map_rows",
         "unmap_records",
     ),
-    "stages.translating": ("translate",),
-    "stages.unchunking": ("unchunk",),
-    "stages.walking": (
+    "stages.edit.translate": ("translate",),
+    "stages.rebuild.unchunking": ("unchunk",),
+    "stages.walk.walker": (
         "Walker",
         "walk",
     ),

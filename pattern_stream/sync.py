@@ -18,7 +18,7 @@ from pattern_stream.pipelines.inspecting import inspect_archive as _inspect_arch
 from pattern_stream.pipelines.reading import ArchiveSource
 from pattern_stream.pipelines.verifying import Verification
 from pattern_stream.pipelines.verifying import verify_archive as _verify_archive
-from pattern_stream.schema.scopes import Scope
+from pattern_stream.schema.model.scopes import Scope
 
 __all__ = ("export_archive", "import_archive", "inspect_archive", "verify_archive")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from pattern_stream.schema.fields import Field
-from pattern_stream.schema.records import Record
-from pattern_stream.schema.values import write_json
+from pattern_stream.schema.mapping.json_values import write_json
+from pattern_stream.schema.model.fields import Field
+from pattern_stream.schema.model.records import Record
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 """Any text that UTF-8 can hold."""

@@ -17,11 +17,13 @@ MIDDLE: Final = ("stages", "db", "archive", "memory", "transport", "legacy")
 FLOORS: Final = {
     "errors": 0,
     "format": 0,
+    "budget": 0,
     "codec": 1,
     "schema": 2,
     "items": 3,
     "workers": 3,
     **dict.fromkeys(MIDDLE, 4),
+    "demo": 5,
     "pipelines": 5,
     "sync": 6,
     "cli": 7,
@@ -29,17 +31,34 @@ FLOORS: Final = {
 }
 """A room may import rooms of lower floors and itself. The package's own `__init__` only names what others have."""
 
+INNER_FLOORS: Final = {
+    "db": {"connection": 0, "catalog": 1, "ddl": 1, "read": 2, "write": 2},
+    "schema": {"model": 0, "mapping": 1, "checks": 2, "ids": 2},
+    "stages": {
+        "streams": 0,
+        "statistics": 1,
+        "mapping": 1,
+        "folding": 1,
+        "encode": 2,
+        "walk": 2,
+        "rebuild": 2,
+        "edit": 2,
+        "chunking": 3,
+    },
+}
+"""The rooms inside a room, by the same rule: a file may import lower floors of its room and its own folder."""
+
 KEPT: Final = {
     "cbor2": ("codec/dagcbor.py",),
     "libipld": ("codec/dagcbor.py",),
     "loro": ("memory/worker.py",),
     "sqlalchemy": ("db/",),
     "aiosqlite": ("db/",),
-    "sqlite3": ("db/", "archive/shelf.py", "archive/unlinked.py"),
+    "sqlite3": ("db/", "archive/shelf.py", "archive/temporary_sqlite.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
     "time": ("pipelines/", "cli/progress.py", "memory/worker.py"),
-    "random": ("pipelines/", "db/demo"),
+    "random": ("pipelines/", "demo/"),
     "secrets": ("pipelines/",),
     "uuid": ("pipelines/",),
 }
@@ -121,9 +140,24 @@ def _direction_fault(path: str, target: list[str]) -> str | None:
         return f"{room} is no room of the house"
     if target[0] not in FLOORS:
         return f"{room} imports {target[0]} through the package"
-    if room == target[0] or FLOORS[target[0]] < FLOORS[room]:
+    if room == target[0]:
+        return _inner_direction_fault(path, target)
+    if FLOORS[target[0]] < FLOORS[room]:
         return None
     return f"{room} may not import {target[0]}"
+
+
+def _inner_direction_fault(path: str, target: list[str]) -> str | None:
+    """The same rule between the folders of one room."""
+    floors = INNER_FLOORS.get(target[0])
+    if floors is None:
+        return None
+    inner = Path(path).parts[1].removesuffix(".py")
+    if inner not in floors or target[1] not in floors:
+        return f"{target[0]} has no folder {target[1] if inner in floors else inner}"
+    if inner == target[1] or floors[target[1]] < floors[inner]:
+        return None
+    return f"{target[0]}/{inner} may not import {target[0]}/{target[1]}"
 
 
 def _library_fault(path: str, item: Import) -> str | None:
@@ -182,32 +216,32 @@ def test_every_room_is_known() -> None:
 # --- the checker -------------------------------------------------------------------------------------------------
 
 BAD: Final = [
-    ("codec/car.py", "from pattern_stream.schema.nodes import Manifest", "codec may not import schema"),
+    ("codec/car.py", "from pattern_stream.schema.model.nodes import Manifest", "codec may not import schema"),
     ("codec/car.py", "def f():\n    import pattern_stream.items", "codec may not import items"),
-    ("schema/nodes.py", "from pattern_stream import items", "schema may not import items"),
+    ("schema/model/nodes.py", "from pattern_stream import items", "schema may not import items"),
     ("items.py", "from pattern_stream.stages.chunking import chunk", "items may not import stages"),
-    ("stages/walking.py", "from pattern_stream.archive.shelf import Shelf", "stages may not import archive"),
-    ("db/source.py", "from pattern_stream.memory import sandbox", "db may not import memory"),
-    ("db/source.py", "from ..memory.sandbox import Sandbox", "db may not import memory"),
+    ("stages/walk/walker.py", "from pattern_stream.archive.shelf import Shelf", "stages may not import archive"),
+    ("db/read/scope_reader.py", "from pattern_stream.memory import sandbox", "db may not import memory"),
+    ("db/read/scope_reader.py", "from ...memory.sandbox import Sandbox", "db may not import memory"),
     ("transport/files.py", "from pattern_stream.pipelines import results", "transport may not import pipelines"),
     ("pipelines/exporting.py", "from pattern_stream.cli.output import say", "pipelines may not import cli"),
     ("errors.py", "from pattern_stream.format import CID_BYTES", "errors may not import format"),
     ("stages/chunking.py", "from pattern_stream import encode", "stages imports encode through the package"),
     ("helpers/text.py", "from pattern_stream import items", "helpers is no room of the house"),
     ("codec/car.py", "import cbor2", "cbor2 does not belong here"),
-    ("stages/encoding.py", "from libipld import encode_dag_cbor", "libipld does not belong here"),
+    ("stages/encode/encoder.py", "from libipld import encode_dag_cbor", "libipld does not belong here"),
     ("memory/sandbox.py", "import loro", "loro does not belong here"),
     ("memory/sandbox.py", "import sqlite3", "sqlite3 does not belong here"),
     ("archive/shelf.py", "import sqlalchemy", "sqlalchemy does not belong here"),
     ("pipelines/exporting.py", "from sqlalchemy import text", "sqlalchemy does not belong here"),
     ("pipelines/exporting.py", "import rich.progress", "rich does not belong here"),
     ("stages/mapping.py", "import time", "time does not belong here"),
-    ("db/sink.py", "from random import random", "random does not belong here"),
-    ("schema/identity.py", "import secrets", "secrets does not belong here"),
-    ("schema/instants.py", "from datetime import datetime\ndatetime.now()", "now() outside pipelines/"),
+    ("db/write/sink.py", "from random import random", "random does not belong here"),
+    ("schema/ids/new_ids.py", "import secrets", "secrets does not belong here"),
+    ("schema/mapping/instants.py", "from datetime import datetime\ndatetime.now()", "now() outside pipelines/"),
     ("db/create.py", "import os\nos.urandom(4)", "urandom() outside pipelines/"),
     ("codec/car.py", "import os", "codec is pure and imports os"),
-    ("schema/records.py", "import asyncio", "schema is pure and imports asyncio"),
+    ("schema/model/records.py", "import asyncio", "schema is pure and imports asyncio"),
     ("pipelines/exporting.py", "print('done')", "prints outside cli/"),
     ("pipelines/exporting.py", "q = 'SELECT id FROM agents'", "SQL outside db/"),
     ("stages/mapping.py", "q = f'INSERT INTO {1} VALUES (1)'", "SQL outside db/"),
@@ -216,8 +250,8 @@ BAD: Final = [
 GOOD: Final = [
     ("codec/car.py", "from pattern_stream.errors import Where\nfrom pattern_stream.codec.cid import cid_text"),
     ("codec/dagcbor.py", "import cbor2, libipld"),
-    ("db/source.py", "import sqlite3\nfrom sqlalchemy import text\nq = 'SELECT id FROM agents'"),
-    ("db/demo.py", "from random import Random"),
+    ("db/read/scope_reader.py", "import sqlite3\nfrom sqlalchemy import text\nq = 'SELECT id FROM agents'"),
+    ("demo/database.py", "from random import Random"),
     ("archive/shelf.py", "import sqlite3\nq = 'CREATE TABLE shelf (cid BLOB)'"),
     ("pipelines/exporting.py", "import time\nfrom datetime import datetime\nfrom pattern_stream import __version__"),
     ("pipelines/exporting.py", "from sqlalchemy.ext.asyncio import AsyncConnection"),

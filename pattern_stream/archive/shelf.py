@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.archive.unlinked import open_unlinked, read_at, reading_again, storage
+from pattern_stream.archive.temporary_sqlite import open_unlinked, read_at, reading_again, storage
 from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import DigestMismatch, StorageFull, TransportError, Where
 from pattern_stream.format import CID_BYTES, SHELF_MEMORY_BYTES, SHELF_RESERVE_BYTES

@@ -29,7 +29,7 @@ DEFAULT_MESSAGES: Final = 600
 @click.pass_obj
 def demo(session: Session, db: Path, messages: int, seed: int) -> None:
     """Make a constellation of invented content, with every kind of row and memory document, edits pending."""
-    from pattern_stream.pipelines.demoing import make_demo
+    from pattern_stream.demo.making import make_demo
 
     run(session, lambda progress: make_demo(db, messages=messages, seed=seed, progress=progress))
     if session.json:

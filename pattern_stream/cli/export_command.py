@@ -36,7 +36,7 @@ from pattern_stream.format import (
 
 if TYPE_CHECKING:
     from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
-    from pattern_stream.schema.scopes import Scope, ScopeKind
+    from pattern_stream.schema.model.scopes import Scope, ScopeKind
 
 AT_LEAST_ONE: Final = click.IntRange(min=1)
 _WHOLE: Final = "a whole backup, with deleted messages, undone edits, endpoints and source settings"
@@ -172,7 +172,7 @@ def _plan(session: Session, given: Given) -> int:
 
 def scope_of(given: Given) -> Scope:
     """The scope that the options mean. Raises UsageError where they do not fit together."""
-    from pattern_stream.schema.scopes import Scope
+    from pattern_stream.schema.model.scopes import Scope
 
     kind, name = given["scope"], given["name"]
     if kind is None and name is None:
@@ -187,7 +187,7 @@ def scope_of(given: Given) -> Scope:
 def options_of(given: Given) -> ExportOptions:
     """The pipeline's options."""
     from pattern_stream.pipelines.exporting import ExportOptions
-    from pattern_stream.schema.scopes import Limits
+    from pattern_stream.schema.model.scopes import Limits
 
     return ExportOptions(
         messages=not given["no_messages"],

@@ -16,7 +16,7 @@ from pattern_stream.errors import UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
-    from pattern_stream.db.conflicts import OnConflict
+    from pattern_stream.db.write.conflicts import OnConflict
     from pattern_stream.pipelines.importing import ImportOptions, ImportResult
 
 

@@ -25,8 +25,8 @@ from zlib import adler32
 import cbor2
 import libipld
 
-from pattern_stream.codec.careful import decode_carefully
 from pattern_stream.codec.cid import cid_parts
+from pattern_stream.codec.diagnostic_decoder import decode_carefully
 from pattern_stream.codec.heads import array_head, bytes_head, integer, link, map_head, text
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import MalformedBlock, UnencodableValue

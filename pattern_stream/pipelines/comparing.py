@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.columns import Columns, read_columns
-from pattern_stream.db.lookup import active_updates, key_columns, rows_by_key, table_rows_by_key
-from pattern_stream.db.open import open_reader
-from pattern_stream.db.ordinary import Table, read_tables
+from pattern_stream.db.catalog.columns import Columns, read_columns
+from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.connection.opening import open_reader
+from pattern_stream.db.read.by_key import active_updates, key_columns, rows_by_key, table_rows_by_key
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
 from pattern_stream.items import (
     CELLS_TABLE,
@@ -30,14 +30,14 @@ from pattern_stream.items import (
 )
 from pattern_stream.pipelines.comparing_pieces import PieceComparison
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.checks import describe_value
-from pattern_stream.schema.compile import row_mapper
-from pattern_stream.schema.equality import PARENTS, neutral_row
-from pattern_stream.schema.nodes import TableExport
-from pattern_stream.schema.records import MemoryBlock, Record
-from pattern_stream.schema.stored import Large, StoredText
-from pattern_stream.schema.values import describe, read_json
-from pattern_stream.stages.checking import metadata_text
+from pattern_stream.schema.checks.check_nodes import describe_value
+from pattern_stream.schema.mapping.json_values import describe, read_json
+from pattern_stream.schema.mapping.roundtrip import PARENTS, neutral_row
+from pattern_stream.schema.mapping.row_to_record import row_mapper
+from pattern_stream.schema.model.cells import Large, StoredText
+from pattern_stream.schema.model.nodes import TableExport
+from pattern_stream.schema.model.records import MemoryBlock, Record
+from pattern_stream.stages.edit.check_documents import metadata_text
 from pattern_stream.stages.mapping import record_of
 
 _NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier"})}

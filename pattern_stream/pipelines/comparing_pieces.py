@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.lookup import large_cell
-from pattern_stream.db.ordinary import Table
+from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.read.by_key import large_cell
 from pattern_stream.errors import Where
 from pattern_stream.items import Piece
-from pattern_stream.schema.stored import Large
+from pattern_stream.schema.model.cells import Large
 
 
 @dataclass(slots=True)

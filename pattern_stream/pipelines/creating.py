@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
-from pattern_stream.db.failures import translated
-from pattern_stream.db.open import path_of
-from pattern_stream.db.schema import create_schema
+from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
+from pattern_stream.db.connection.opening import path_of
+from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.errors import TargetExists
 
 

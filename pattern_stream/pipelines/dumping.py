@@ -14,7 +14,9 @@ from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Repor
 from pattern_stream.items import CELLS_TABLE, Cells, Open, ProgressCallback, RecordEvent, Records
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
-from pattern_stream.schema.nodes import (
+from pattern_stream.schema.mapping.json_values import read_json
+from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText, cell_to_wire
+from pattern_stream.schema.model.nodes import (
     AgentExport,
     GroupConfigExport,
     GroupExport,
@@ -23,12 +25,10 @@ from pattern_stream.schema.nodes import (
     NodeType,
     TableExport,
 )
-from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.schema.stored import Large, NotUtf8, StoredText, cell_to_wire
-from pattern_stream.schema.values import read_json
-from pattern_stream.stages.checking import metadata_text
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
+from pattern_stream.stages.edit.check_documents import metadata_text
+from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.walk.walker import Walker, walk
 
 DumpKind = Literal["agents", "groups", "blocks", "messages", "archival", "summaries", "tables"]
 

@@ -18,12 +18,12 @@ from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
-from pattern_stream.db.ahead import LEAST_MESSAGES, Ahead, reading_ahead, watched
-from pattern_stream.db.census import Census, has_messages, take_census
-from pattern_stream.db.migrations import schema_version
-from pattern_stream.db.open import DATABASE_SUFFIXES, open_reader, path_of
-from pattern_stream.db.scoping import resolve_scope
-from pattern_stream.db.source import read_scope
+from pattern_stream.db.catalog.scope import resolve_scope
+from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader, path_of
+from pattern_stream.db.ddl.migrations import schema_version
+from pattern_stream.db.read.census import Census, has_messages, take_census
+from pattern_stream.db.read.prefetch import LEAST_MESSAGES, Ahead, reading_ahead, watched
+from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
 from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION, WIDE_VERSION
 from pattern_stream.items import (
@@ -41,14 +41,14 @@ from pattern_stream.items import (
     Rows,
 )
 from pattern_stream.memory.sandbox import Sandbox
-from pattern_stream.pipelines.collecting import few_collections
+from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.results import FindingLog, has_errors
-from pattern_stream.schema.instants import instant_to_wire
-from pattern_stream.schema.oddities import Oddities
-from pattern_stream.schema.records import MemoryUpdate
-from pattern_stream.schema.scopes import Limits, ResolvedScope, Scope, Selection
+from pattern_stream.schema.mapping.instants import instant_to_wire
+from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.model.records import MemoryUpdate
+from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
-from pattern_stream.stages.encoding import encode
+from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import map_rows
 from pattern_stream.stages.streams import closing

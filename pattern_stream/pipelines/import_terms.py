@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.db.conflicts import OnConflict
+from pattern_stream.db.write.conflicts import OnConflict
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
-from pattern_stream.schema.identity import KEY_BYTES
-from pattern_stream.stages.surveying import part_of_archive
+from pattern_stream.schema.ids.new_ids import KEY_BYTES
+from pattern_stream.stages.edit.table_of_contents import part_of_archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,33 +12,33 @@ from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.archive.decoding import decoding_ahead
-from pattern_stream.archive.replay import Replay
+from pattern_stream.archive.chunk_prefetch import decoding_ahead
 from pattern_stream.archive.spool import spool_folders
-from pattern_stream.db.aside import clear_leftovers, is_vacant, open_aside
-from pattern_stream.db.mentions import Mentions
-from pattern_stream.db.open import open_writer
-from pattern_stream.db.schema import create_schema, require_writable_schema
-from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
+from pattern_stream.archive.tee import Replay
+from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
+from pattern_stream.db.connection.opening import open_writer
+from pattern_stream.db.ddl.create import create_schema, require_writable_schema
+from pattern_stream.db.write.leftover_ids import Mentions
+from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Sandbox
-from pattern_stream.pipelines.collecting import few_collections
+from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.identity import KEY_BYTES, Identity
-from pattern_stream.schema.nodes import AgentExport
-from pattern_stream.schema.records import Message, Record
-from pattern_stream.stages.checking import check_documents
-from pattern_stream.stages.filtering import Filter, select, without
+from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
+from pattern_stream.schema.model.nodes import AgentExport
+from pattern_stream.schema.model.records import Message, Record
+from pattern_stream.stages.edit.check_documents import check_documents
+from pattern_stream.stages.edit.rename import Renamer, reassign, rename
+from pattern_stream.stages.edit.select import Filter, select, without
+from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Survey, choose, survey_records
+from pattern_stream.stages.edit.translate import translate, watch_batches
 from pattern_stream.stages.mapping import unmap_records
-from pattern_stream.stages.renaming import Renamer, reassign, rename
+from pattern_stream.stages.rebuild.unchunking import unchunk
 from pattern_stream.stages.streams import closing
-from pattern_stream.stages.surveying import GROUP_NODES, Survey, choose, survey_records
-from pattern_stream.stages.translating import translate, watch_batches
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.transport.files import open_input
 
 __all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]

@@ -14,8 +14,8 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.pipelines.surveying import Survey
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.walk.walker import Walker, walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pattern_stream.db.listing import list_agents, list_blocks, list_groups, list_tables
-from pattern_stream.db.open import open_reader
+from pattern_stream.db.catalog.listing import list_agents, list_blocks, list_groups, list_tables
+from pattern_stream.db.connection.opening import open_reader
 
 Kind = Literal["agents", "groups", "blocks", "tables"]
 

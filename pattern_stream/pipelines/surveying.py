@@ -22,8 +22,9 @@ from pattern_stream.items import (
 )
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.instants import instant_sort_key
-from pattern_stream.schema.nodes import (
+from pattern_stream.schema.mapping.instants import instant_sort_key
+from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
     GroupConfigExport,
@@ -33,9 +34,8 @@ from pattern_stream.schema.nodes import (
     MessageChunk,
     NodeType,
 )
-from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.schema.stored import Large
-from pattern_stream.stages.checking import metadata_text
+from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
+from pattern_stream.stages.edit.check_documents import metadata_text
 from pattern_stream.stages.streams import closing
 
 PREVIEW_CHARS: Final = 200

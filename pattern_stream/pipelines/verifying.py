@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.archive.decoding import Decoding, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import (
     ArchiveError,
@@ -23,15 +23,15 @@ from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.answers import Checked
 from pattern_stream.memory.sandbox import Sandbox
-from pattern_stream.pipelines.collecting import few_collections
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
+from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog, has_errors
-from pattern_stream.schema.records import Message, Record
-from pattern_stream.stages.checking import Replayed, check_one
-from pattern_stream.stages.counting import Tally
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.schema.model.records import Message, Record
+from pattern_stream.stages.edit.check_documents import Replayed, check_one
+from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.statistics import Tally
+from pattern_stream.stages.walk.walker import Walker, walk
 
 _UNSUPPORTED = frozenset(
     error("").code for error in (*UnsupportedArchive.__subclasses__(), UnsupportedArchive, LimitExceeded)

@@ -27,7 +27,7 @@ from pattern_stream.items import (
     Records,
     Rows,
 )
-from pattern_stream.schema.nodes import (
+from pattern_stream.schema.model.nodes import (
     AgentExport,
     History,
     MemoryBlockExport,
@@ -35,11 +35,11 @@ from pattern_stream.schema.nodes import (
     SnapshotChunk,
     TableExport,
 )
-from pattern_stream.schema.records import Message
-from pattern_stream.schema.scopes import Limits
-from pattern_stream.stages.external import stands_apart
-from pattern_stream.stages.rows import RowChunks
-from pattern_stream.stages.splicing import encode_chunk, fits
+from pattern_stream.schema.model.records import Message
+from pattern_stream.schema.model.scopes import Limits
+from pattern_stream.stages.encode.out_of_line import stands_apart
+from pattern_stream.stages.encode.row_chunks import RowChunks
+from pattern_stream.stages.encode.splice import encode_chunk, fits
 from pattern_stream.stages.streams import Events, closing
 
 DEFAULT_LIMITS = Limits()

@@ -18,8 +18,8 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Close, Fold, Folded, Open, Piece, Row, RowEvent, Rows
-from pattern_stream.schema.nodes import History, MemoryBlockExport
-from pattern_stream.schema.records import MemoryBlock, MemoryUpdate
+from pattern_stream.schema.model.nodes import History, MemoryBlockExport
+from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate
 from pattern_stream.stages.streams import Events, closing
 
 MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES

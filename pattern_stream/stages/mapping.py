@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, ignore_findings
 from pattern_stream.items import MemoryHistory, Open, Piece, RecordEvent, Records, Row, RowEvent, Rows
-from pattern_stream.schema.compile import row_mapper
-from pattern_stream.schema.equality import batch_survives, neutral_row
-from pattern_stream.schema.nodes import NodeType
-from pattern_stream.schema.oddities import Oddities
-from pattern_stream.schema.records import MemoryBlock, Record
-from pattern_stream.schema.uncompile import record_unmapper
+from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.record_to_row import record_unmapper
+from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
+from pattern_stream.schema.mapping.row_to_record import row_mapper
+from pattern_stream.schema.model.nodes import NodeType
+from pattern_stream.schema.model.records import MemoryBlock, Record
 from pattern_stream.stages.streams import Events, closing
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.db.schema import schema_statements
+from pattern_stream.db.ddl.create import schema_statements
 
 TIME = "2026-01-02T03:04:05+00:00"
 

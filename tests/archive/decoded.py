@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.archive import decoding as decoding_module
-from pattern_stream.archive.decoding import Decoding, decoding_ahead
+from pattern_stream.archive import chunk_prefetch as decoding_module
+from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
 from pattern_stream.archive.reader import ArchiveReader, read_sections
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.errors import ArchiveError, Finding
 from pattern_stream.items import RecordEvent, Rows, Section
-from pattern_stream.schema.records import Message
+from pattern_stream.schema.model.records import Message
+from pattern_stream.stages.edit.translate import watch_batches
 from pattern_stream.stages.mapping import unmap_records
-from pattern_stream.stages.translating import watch_batches
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.workers import process as process_module
 from tests.acceptance.car import Link, cid_of, encode
 from tests.archives import Archive, entry_record, memory_record, message_record

@@ -12,8 +12,8 @@ from contextlib import aclosing
 import anyio
 import pytest
 
-from pattern_stream.archive import decoding as decoding_module
-from pattern_stream.archive.decoding import Decoding, decoding_ahead
+from pattern_stream.archive import chunk_prefetch as decoding_module
+from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
 from pattern_stream.items import Section
 from pattern_stream.workers import process as process_module
 from tests.archive.decoded import Found, Watched, chunked, chunks_of, descriptors, eager, found, sections_of

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from pattern_stream.archive.decoding import MOST_WAITING, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import MOST_WAITING, decoding_ahead
 from pattern_stream.errors import Finding
 from pattern_stream.items import Section
 from tests.archive.decoded import chunked, eager, sections_of

@@ -18,7 +18,7 @@ from pattern_stream.errors import (
     TruncatedArchive,
     UnsupportedCid,
 )
-from pattern_stream.stages.walking import walk
+from pattern_stream.stages.walk.walker import walk
 from tests.archives import ARCHIVES, Archive, agent_archive, framed, thin_archive
 from tests.drive import collect, dribble
 

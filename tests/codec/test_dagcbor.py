@@ -14,10 +14,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.codec import careful, dagcbor
-from pattern_stream.codec.careful import decode_carefully
+from pattern_stream.codec import dagcbor
+from pattern_stream.codec import diagnostic_decoder as careful
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.codec.dagcbor import Link
+from pattern_stream.codec.diagnostic_decoder import decode_carefully
 from pattern_stream.errors import MalformedBlock, UnencodableValue, UnsupportedCid
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_BLOCK_VALUES, MAX_DEPTH, MAX_SECTION_BYTES
 from tests.codec.oracle import oracle_encode, oracle_head, same

@@ -8,13 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.db.open import open_writer
-from pattern_stream.db.sink import Loaded, LoadOptions, begin, commit, write_rows
+from pattern_stream.db.connection.opening import open_writer
+from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, write_rows
 from pattern_stream.errors import Finding
 from pattern_stream.items import CELLS_TABLE, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records, Row
-from pattern_stream.schema.nodes import CELL_COLUMNS, AgentExport, GroupExport, MemoryBlockExport, TableExport
-from pattern_stream.schema.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
-from pattern_stream.schema.stored import Large
+from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.nodes import CELL_COLUMNS, AgentExport, GroupExport, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
 from pattern_stream.stages.mapping import unmap_records
 from tests.drive import feed
 

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.db.again import CARRIED
-from pattern_stream.db.lookup import key_columns
+from pattern_stream.db.read.by_key import key_columns
+from pattern_stream.db.read.reread import CARRIED
 from pattern_stream.errors import InvalidCell
-from pattern_stream.schema.records import MemoryBlock, Record
-from pattern_stream.schema.scopes import ResolvedScope, Selection
-from pattern_stream.schema.stored import NotUtf8
-from pattern_stream.schema.uncompile import record_unmapper
-from tests.db.test_beyond import block, entry, of_version_3, require_all_once, require_order, run
+from pattern_stream.schema.mapping.record_to_row import record_unmapper
+from pattern_stream.schema.model.cells import NotUtf8
+from pattern_stream.schema.model.records import MemoryBlock, Record
+from pattern_stream.schema.model.scopes import ResolvedScope, Selection
+from tests.db.read.test_extension import block, entry, of_version_3, require_all_once, require_order, run
 from tests.db.walking import EVERYTHING, Walked, stored_rows, walk
 from tests.db.worlds import AT, add_agent, build
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.db.open import open_reader
-from pattern_stream.db.source import read_scope
+from pattern_stream.db.connection.opening import open_reader
+from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.items import Cells, Close, Open, Piece, Records, RowEvent
-from pattern_stream.schema.nodes import History, MemoryBlockExport, TableExport
-from pattern_stream.schema.oddities import Oddities
-from pattern_stream.schema.records import MemoryUpdate, Record
-from pattern_stream.schema.scopes import ResolvedScope, Selection
-from pattern_stream.schema.stored import Large, NotUtf8
+from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.model.cells import Large, NotUtf8
+from pattern_stream.schema.model.nodes import History, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.records import MemoryUpdate, Record
+from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from pattern_stream.stages.mapping import Mapping, record_of
 
 EVERYTHING = Selection(portable=False)

@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.db.migrations import MIGRATIONS
-from pattern_stream.db.schema import schema_statements
+from pattern_stream.db.ddl.create import schema_statements
+from pattern_stream.db.ddl.migrations import MIGRATIONS
 
 AT = "2026-01-02T03:04:05+00:00"
 

@@ -13,13 +13,13 @@ import libipld
 from pattern_stream.archive.reader import read_sections
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.codec.car import SectionSplitter, encode_header, encode_section_head
-from pattern_stream.codec.careful import decode_carefully
 from pattern_stream.codec.dagcbor import Link, decode, encode_node
+from pattern_stream.codec.diagnostic_decoder import decode_carefully
 from pattern_stream.errors import ArchiveError, LimitExceeded, PatternStreamError
 from pattern_stream.items import Section
 from pattern_stream.stages.mapping import unmap_records
-from pattern_stream.stages.unchunking import unchunk
-from pattern_stream.stages.walking import walk
+from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.walk.walker import walk
 from pattern_stream.transport.compress import unwrap
 from tests.drive import dribble
 from tests.fuzz.edits import edited_archive

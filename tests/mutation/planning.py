@@ -14,9 +14,9 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "pattern_stream"
 MAKING: Final = Path(__file__).with_name("making.py")
 FILES: Final = (
-    "codec/alike.py", "codec/car.py", "codec/careful.py", "codec/cid.py", "codec/dagcbor.py", "codec/heads.py",
-    "codec/link.py", "codec/pieces.py", "codec/varint.py",
-    "stages/chunking.py", "stages/unchunking.py", "stages/walking.py",
+    "codec/message_arrays.py", "codec/car.py", "codec/diagnostic_decoder.py", "codec/cid.py",
+    "codec/dagcbor.py", "codec/heads.py", "codec/link.py", "codec/byte_string_blocks.py", "codec/varint.py",
+    "stages/chunking.py", "stages/rebuild/unchunking.py", "stages/walk/walker.py",
 )  # fmt: skip
 
 

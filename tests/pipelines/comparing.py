@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.schema.fields import Field
-from pattern_stream.schema.instants import parse_instant
-from pattern_stream.schema.records import (
+from pattern_stream.schema.mapping.instants import parse_instant
+from pattern_stream.schema.model.fields import Field
+from pattern_stream.schema.model.records import (
     Agent,
     ArchivalEntry,
     ArchiveSummary,

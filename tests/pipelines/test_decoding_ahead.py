@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.archive import decoding as decoding_module
-from pattern_stream.archive.decoding import SLOTS
+from pattern_stream.archive import chunk_prefetch as decoding_module
+from pattern_stream.archive.chunk_prefetch import SLOTS
 from pattern_stream.errors import DigestMismatch, ExitCode, Finding
 from pattern_stream.pipelines.creating import create_database
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, ImportResult, import_archive
 from pattern_stream.pipelines.verifying import verify_archive
-from pattern_stream.schema.scopes import Limits
+from pattern_stream.schema.model.scopes import Limits
 from tests.acceptance.world import World, making
 from tests.archive.decoded import Watched, chunk_section, chunked, eager, flipped, sections_of
 from tests.archives import Archive, agent_record, entry_record

@@ -19,7 +19,7 @@ from pattern_stream.errors import ArchiveError, ExitCode
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, import_archive
 from pattern_stream.pipelines.verifying import verify_archive
-from pattern_stream.schema.scopes import Scope
+from pattern_stream.schema.model.scopes import Scope
 from tests.acceptance.car import parse
 from tests.archives import Archive, agent_archive, agent_record, entry_record, group_archive
 from tests.db.importing import query

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.db.open import open_writer
+from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.errors import (
     DamagedDocument,
     DatabaseBusy,
@@ -37,9 +37,9 @@ from pattern_stream.errors import (
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, ImportResult, import_archive
 from pattern_stream.pipelines.reading import ArchiveSource
-from pattern_stream.schema.identity import Identity
-from pattern_stream.schema.records import ArchivalEntry, Member, MemoryBlock, Message, Record
-from pattern_stream.schema.scopes import Scope
+from pattern_stream.schema.ids.new_ids import Identity
+from pattern_stream.schema.model.records import ArchivalEntry, Member, MemoryBlock, Message, Record
+from pattern_stream.schema.model.scopes import Scope
 from tests.db.importing import assert_sound, query
 from tests.drive import dribble
 from tests.pipelines.comparing import Row, carried_rows, compare, search
@@ -404,13 +404,13 @@ async def test_a_bad_document_is_refused(family: Path, tmp_path: Path) -> None:
 async def archive_unfolded(database: Path, folder: Path) -> Path:
     """An archive with memory documents as they are stored, as the real program writes it."""
     from pattern_stream.archive.writer import write_car
-    from pattern_stream.db.open import open_reader
-    from pattern_stream.db.source import read_scope
+    from pattern_stream.db.connection.opening import open_reader
+    from pattern_stream.db.read.scope_reader import read_scope
     from pattern_stream.items import RowEvent, Rows
-    from pattern_stream.schema.records import MemoryUpdate
-    from pattern_stream.schema.scopes import ResolvedScope
+    from pattern_stream.schema.model.records import MemoryUpdate
+    from pattern_stream.schema.model.scopes import ResolvedScope
     from pattern_stream.stages.chunking import chunk
-    from pattern_stream.stages.encoding import encode
+    from pattern_stream.stages.encode.encoder import encode
     from pattern_stream.stages.mapping import map_rows
 
     class Kept:

@@ -24,7 +24,7 @@ from select import select
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from pattern_stream.archive.decoding import Decoding
+    from pattern_stream.archive.chunk_prefetch import Decoding
 
 SMALL_BYTES = 8 * 1024
 LARGE_CELL_BYTES = 48 * 1024
@@ -42,7 +42,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 LOADED_LATE = (
     "anyio._backends._asyncio", "anyio.streams.tls", "email.parser", "pattern_stream.cli.progress",
-    "pattern_stream.db.locate", "platformdirs.unix", "tomllib",
+    "pattern_stream.cli.locate", "platformdirs.unix", "tomllib",
 )  # fmt: skip
 """What commands import while they run: imported here once, since it takes longer than most of them."""
 
@@ -56,7 +56,8 @@ def shrink() -> None:
     setattr(format, "LARGE_CELL_BYTES", LARGE_CELL_BYTES)  # noqa: B010  a name that is meant to be constant
     from pattern_stream.archive import shelf
     from pattern_stream.cli import demo_command, export_command, import_command, init_command, verify_command
-    from pattern_stream.pipelines import creating, demoing, exporting, importing, verifying
+    from pattern_stream.demo import making as demoing
+    from pattern_stream.pipelines import creating, exporting, importing, verifying
 
     setattr(shelf, "_LOG_MEMORY_BYTES", 256)  # noqa: B010  a name that is meant to be constant
     del demo_command, export_command, import_command, init_command, verify_command
@@ -72,8 +73,9 @@ def read_ahead() -> None:
     """Let two processes read messages ahead from the first one on, few at a time, and one decode all but the first
     chunk of them, on one processor too.
     """
-    from pattern_stream.archive import decoding
-    from pattern_stream.db import ahead, ranges
+    from pattern_stream.archive import chunk_prefetch as decoding
+    from pattern_stream.db.read import prefetch as ahead
+    from pattern_stream.db.read import ranges
     from pattern_stream.workers import process
 
     for module, name, value in (

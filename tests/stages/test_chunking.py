@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import encode_record
 from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, RecordEvent, Records
-from pattern_stream.schema.nodes import AgentExport, MemoryBlockExport, MessageChunk
-from pattern_stream.schema.records import ArchiveSummary, Message
-from pattern_stream.schema.scopes import Limits
-from pattern_stream.schema.stored import Large
+from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport, MessageChunk
+from pattern_stream.schema.model.records import ArchiveSummary, Message
+from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
-from pattern_stream.stages.splicing import encode_chunk
+from pattern_stream.stages.encode.splice import encode_chunk
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
 
 

@@ -14,18 +14,18 @@ from pattern_stream.codec.dagcbor import decode
 from pattern_stream.errors import ProtocolError
 from pattern_stream.format import BATCH_ROWS, MAX_BLOCK_BYTES, MAX_CHUNK_ROWS
 from pattern_stream.items import CELLS_TABLE, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records, Row
-from pattern_stream.schema.nodes import (
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Large, NotUtf8
+from pattern_stream.schema.model.nodes import (
     CELL_COLUMNS,
     AgentExport,
     ConstellationExport,
     MemoryBlockExport,
     TableExport,
 )
-from pattern_stream.schema.records import Message
-from pattern_stream.schema.scopes import Limits
-from pattern_stream.schema.stored import HISTORY_COLUMNS, Large, NotUtf8
-from pattern_stream.stages.encoding import Encoder
-from pattern_stream.stages.rows import encode_rows
+from pattern_stream.schema.model.records import Message
+from pattern_stream.schema.model.scopes import Limits
+from pattern_stream.stages.encode.encoder import Encoder
+from pattern_stream.stages.encode.row_chunks import encode_rows
 from tests.archives import AT, NEVER_WRITTEN, agent_record, memory_record, message_record
 from tests.stages.wire import Reading, as_exported, exported, imported, made, nodes_of, version_of
 from tests.strategies import column_integers, texts

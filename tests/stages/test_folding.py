@@ -10,8 +10,8 @@ import pytest
 
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
 from pattern_stream.items import Cells, Close, Fold, Folded, Open, Piece, Ref, RowEvent, Rows
-from pattern_stream.schema.nodes import AgentExport, History, MemoryBlockExport
-from pattern_stream.schema.records import MemoryBlock, MemoryUpdate, Message
+from pattern_stream.schema.model.nodes import AgentExport, History, MemoryBlockExport
+from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Message
 from pattern_stream.stages import folding
 from pattern_stream.stages.folding import fold_memory
 

@@ -7,12 +7,12 @@ import pytest
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.errors import ProtocolError
 from pattern_stream.items import MadeRows, Node, Open, RecordEvent, Records, Rows, Section
-from pattern_stream.schema.nodes import AgentExport, MessageChunk
-from pattern_stream.schema.records import Message
-from pattern_stream.schema.scopes import Limits
+from pattern_stream.schema.model.nodes import AgentExport, MessageChunk
+from pattern_stream.schema.model.records import Message
+from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder
-from pattern_stream.stages.unchunking import RecordBuilder
-from pattern_stream.stages.walking import Walker, walk
+from pattern_stream.stages.rebuild.unchunking import RecordBuilder
+from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archives import agent_archive, agent_record, message_chunk, message_record
 from tests.drive import collect, feed
 

@@ -8,10 +8,10 @@ import pytest
 
 from pattern_stream.errors import Finding, InvalidCell
 from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, Records, RowEvent, Rows
-from pattern_stream.schema.nodes import AgentExport, MemoryBlockExport
-from pattern_stream.schema.oddities import Oddities
-from pattern_stream.schema.records import Agent, ArchivalEntry, ArchiveSummary, MemoryBlock
-from pattern_stream.schema.stored import Large
+from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
+from pattern_stream.schema.model.records import Agent, ArchivalEntry, ArchiveSummary, MemoryBlock
 from pattern_stream.stages.mapping import map_rows, unmap_records
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
 from tests.drive import collect, feed

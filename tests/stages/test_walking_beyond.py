@@ -19,10 +19,10 @@ from pattern_stream.errors import (
     Where,
 )
 from pattern_stream.items import Cells, MemoryHistory, Node, Open, RecordEvent, Records, Section
-from pattern_stream.schema.nodes import CELL_COLUMNS, GroupExportThin, MemoryBlockExport
-from pattern_stream.schema.records import ArchivalEntry, Message
-from pattern_stream.stages.waiting import WalkLimits
-from pattern_stream.stages.walking import Walker
+from pattern_stream.schema.model.nodes import CELL_COLUMNS, GroupExportThin, MemoryBlockExport
+from pattern_stream.schema.model.records import ArchivalEntry, Message
+from pattern_stream.stages.walk.shelf_protocol import WalkLimits
+from pattern_stream.stages.walk.walker import Walker
 from tests.acceptance.car import Link
 from tests.archives import (
     AT,

@@ -12,12 +12,12 @@ from pattern_stream.archive.writer import CarDraft
 from pattern_stream.codec.car import SectionSplitter, encode_header
 from pattern_stream.codec.dagcbor import decode
 from pattern_stream.items import Block, BlockEvent, Close, MemoryHistory, Open, RecordEvent, Root, Section, WalkEvent
-from pattern_stream.schema.nodes import History, MemoryBlockExport
-from pattern_stream.schema.scopes import Limits
+from pattern_stream.schema.model.nodes import History, MemoryBlockExport
+from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder
-from pattern_stream.stages.encoding import Encoder
-from pattern_stream.stages.unchunking import RecordBuilder
-from pattern_stream.stages.walking import Walker
+from pattern_stream.stages.encode.encoder import Encoder
+from pattern_stream.stages.rebuild.unchunking import RecordBuilder
+from pattern_stream.stages.walk.walker import Walker
 from tests.archives import AT, Archive, Blocks
 
 

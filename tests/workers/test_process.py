@@ -15,9 +15,9 @@ from typing import IO, Any
 
 import pytest
 
-from pattern_stream.archive.decoding import SLOTS, WORKER
+from pattern_stream.archive.chunk_prefetch import SLOTS, WORKER
 from pattern_stream.codec.dagcbor import encode_node
-from pattern_stream.db.ahead import ASKED_AHEAD
+from pattern_stream.db.read.prefetch import ASKED_AHEAD
 from pattern_stream.workers import process as process_module
 from pattern_stream.workers.frames import FRAME, NO_SLOT, READY, request
 from pattern_stream.workers.process import HELD_BYTES, READ_BYTES, REQUEST_BYTES, Gone, Said, Worker, may_help

@@ -1,0 +1,56 @@
+"""Bytes that come once and are needed twice: kept on the way, in memory while they are few, then in a nameless file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from anyio.to_thread import run_sync
+
+from pattern_stream.archive.spool import Area, Spool
+from pattern_stream.archive.temporary_sqlite import reading_again
+from pattern_stream.format import COPY_BYTES
+
+
+class Replay:
+    """A source read through `first`, to its end, and then once more through `again`.
+
+    Memory:  as the spool's.
+    Raises:  StorageFull, TransportError.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._spool = Spool(folders)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._spool.__exit__(kind, error, trace)
+
+    async def first(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        """The bytes of a source, kept as they pass."""
+        async for piece in source:
+            self._spool.leaves.append(b"", piece)
+            if self._spool.is_due:
+                await run_sync(self._spool.flush)
+            yield piece
+
+    async def again(self) -> AsyncGenerator[bytes]:
+        """The same bytes."""
+        area = self._spool.leaves
+        if self._spool.is_on_disk:
+            await run_sync(self._spool.flush)
+        for offset in range(0, area.size, COPY_BYTES):
+            count = min(COPY_BYTES, area.size - offset)
+            held = area.peek(offset, count)
+            yield bytes(held) if held is not None else await run_sync(_load, area, offset, count)
+
+
+def _load(area: Area, offset: int, count: int) -> bytes:
+    with reading_again():
+        return area.load(offset, count)

@@ -1,0 +1,266 @@
+"""Opening a database for reading, for writing, or anew: an engine with one connection, configured and closed here.
+
+The connection's driver is in autocommit mode: a transaction starts where somebody says BEGIN, and SQLAlchemy's
+`commit` and `rollback` end it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import anyio
+from sqlalchemy import ExceptionContext, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from pattern_stream.db.connection.cursor import PATH_KEY, BoundedConnection, batches
+from pattern_stream.db.connection.errors import translate, translated
+from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists, UnsupportedSchema
+from pattern_stream.format import BUSY_TIMEOUT_MS
+
+__all__ = ["batches", "open_new", "open_reader", "open_writer", "path_of", "read_mode", "translate", "translated"]
+
+READ_PRAGMAS: Final = (
+    "PRAGMA query_only = ON",
+    "PRAGMA mmap_size = 0",  # a file that shrinks under a mapping ends the process
+    "PRAGMA cache_size = -4000",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA trusted_schema = OFF",
+)
+WRITE_PRAGMAS: Final = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = FULL",  # what was committed survives a power cut, also where Pattern has the WAL open
+    "PRAGMA mmap_size = 0",
+    "PRAGMA cache_size = -40000",
+)
+NEW_PRAGMAS: Final = (
+    "PRAGMA journal_mode = MEMORY",  # holds only pages that were there before: next to nothing in a new file
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA synchronous = OFF",  # made durable once, at the end
+    "PRAGMA mmap_size = 0",
+    "PRAGMA cache_size = -40000",
+)
+
+DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
+"""What is behind the name of a database in those of the files that SQLite keeps it in."""
+
+NAMED_TABLES: Final = 10
+"""How many tables of a strange database a message names."""
+
+ReadMode = Literal["mode=ro", "mode=ro&immutable=1"]
+
+
+@asynccontextmanager
+async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[AsyncConnection]:
+    """A connection inside one read-only transaction, from entry to exit: everything read on it is one moment.
+
+    Raises DatabaseNotFound, CorruptDatabase, DatabaseBusy, DatabaseStorage; UnsupportedSchema where the file is no
+    constellation database.
+    """
+    found = _existing(path)
+    mode = read_mode(found, read_only_place=_on_read_only_file_system(found))
+    async with _connected(found, mode, busy_timeout_ms, READ_PRAGMAS) as connection:
+        with translated(found):
+            await connection.exec_driver_sql("BEGIN")
+            await _require_constellation(connection, found)
+        yield connection
+
+
+@asynccontextmanager
+async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[AsyncConnection]:
+    """A connection that may write into an existing database; no transaction is started, and none is committed here.
+
+    Raises as `open_reader`; `require_writable_schema` looks closer.
+    """
+    found = _existing(path)
+    async with _connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
+        with translated(found):
+            await _require_constellation(connection, found)
+        yield connection
+
+
+@asynccontextmanager
+async def open_new(path: Path) -> AsyncGenerator[AsyncConnection]:
+    """A connection to a new, empty database, mode 0600. In WAL mode, closed and on disk after a clean exit; gone else.
+
+    Raises TargetExists; OSError.
+    """
+    made = _reserve(path)
+    try:
+        async with _connected(made, "mode=rw", BUSY_TIMEOUT_MS, NEW_PRAGMAS) as connection:
+            yield connection
+            with translated(made):
+                await connection.rollback()  # what was not committed is not wanted
+                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        _make_durable(made)
+    except BaseException:
+        remove_database(made)
+        raise
+
+
+def remove_database(path: Path) -> None:
+    """Remove a database and what SQLite puts beside it; what is not there is no fault."""
+    for suffix in DATABASE_SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def path_of(connection: AsyncConnection) -> Path | None:
+    """The file of a database that was opened here, for messages."""
+    path: Path | None = connection.info.get(PATH_KEY)
+    return path
+
+
+def reader_uri(path: Path) -> str:
+    """How `open_reader` names a database to SQLite. Raises DatabaseNotFound, DatabaseStorage."""
+    found = _existing(path)
+    return _uri(found, read_mode(found, read_only_place=_on_read_only_file_system(found)))
+
+
+def read_mode(path: Path, *, read_only_place: bool) -> ReadMode:
+    """How to open a database for reading. `immutable` would overlook a WAL or hot journal, and changes by others.
+
+    A database in WAL mode cannot be read from a read-only file system otherwise, as its -shm file cannot be made.
+    """
+    if read_only_place and not _has_pending(path):
+        return "mode=ro&immutable=1"
+    return "mode=ro"
+
+
+def _has_pending(path: Path) -> bool:
+    """Whether files beside the database hold what must be read or undone with it."""
+    beside = (path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal"))
+    return any(file.exists() and file.stat().st_size > 0 for file in beside)
+
+
+def _on_read_only_file_system(path: Path) -> bool:
+    if sys.platform == "win32":
+        return False
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _existing(path: Path) -> Path:
+    """The regular file behind a path. Trap: it must not be opened here, since closing it would drop SQLite's locks."""
+    found = path.resolve()
+    try:
+        mode = found.stat().st_mode
+    except FileNotFoundError as error:
+        raise DatabaseNotFound(f"no file at {path}, expected a constellation database") from error
+    if stat.S_ISDIR(mode):
+        inside = path / "constellation.db"
+        hint = f"did you mean {inside}?" if inside.is_file() else None
+        raise DatabaseNotFound(f"found a folder at {path}, expected a constellation database", hint=hint)
+    if not stat.S_ISREG(mode):
+        raise DatabaseStorage(f"found a device or pipe at {path}, expected a constellation database in a regular file")
+    return found
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"{path.as_uri()}?{mode}"  # `as_uri` quotes what has a meaning in a URI: `?`, `#`, `%`
+
+
+@asynccontextmanager
+async def _connected(
+    path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]
+) -> AsyncGenerator[AsyncConnection]:
+    """One configured connection of an engine of its own."""
+    opened = _Opened(path, mode, busy_timeout_ms)
+    engine = opened.engine()
+    try:
+        with translated(path), anyio.CancelScope(shield=True):
+            connection = await engine.connect()
+        try:
+            with translated(path):
+                for pragma in pragmas:
+                    await connection.exec_driver_sql(pragma)
+            connection.info[PATH_KEY] = path
+            yield connection
+        except BaseException:
+            opened.interrupt()
+            raise
+        finally:
+            await _disconnect(connection)
+    finally:
+        await engine.dispose()
+
+
+class _Opened:
+    """What one engine opens, with a hold on the driver's connection: closing waits for the statement that runs."""
+
+    def __init__(self, path: Path, mode: str, busy_timeout_ms: int) -> None:
+        self._uri = _uri(path, mode)
+        self._options = {"uri": True, "isolation_level": None, "timeout": busy_timeout_ms / 1000}
+        self._connection: sqlite3.Connection | None = None
+
+    def engine(self) -> AsyncEngine:
+        """An engine without a pool for the file."""
+        engine = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
+        event.listen(engine.sync_engine, "do_connect", self._arrange)
+        event.listen(engine.sync_engine, "handle_error", self._stop)
+        return engine
+
+    def interrupt(self) -> None:
+        """Stop the statement that runs in the driver's thread, if any."""
+        if self._connection is not None:
+            with suppress(sqlite3.ProgrammingError):  # closed already
+                self._connection.interrupt()
+
+    def _arrange(self, dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+        arguments[:] = [self._uri]
+        options.update(self._options, factory=self._make)
+
+    def _make(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        self._connection = BoundedConnection(*arguments, **options)
+        return self._connection
+
+    def _stop(self, context: ExceptionContext) -> None:
+        """Let a cancelled statement end now, and the connection be closed by who opened it.
+
+        Trap: SQLAlchemy would throw the connection away at once, waiting for the statement; with a second cancellation
+        during that wait (which anyio always sends) the driver is told to stop twice and waits forever.
+        """
+        if not isinstance(context.original_exception, Exception):
+            context.is_disconnect = False
+            self.interrupt()
+
+
+async def _disconnect(connection: AsyncConnection) -> None:
+    """Roll back what is open and close, also while being cancelled."""
+    with anyio.CancelScope(shield=True), suppress(DBAPIError, sqlite3.Error):
+        await connection.close()
+
+
+async def _require_constellation(connection: AsyncConnection, path: Path) -> None:
+    """The first read, which starts the snapshot: is this a constellation database at all?"""
+    rows = await connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    names = [str(name) for (name,) in rows.all()]
+    if "agents" not in names:
+        found = f"tables {', '.join(names[:NAMED_TABLES])}" if names else "no tables, as an empty file has none"
+        raise UnsupportedSchema(f"found {found} in {path}, expected a constellation database, which has a table agents")
+
+
+def _reserve(path: Path) -> Path:
+    """Make the file, empty and private, so that nobody else can have made it; its full path."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError as error:
+        raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there") from error
+    return path.resolve()
+
+
+def _make_durable(path: Path) -> None:
+    """Flush a closed database to disk. Its name in the folder is for whoever gives it its last one."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise DatabaseStorage(f"database {path} cannot be brought to the disk: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)

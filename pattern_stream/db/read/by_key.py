@@ -1,0 +1,128 @@
+"""Rows by their keys, a batch at a time: for comparing what an archive carries with what a database holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from pattern_stream.db.catalog.columns import Columns
+from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.connection.cursor import batches
+from pattern_stream.db.connection.sql_text import quoted
+from pattern_stream.db.read.fetch import cell_pieces, fetch
+from pattern_stream.db.read.query import Query, record_query, table_query
+from pattern_stream.errors import UnsupportedSchema, Where
+from pattern_stream.items import Row
+from pattern_stream.schema.model import id_columns as references
+from pattern_stream.schema.model.cells import NotUtf8
+from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
+
+
+def key_columns(record: type[Record]) -> tuple[str, ...]:
+    """The columns that tell one row of a record type from all others."""
+    return references.key_columns(record.table)
+
+
+async def rows_by_key(
+    connection: AsyncConnection,
+    columns: Columns,
+    tables: Mapping[str, Table],
+    record: type[Record],
+    keys: Sequence[tuple[Any, ...]],
+) -> list[Row]:
+    """The rows with these keys, in `record.columns` order; those that are not there are left out.
+
+    What is over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8.
+    Memory:  the rows found: no more than the keys, which come in batches.
+    Raises:  CorruptDatabase, DatabaseBusy, UnsupportedSchema.
+    """
+    alias = "b" if record is MemoryBlock else "t"
+    where, parameters = _where(alias, key_columns(record), keys)
+    query = replace(record_query(columns, tables, record, where), parameters=parameters)
+    return await _all(connection, query)
+
+
+async def primary_key(connection: AsyncConnection, table: str | Table) -> tuple[str, ...]:
+    """The columns of a table's primary key, none where it has none. Raises UnsupportedSchema: there is no such."""
+    return (await _table(connection, table)).key
+
+
+async def table_rows_by_key(
+    connection: AsyncConnection, table: str | Table, keys: Sequence[tuple[Any, ...]]
+) -> list[Row]:
+    """The rows of any ordinary table with these primary keys, all stored columns in physical order, in no order.
+
+    What is over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8, in keys too.
+    Memory:  the rows found: no more than the keys, which come in batches.
+    Raises:  CorruptDatabase, DatabaseBusy; UnsupportedSchema: no such ordinary table, or one without a primary key.
+    """
+    return await _all(connection, _by_keys(await _table(connection, table), keys))
+
+
+async def large_cell(
+    connection: AsyncConnection, table: str | Table, key: tuple[Any, ...], column: str
+) -> AsyncGenerator[bytes]:
+    """The bytes of a Large cell of the row with this key, VALUE_PIECE_BYTES at a time."""
+    query = _by_keys(await _table(connection, table), [key])
+    index = query.names.index(column)
+    async with aclosing(fetch(connection, query, lenient=True)) as rows:
+        async for fetched in rows:
+            if fetched.address is None:
+                return
+            cell = fetched.rows[0][index]
+            async with aclosing(cell_pieces(connection, query, index, fetched.address, text=cell.text)) as pieces:
+                async for piece in pieces:
+                    yield piece.data
+
+
+async def _all(connection: AsyncConnection, query: Query) -> list[Row]:
+    found: list[Row] = []
+    async with aclosing(fetch(connection, query, lenient=True)) as batches_found:
+        async for fetched in batches_found:
+            found += fetched.rows
+    return found
+
+
+async def _table(connection: AsyncConnection, name: str | Table) -> Table:
+    if isinstance(name, Table):
+        return name
+    tables = await read_tables(connection)
+    if name not in tables:
+        raise UnsupportedSchema(f"found no ordinary table {name}", where=Where(table=name))
+    return tables[name]
+
+
+def _by_keys(table: Table, keys: Sequence[tuple[Any, ...]]) -> Query:
+    if not table.key:
+        raise UnsupportedSchema("found no primary key, expected one to find rows by", where=Where(table=table.name))
+    where, parameters = _where("t", table.key, keys)
+    return replace(table_query(table, f"{quoted(table.name)} t {where}"), parameters=parameters)
+
+
+def _where(alias: str, names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> tuple[str, dict[str, Any]]:
+    """The condition that picks rows by their keys, and its parameters."""
+    parts = [part for key in keys for part in key]
+    marks = [f"CAST(:k{n} AS TEXT)" if type(part) is NotUtf8 else f":k{n}" for n, part in enumerate(parts)]
+    width = len(names)
+    places = ", ".join(f"({', '.join(marks[at : at + width])})" for at in range(0, len(marks), width))
+    wanted = ", ".join(f"{alias}.{quoted(name)}" for name in names)
+    return f"WHERE ({wanted}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
+
+
+async def active_updates(connection: AsyncConnection, columns: Columns, block_id: str) -> list[tuple[int, bytes]]:
+    """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table."""
+    table = MemoryUpdate.table
+    if not columns.has(table):
+        return []
+    active = "AND t.is_active = 1" if columns.has(table, "is_active") else ""
+    sql = f"SELECT {columns.select(MemoryUpdate, 't')} FROM {table} t WHERE t.block_id = ? {active} ORDER BY t.seq"
+    seq, blob = MemoryUpdate.index("seq"), MemoryUpdate.index("update_blob")
+    found: list[tuple[int, bytes]] = []
+    async with aclosing(batches(connection, sql, (block_id,), table=table)) as fetched:
+        async for batch in fetched:
+            found += [(row[seq], row[blob]) for row in batch]
+    return found

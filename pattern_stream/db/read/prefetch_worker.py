@@ -1,0 +1,158 @@
+"""The worker that reads messages ahead of an export.
+
+Messages are most of an export, and most of the work on one is done before anything of the others matters: fetching it,
+mapping it, encoding it. This does that for whole statements. Whatever is not plain it leaves to who asked, who knows
+how to say what is wrong and where.
+
+Asked first how to open the database, then for statements. Says `m` messages, `e` the last messages of a statement, `n`
+the last that are for here: what is to be known of them, column by column, and their bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from pattern_stream.workers.serving import Say, serve
+from pattern_stream.workers.slots import Slots
+
+if TYPE_CHECKING:
+    from pattern_stream.db.connection.batch_size import Scale
+    from pattern_stream.schema.mapping.row_to_record import RowMapper
+    from pattern_stream.schema.model.records import Message
+
+FRAME_BYTES: Final = 256 * 1024
+"""Bytes of messages that are sent at once."""
+
+Batch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
+
+
+class Reader:
+    """Plain messages of a statement, ready to be spliced. `longest_bytes`: a longer message is not plain."""
+
+    def __init__(self, connection: sqlite3.Connection, longest_bytes: int) -> None:
+        from pattern_stream.codec.dagcbor import encode_records
+        from pattern_stream.db.connection.batch_size import Scale
+        from pattern_stream.schema.mapping.roundtrip import batch_survives
+        from pattern_stream.schema.mapping.row_to_record import row_mapper
+        from pattern_stream.schema.model.records import Message
+
+        self._connection = connection
+        self._longest_bytes = longest_bytes
+        self._scale: Scale = Scale()
+        self._mapper: RowMapper = row_mapper(Message)
+        self._record: type[Message] = Message
+        self._encode, self._survives = encode_records, batch_survives
+        self._id, self._position = Message.index("id"), Message.index("position")
+
+    def answer(self, say: Say, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
+        """Send the messages of a statement, up to the first that is not plain. `sql` has them by position alone, which
+        is quick: from where two positions tie on, `total_sql` is read.
+        """
+        gathered: list[Batch] = []
+        size, kind = 0, b"e"
+        for batch in self._plain(sql, total_sql, parameters):
+            if batch is None:
+                kind = b"n"
+                break
+            gathered.append(batch)
+            if (size := size + sum(batch[2])) >= FRAME_BYTES:
+                say(b"m", *_joined(gathered))
+                gathered, size = [], 0
+        say(kind, *_joined(gathered))
+
+    def _plain(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Iterator[Batch | None]:
+        """A few messages at a time; None where one of them is not plain, and who asked will see why."""
+        try:
+            done = yield from self._untied(sql, parameters)
+            if done is not None:
+                rest = self._rows(f"{total_sql} LIMIT -1 OFFSET {done}", parameters)
+                yield from map(self._encoded, rest)
+        except (sqlite3.Error, ValueError, OverflowError):
+            yield None
+
+    def _untied(self, sql: str, parameters: dict[str, Any]) -> Generator[Batch | None, None, int | None]:
+        """The messages before the first of those whose positions tie; returns how many, None where none do.
+
+        The last row of each piece waits for the next, which may begin with its position.
+        """
+        done = 0
+        waiting: list[Any] = []
+        for piece in self._rows(sql, parameters):
+            rows = waiting + piece
+            if len({row[self._position] for row in rows}) < len(rows):
+                if alone := self._before_tie(rows):
+                    yield self._encoded(alone)
+                return done + len(alone)
+            *rows, last = rows
+            waiting = [last]
+            done += len(rows)
+            if rows:
+                yield self._encoded(rows)
+        if waiting:
+            yield self._encoded(waiting)
+        return None
+
+    def _before_tie(self, rows: list[Any]) -> list[Any]:
+        positions = [row[self._position] for row in rows]
+        return rows[: next(at for at, both in enumerate(pairwise(positions)) if both[0] == both[1])]
+
+    def _rows(self, sql: str, parameters: dict[str, Any]) -> Iterator[list[Any]]:
+        """A few rows, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of
+        512.
+        """
+        cursor = self._connection.execute(sql, parameters)
+        while rows := cursor.fetchmany(self._scale.piece_rows):
+            self._scale.weigh(rows)
+            yield rows
+
+    def _encoded(self, rows: list[Any]) -> Batch | None:
+        mapped = self._mapper.map_plain(rows)
+        if mapped is None or not self._survives(self._record, rows, mapped[0]):
+            return None
+        records, containers = mapped
+        parts = self._encode(records)
+        sizes = list(map(len, parts))
+        if max(sizes) > self._longest_bytes:
+            return None
+        return [row[self._id] for row in rows], [row[self._position] for row in rows], sizes, containers, parts
+
+
+def _joined(batches: list[Batch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
+    """What is to be known of the messages, column by column, and their bytes."""
+    columns = tuple(list(chain.from_iterable(batch[at] for batch in batches)) for at in range(4))
+    return columns, list(chain.from_iterable(batch[4] for batch in batches))
+
+
+def open_database(uri: str, options: dict[str, Any], pragmas: Sequence[str], longest_cell_bytes: int) -> Any:
+    """A connection inside a read transaction that has begun."""
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest_cell_bytes)
+    for pragma in pragmas:
+        connection.execute(pragma)
+    connection.execute("BEGIN")
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    return connection
+
+
+def prepare(
+    _slots: Slots | None,
+    uri: str,
+    options: dict[str, Any],
+    pragmas: Sequence[str],
+    longest_cell_bytes: int,
+    longest_bytes: int,
+) -> Callable[..., None]:
+    """Open what is to be read."""
+    return Reader(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer
+
+
+def main() -> None:
+    """Serve, as `workers.serving` says."""
+    try:
+        serve(prepare)
+    except sqlite3.Error:
+        os._exit(1)

@@ -1,0 +1,122 @@
+"""References into nothing: an archive of one agent lacks what lay outside it, and the original's own archives more.
+
+Source: v3 11 (E4, E10, I6).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pattern_stream.errors import Finding, MalformedNode, Report, Where
+from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Record, SharedAttachment
+
+_PARENTS: Final[dict[type[Record], str]] = {
+    ArchivalEntry: "parent_entry_id",
+    ArchiveSummary: "previous_summary_id",
+}
+_ENDS: Final[dict[type[Record], tuple[tuple[str, str], ...]]] = {
+    SharedAttachment: (("block_id", "memory_blocks"), ("agent_id", "agents")),
+    Member: (("group_id", "agent_groups"), ("agent_id", "agents")),
+}
+
+
+_ROWS_AT_ONCE: Final = 500
+
+
+class Dangling:
+    """Watches for rows that may refer to nothing, and mends them when all rows are in.
+
+    `highest`: rowids before the import; what was there is left alone. `replaced`: rows that were there were changed, so
+    their parents are looked at too.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        highest: Mapping[type[Record], int],
+        report: Report,
+        *,
+        replaced: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._highest = highest
+        self._report = report
+        self._replaced = replaced
+        self._seen: set[type[Record]] = set()
+
+    def watch(self, record: type[Record]) -> None:
+        """Rows of this type went in."""
+        self._seen.add(record)
+
+    def watch_parents(self, record: type[Record], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Rows of this type went in; whether one names a parent."""
+        column = _PARENTS.get(record)
+        if column is not None and record not in self._seen:
+            at = record.index(column)
+            if any(row[at] is not None for row in rows):
+                self._seen.add(record)
+
+    def mend(self) -> dict[type[Record], int]:
+        """Cut parents that are nowhere, drop attachments and members without both ends. Out: rows dropped, by type.
+
+        Only after the full-text indexes are whole again: cutting is an update, which un-indexes the old row.
+        """
+        for record, column in _PARENTS.items():
+            if record in self._seen:
+                self._cut(record, column)
+        return {record: self._drop(record) for record in _ENDS if record in self._seen}
+
+    def _cut(self, record: type[Record], column: str) -> None:
+        table = record.table
+        lost = f"t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {table} p WHERE p.id = t.{column})"
+        after = -1 if self._replaced else self._highest[record]
+        for rowid, row_id, parent in self._found(
+            f"SELECT t.rowid, t.id, t.{column} FROM {table} t WHERE {lost}", after
+        ):
+            self._connection.execute(f"UPDATE {table} SET {column} = NULL WHERE rowid = ?", (rowid,))
+            where = Where(table=table, row_id=row_id, field=column)
+            self._report(
+                Finding("warning", "parent-missing", f"{parent} is neither in the archive nor here: cut", where)
+            )
+
+    def _drop(self, record: type[Record]) -> int:
+        (left, left_table), (right, right_table) = _ENDS[record]
+        lost = f"""(NOT EXISTS (SELECT 1 FROM {left_table} e WHERE e.id = t.{left})
+            OR NOT EXISTS (SELECT 1 FROM {right_table} e WHERE e.id = t.{right}))"""
+        dropped = 0
+        sql = f"SELECT t.rowid, t.{left}, t.{right} FROM {record.table} t WHERE {lost}"
+        for rowid, one, other in self._found(sql, self._highest[record]):
+            self._connection.execute(f"DELETE FROM {record.table} WHERE rowid = ?", (rowid,))
+            where = Where(table=record.table, row_id=f"{one} {other}")
+            message = f"{record.noun} left out: one of the two is neither in the archive nor in the database"
+            self._report(Finding("warning", "ends-missing", message, where))
+            dropped += 1
+        return dropped
+
+    def _found(self, sql: str, after: int) -> Iterator[tuple[Any, ...]]:
+        """Rows with a rowid above `after`, a few at a time, so that they can be changed meanwhile."""
+        while rows := self._connection.execute(
+            f"{sql} AND t.rowid > ? ORDER BY t.rowid LIMIT {_ROWS_AT_ONCE}", (after,)
+        ).fetchall():
+            yield from rows
+            after = rows[-1][0]
+
+
+def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
+    """The first row that refers to nothing, named; None where every reference holds."""
+    found = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if found is None:
+        return None
+    table, rowid, parent, number = found
+    keys = connection.execute(f'PRAGMA foreign_key_list("{table}")').fetchall()
+    column = next((key[3] for key in keys if key[0] == number), None)
+    names = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")').fetchall()}
+    name = (
+        connection.execute(f'SELECT id FROM "{table}" WHERE rowid = ?', (rowid,)).fetchone() if "id" in names else None
+    )
+    where = Where(table=table, row_id=str(name[0] if name else rowid), field=column)
+    return MalformedNode(
+        f"row refers to a row of {parent} that is neither in the archive nor in the database", where=where
+    )

@@ -1,0 +1,188 @@
+"""The conversations of the demonstration: message rows in the order of time, and the summaries of what was archived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pattern_stream.demo.cast import BlockPlan, Person
+from pattern_stream.demo.random_text import MINUTE, START_AT, Voice, moment, snowflake
+from pattern_stream.schema.mapping.json_values import write_json
+
+Row = tuple[Any, ...]
+
+MESSAGE_COLUMNS: Final = (
+    "id", "agent_id", "position", "batch_id", "sequence_in_batch", "role", "content_json", "content_preview",
+    "batch_type", "source", "source_metadata", "is_archived", "created_at", "is_deleted",
+)  # fmt: skip
+SUMMARY_COLUMNS: Final = (
+    "id", "agent_id", "summary", "start_position", "end_position", "message_count", "previous_summary_id", "depth",
+    "created_at",
+)  # fmt: skip
+
+ARCHIVED_SHARE: Final = 0.45
+SUMMARIES_PER_AGENT: Final = 6
+STORY_MINUTES: Final = 200 * 24 * 60
+MINUTES_PER_MESSAGE: Final = 70
+
+Turn = tuple[str, dict[str, Any], str | None]
+"""Role, content and preview of one message."""
+
+
+@dataclass(slots=True)
+class Thread:
+    """One agent's side: what was archived since its last summary, and that summary."""
+
+    person: Person
+    blocks: list[BlockPlan]
+    first: str = ""
+    last: str = ""
+    count: int = 0
+    summary_id: str | None = None
+    depth: int = 0
+
+
+@dataclass(slots=True)
+class Conversations:
+    """So many messages among the people. `summaries` is complete when `rows` is exhausted."""
+
+    voice: Voice
+    people: list[Person]
+    blocks: list[BlockPlan]
+    total: int
+    summaries: list[Row] = field(default_factory=list)
+    _threads: list[Thread] = field(default_factory=list)
+    _now: int = START_AT
+    _made: int = 0
+
+    def rows(self) -> Iterator[Row]:
+        """Message rows, in order of position."""
+        self._threads = [
+            Thread(person, [block for block in self.blocks if block.owner == person.id]) for person in self.people
+        ]
+        shares = [person.share for person in self.people]
+        while self._made < self.total:
+            (thread,) = self.voice.random.choices(self._threads, shares)
+            yield from self._exchange(thread)
+
+    def _exchange(self, thread: Thread) -> Iterator[Row]:
+        """One request and all that came of it: a batch."""
+        self._now += int(self._gap() * MINUTE * (0.1 + 1.8 * self.voice.random.random()))
+        kind, turns = self._turns()
+        about = self._about(kind, thread)
+        batch = str(snowflake(self._now, 0))
+        for number, turn in enumerate(turns):
+            if self._made >= self.total:
+                break
+            self._now += 1_000_000 * self.voice.between(1, 9_000) + self.voice.between(0, 999_999)
+            yield self._row(thread, batch, number, turn, kind, about)
+        self._summarize(thread)
+
+    def _gap(self) -> float:
+        """Minutes between two exchanges, so that the story has its length whatever the number of messages."""
+        messages_per_exchange = 3
+        return messages_per_exchange * min(STORY_MINUTES / max(self.total, 1), MINUTES_PER_MESSAGE)
+
+    def _row(self, thread: Thread, batch: str, number: int, turn: Turn, kind: str, about: str | None) -> Row:
+        position = str(snowflake(self._now, number + 1))
+        archived = self._made < self.total * ARCHIVED_SHARE
+        self._made += 1
+        if archived:
+            thread.first, thread.last = thread.first or position, position
+            thread.count += 1
+        role, content, preview = turn
+        source = {"agent_to_agent": "agent", "system_trigger": None}.get(kind, "cli")
+        return (
+            "msg_" + self.voice.hex(), thread.person.id, position, batch, number, role, write_json(content), preview,
+            kind, source, about, int(archived), moment(self._now), int(self.voice.chance(0.02)),
+        )  # fmt: skip
+
+    def _summarize(self, thread: Thread) -> None:
+        """A summary when enough is archived. Each third stands above the two before it."""
+        share = self.total * ARCHIVED_SHARE * max(thread.person.share, 0.01)
+        if thread.count < max(share / SUMMARIES_PER_AGENT, 8):
+            return
+        identity = "sum_" + self.voice.hex()
+        self.summaries.append(
+            (
+                identity, thread.person.id, self.voice.text(6), thread.first, thread.last, thread.count,
+                thread.summary_id, thread.depth, moment(self._now + 1_000),
+            )
+        )  # fmt: skip
+        thread.summary_id, thread.depth = identity, thread.depth + 1
+        thread.first, thread.count = "", 0
+
+    def _about(self, kind: str, thread: Thread) -> str | None:
+        """The source_metadata of a batch."""
+        if kind == "system_trigger":
+            return None
+        if kind == "agent_to_agent" and thread.blocks:
+            block = thread.blocks[self._made % len(thread.blocks)]
+            refs = [{"label": block.label, "block_id": block.id, "agent_id": block.owner}]
+            return write_json({"block_refs": refs, "timestamp": moment(self._now), "hops": 1})
+        return write_json({"user_id": "partner", "conversation_id": f"kitchen-{self._made % 7}"})
+
+    # --- what is said --------------------------------------------------------------------------------------------
+
+    def _turns(self) -> tuple[str, list[Turn]]:
+        """The kind of a batch and its messages."""
+        dice = self.voice.random.random()
+        if dice < 0.70:
+            return "user_request", [self._asked(), *self._worked(), self._answered()]
+        if dice < 0.82:
+            return "agent_to_agent", [self._said("user", 2, 5), self._answered()]
+        if dice < 0.94:
+            return "system_trigger", [self._said("system", 1, 2), *self._worked(), self._answered()]
+        return "continuation", [self._answered(), *self._worked()]
+
+    def _said(self, role: str, least: int, most: int) -> Turn:
+        text = self.voice.text(self.voice.between(least, most))
+        return role, {"Text": text}, text
+
+    def _asked(self) -> Turn:
+        if not self.voice.chance(0.06):
+            return self._said("user", 1, 3)
+        text = self.voice.text(2)
+        source = (
+            {"Url": f"https://example.org/{self.voice.hex(32)}.png"} if self.voice.chance(0.8) else {"Base64": "aGk="}
+        )
+        image = {"content_type": "image/png", "source": source}
+        return "user", {"Parts": [{"Text": text}, {"Image": image}]}, text
+
+    def _answered(self) -> Turn:
+        if self.voice.chance(0.55):
+            return self._said("assistant", 1, 5)
+        thought, text = self.voice.text(self.voice.between(1, 2)), self.voice.text(self.voice.between(1, 3))
+        blocks: list[dict[str, Any]] = [{"Thinking": {"text": thought, "signature": self.voice.hex(256)}}]
+        if self.voice.chance(0.05):
+            blocks.append({"RedactedThinking": {"data": self.voice.hex(512)}})
+        return "assistant", {"Blocks": [*blocks, {"Text": {"text": text}}]}, f"{thought}\n{text}"
+
+    def _worked(self) -> list[Turn]:
+        """No tool, or some: a call and its response, in one of the two manners of the original."""
+        if self.voice.chance(0.45):
+            return []
+        call, tool = f"call_{self.voice.hex(60)}", self.voice.pick("recall", "context", "search", "send_message")
+        manner: Callable[[str, str], list[Turn]] = self._called if self.voice.chance(0.6) else self._used
+        return manner(call, tool)
+
+    def _called(self, call: str, tool: str) -> list[Turn]:
+        arguments = {
+            "query": self.voice.text(1),
+            "limit": self.voice.between(1, 20),
+            "fuzz": self.voice.between(0, 8) / 8,
+        }
+        result = self.voice.text(self.voice.between(1, 6))
+        called = {"ToolCalls": [{"call_id": call, "fn_name": tool, "fn_arguments": arguments}]}
+        answered = {"ToolResponses": [{"call_id": call, "content": result}]}
+        return [("assistant", called, None), ("tool", answered, result)]
+
+    def _used(self, call: str, tool: str) -> list[Turn]:
+        text, result = self.voice.text(1), self.voice.text(self.voice.between(1, 5))
+        use = {"ToolUse": {"id": call, "name": tool, "input": {"label": "notebook", "content": self.voice.text(2)}}}
+        found: dict[str, Any] = {"tool_use_id": call, "content": result, "is_error": self.voice.chance(0.04)}
+        return [
+            ("assistant", {"Blocks": [{"Text": {"text": text}}, use]}, text),
+            ("tool", {"Blocks": [{"ToolResult": found}]}, None),
+        ]

@@ -1,0 +1,176 @@
+"""Decoded blocks against the declarations: what a node must hold before anybody believes it. Source: v3 2.1, 5."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pattern_stream.codec.dagcbor import Link
+from pattern_stream.codec.message_arrays import AlikeMaps
+from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.schema.checks.check_records import (
+    Wrong,
+    choice,
+    describe_value,
+    expect,
+    instant,
+    integer,
+    join,
+    record_checker,
+    strings,
+    typed,
+)
+from pattern_stream.schema.checks.check_rows import check_columns, check_history_columns, check_rows
+from pattern_stream.schema.checks.version_4 import EXTERNAL, check_paged, is_paged, lift_external, links
+from pattern_stream.schema.model.nodes import (
+    CELL_COLUMNS,
+    CELLS_KEY,
+    EXPORT_TYPES,
+    EXTENSIONS,
+    LINEAGE_KEYS,
+    STATS_KEYS,
+    Edge,
+    ExportManifest,
+    MessageChunk,
+    NodeType,
+)
+from pattern_stream.schema.model.records import Record
+
+__all__ = ["check_node", "describe_value", "record_checker", "unknown_keys"]
+
+_UNSIGNED: Final = {"u32": 2**32 - 1, "u64": 2**64 - 1}
+_PLAIN_LINEAGE: Final = frozenset({str, int, type(None)})
+
+
+def check_node(node: type[NodeType], value: Any, path: str = "", *, wide: bool = False) -> dict[str, Any]:
+    """A decoded block of a declared type: known keys only, links as CIDs. Raises MalformedNode naming the field.
+
+    `wide`: of an archive of version 4, where a collection may be Paged, and a value of a record External. What stands
+    in their place in version 3 is an unknown key, or no array. In extensions they may stand in any archive.
+    """
+    expect(value, dict, path)
+    wide = wide or node in EXTENSIONS
+    checked: dict[str, Any] = {}
+    if node.record is not None:
+        checked = _single(node.record, value, path, wide)
+    for edge in node.edges:
+        checked[edge.name] = _edge(edge, value, join(path, edge.name), wide)
+    if node is ExportManifest:
+        checked |= {key: value[key] for key in LINEAGE_KEYS if type(value.get(key)) in _PLAIN_LINEAGE and key in value}
+    elif node is MessageChunk and wide:
+        _expect_alone(checked["messages"], value["messages"], join(path, "messages"))
+    return checked
+
+
+def _single(record: type[Record], value: dict[str, Any], path: str, wide: bool) -> dict[str, Any]:
+    if not wide or EXTERNAL not in value:
+        return record_checker(record).check_single(value, path)
+    lifted, moved = lift_external(record, value, path)
+    return record_checker(record).check_single(lifted, path) | moved
+
+
+def _expect_alone(records: list[dict[str, Any]], found: list[dict[str, Any]], place: str) -> None:
+    """# Rule: a record with values outside it is alone in its block, so that nobody has to hold its neighbours."""
+    if len(records) > 1 and any(EXTERNAL in record for record in found):
+        message = f"found {len(records)} records in a chunk that has values outside it, expected one"
+        raise MalformedNode(message, where=Where(field=place))
+
+
+def unknown_keys(node: type[NodeType], value: Mapping[str, Any]) -> list[str]:
+    """Keys of a decoded block that its type does not have; a reader of this version skips them."""
+    lineage = LINEAGE_KEYS if node is ExportManifest else ()
+    return [key for key in value if key not in node.keys and key not in lineage]
+
+
+def _edge(edge: Edge, value: dict[str, Any], place: str, wide: bool) -> Any:
+    if edge.name not in value:
+        if edge.nullable or edge.optional:
+            return None
+        raise MalformedNode(f"found no {edge.name}, which must be there", where=Where(field=place))
+    found = value[edge.name]
+    if found is None and edge.nullable:
+        return None
+    try:
+        if wide and is_paged(edge, found):
+            return check_paged(found)
+        return _EDGES[edge.kind](found, edge, place, wide)
+    except Wrong as error:
+        raise MalformedNode(str(error), where=Where(field=place)) from error
+    except ValueError as error:
+        raise MalformedNode(f"found {describe_value(found)}, {error}", where=Where(field=place)) from error
+
+
+def _stats(value: Any) -> dict[str, int]:
+    stats = typed(value, dict)
+    for key in STATS_KEYS:
+        if key not in stats:
+            raise Wrong(f"found no {key}, which must be there")
+    return {key: integer(stats[key], 0, _UNSIGNED["u64"]) for key in STATS_KEYS}
+
+
+def _link(value: Any) -> bytes:
+    found = typed(value, Link)
+    return bytes(found.cid)
+
+
+def _inline(value: Any, edge: Edge, place: str, wide: bool) -> list[dict[str, Any]]:
+    nodes = typed(value, list)
+    of: Any = edge.of
+    return [check_node(of, node, f"{place}[{index}]", wide=wide) for index, node in enumerate(nodes)]
+
+
+def _records(value: Any, edge: Edge, place: str, wide: bool) -> Sequence[dict[str, Any]]:
+    of: Any = edge.of
+    records = value if isinstance(value, AlikeMaps) else typed(value, list)
+    if wide and any(type(record) is dict and EXTERNAL in record for record in records):
+        return [_record(record, edge, f"{place}[{index}]", wide) for index, record in enumerate(records)]
+    return record_checker(of).check(records, place)
+
+
+def _record(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
+    of: Any = edge.of
+    expect(value, dict, place)
+    return _single(of, value, place, wide)
+
+
+def _part(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
+    of: Any = edge.of
+    part = check_node(of, value, place, wide=wide)
+    if edge.name == CELLS_KEY and (names := tuple(column["name"] for column in part["columns"])) != CELL_COLUMNS:
+        raise Wrong(f"found columns {', '.join(names)}, expected {', '.join(CELL_COLUMNS)}")
+    return part
+
+
+def _tables(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, dict[str, Any]]:
+    of: Any = edge.of
+    return {name: check_node(of, table, join(place, name), wide=wide) for name, table in typed(value, dict).items()}
+
+
+def _link_map(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, bytes]:
+    return {key: _link(link) for key, link in typed(value, dict).items()}
+
+
+_VALUES: Final[dict[str, Callable[[Any], Any]]] = {
+    "u32": lambda value: integer(value, 0, _UNSIGNED["u32"]),
+    "u64": lambda value: integer(value, 0, _UNSIGNED["u64"]),
+    "text": lambda value: typed(value, str),
+    "instant": instant,
+    "strings": strings,
+    "stats": _stats,
+    "export_type": lambda value: choice(value, frozenset(EXPORT_TYPES.values())),
+    "columns": check_columns,
+    "history_columns": check_history_columns,
+}
+_EDGES: Final[dict[str, Callable[[Any, Edge, str, bool], Any]]] = {
+    "record": _record,
+    "records": _records,
+    "links": lambda value, edge, place, wide: links(value),
+    "link_map": _link_map,
+    "inline": _inline,
+    "link": lambda value, edge, place, wide: _link(value),
+    "octets": lambda value, edge, place, wide: typed(value, bytes),
+    "value": lambda value, edge, place, wide: _VALUES[edge.check](value),
+    "part": _part,
+    "tables": _tables,
+    "rows": lambda value, edge, place, wide: check_rows(value, place, wide=wide),
+}

@@ -1,0 +1,196 @@
+"""What only archives of version 4 have: collections in pages, values outside their record or row. Source: v4 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pattern_stream.codec.dagcbor import Link
+from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.format import VALUE_PIECE_BYTES
+from pattern_stream.schema.checks.check_records import Wrong, describe_value, expect, integer, join, typed
+from pattern_stream.schema.model.cells import External, movable_fields
+from pattern_stream.schema.model.nodes import (
+    LINEAGE_KEYS,
+    STATS_KEYS,
+    AgentPage,
+    AttachmentPage,
+    Edge,
+    EntryPage,
+    ExportManifest,
+    GroupPage,
+    LinkPage,
+    MemberIdPage,
+    MemberPage,
+    NodeType,
+    SnapshotChunk,
+    ValueChunk,
+)
+from pattern_stream.schema.model.records import Record
+
+EXTERNAL: Final = "external"
+"""The key, of a record or of a cell, that says where values went."""
+
+PAGES: Final[frozenset[type[NodeType]]] = frozenset(
+    {LinkPage, AttachmentPage, MemberPage, MemberIdPage, AgentPage, EntryPage, GroupPage}
+)
+
+REPEATABLE: Final[frozenset[type[NodeType]]] = PAGES | {SnapshotChunk, ValueChunk}
+"""Nodes that may be equal to others of their archive without being the same thing; such a block goes out once."""
+
+_MOST: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Paged:
+    """A collection as a node has it that gave it away: how many elements there are, and the CIDs of its pages."""
+
+    count: int
+    cids: list[bytes]
+
+
+def collection_edge(page: type[NodeType]) -> Edge:
+    """The edge of a type of pages that holds the elements."""
+    return next(edge for edge in page.edges if edge.name != "index")
+
+
+def links(value: Any) -> list[bytes]:
+    """An array of links as CIDs. Raises Wrong."""
+    found = typed(value, list)
+    for link in found:
+        typed(link, Link)
+    return [link.cid for link in found]
+
+
+def is_paged(edge: Edge, value: Any) -> bool:
+    """Whether a collection stands in pages. # Trap: a map of links may have an id `pages`, but no array under it."""
+    if edge.page is None or type(value) is not dict:
+        return False
+    return edge.kind != "link_map" or type(value.get("pages")) is list
+
+
+def check_paged(value: dict[str, Any]) -> Paged:
+    """The map that stands for a collection in pages. Raises Wrong."""
+    for key in ("count", "pages"):
+        if key not in value:
+            raise Wrong(f"found a map without {key}, expected an array or its pages")
+    return Paged(integer(value["count"], 0, _MOST), links(value["pages"]))
+
+
+def check_external(value: Any, *, text: bool | None = None) -> External:
+    """Where a value went; `text` None: it says itself whether it is TEXT. Raises Wrong.
+
+    The number of pieces follows from the length, so no length is believed that the links do not bear out.
+    """
+    found = typed(value, dict)
+    for key in ("bytes", "chunks", *(("text",) if text is None else ())):
+        if key not in found:
+            raise Wrong(f"found no {key} of a value that was moved out, which must be there")
+    size, cids = integer(found["bytes"], 1, _MOST), links(found["chunks"])
+    if len(cids) != (expected := -(-size // VALUE_PIECE_BYTES)):
+        raise Wrong(f"found {len(cids)} pieces of a value of {size} bytes, expected {expected}")
+    return External(size, typed(found["text"], bool) if text is None else text, tuple(cids))
+
+
+def lift_external(record: type[Record], value: dict[str, Any], path: str) -> tuple[dict[str, Any], dict[str, External]]:
+    """A record's map with something allowed in place of what was moved out, and what was. Raises MalformedNode."""
+    place = join(path, EXTERNAL)
+    expect(value[EXTERNAL], dict, place)
+    movable = movable_fields(record)
+    moved: dict[str, External] = {}
+    for name, content in value[EXTERNAL].items():
+        where = Where(field=join(place, name))
+        if name not in movable:
+            raise MalformedNode(
+                f"found {name!r} moved out, expected one of {', '.join(movable) or 'none'}", where=where
+            )
+        if value.get(name) is not None:
+            raise MalformedNode(
+                f"found {describe_value(value[name])} beside what was moved out, expected null", where=where
+            )
+        try:
+            moved[name] = check_external(content, text=True)
+        except Wrong as error:
+            raise MalformedNode(str(error), where=where) from error
+    stand_ins = {
+        field.name: "" if field.kind == "text" else None for field in record.wire_fields() if field.name in moved
+    }
+    return value | stand_ins, moved
+
+
+# --- unknown keys that hold links: what a reader must not skip -----------------------------------------------------
+
+
+def unknown_links(node: type[NodeType], value: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Paths of the unknown keys of a node, at any depth, that hold links. The node has been checked."""
+    own = {field.name for field in node.record.wire_fields()} | {EXTERNAL} if node.record is not None else set()
+    plain = set(LINEAGE_KEYS) if node is ExportManifest else set()
+    yield from _foreign(value, own | {edge.name for edge in node.edges}, path)
+    yield from (join(path, key) for key in plain if holds_link(value.get(key)))
+    if node.record is not None:
+        yield from _in_record(node.record, value, path, flat=True)
+    for edge in node.edges:
+        if value.get(edge.name) is not None:
+            yield from _in_edge(edge, value[edge.name], join(path, edge.name))
+
+
+def _in_edge(edge: Edge, value: Any, path: str) -> Iterator[str]:
+    of: Any = edge.of
+    if is_paged(edge, value):
+        yield from _foreign(value, {"count", "pages"}, path)
+    elif edge.kind == "record":
+        yield from _in_record(of, value, path)
+    elif edge.kind == "part":
+        yield from unknown_links(of, value, path)
+    elif edge.kind == "tables":
+        for name, table in value.items():
+            yield from unknown_links(of, table, join(path, name))
+    elif edge.kind in ("records", "inline"):
+        look = _in_record if edge.kind == "records" else unknown_links
+        for index, element in enumerate(value):
+            yield from look(of, element, f"{path}[{index}]")
+    elif edge.kind == "rows":
+        yield from _in_rows(value, path)
+    elif edge.check == "columns":
+        for index, column in enumerate(value):
+            yield from _foreign(column, {"name", "type"}, f"{path}[{index}]")
+    elif edge.check == "stats":
+        yield from _foreign(value, set(STATS_KEYS), path)
+
+
+def _in_record(record: type[Record], value: dict[str, Any], path: str, *, flat: bool = False) -> Iterator[str]:
+    """JSON fields hold no links: they have been checked. A role may have members beside its own."""
+    fields = record.wire_fields()
+    if not flat and len(value) > len(fields):
+        yield from _foreign(value, {field.name for field in fields} | {EXTERNAL}, path)
+    for field in fields:
+        if field.kind == "role" and type(value.get(field.name)) is dict:
+            yield from _foreign(value[field.name], {"type", "domain"}, join(path, field.name))
+    for name, content in value.get(EXTERNAL, {}).items():
+        yield from _foreign(content, {"bytes", "chunks"}, join(join(path, EXTERNAL), name))
+
+
+def _in_rows(rows: list[list[Any]], path: str) -> Iterator[str]:
+    for index, row in enumerate(rows):
+        for number, cell in enumerate(row):
+            if type(cell) is dict and type(cell.get(EXTERNAL)) is dict:
+                yield from _foreign(cell[EXTERNAL], {"bytes", "chunks", "text"}, f"{path}[{index}][{number}]")
+
+
+def _foreign(value: dict[str, Any], known: set[str], path: str) -> Iterator[str]:
+    return (join(path, key) for key in value if key not in known and holds_link(value[key]))
+
+
+def holds_link(value: Any) -> bool:
+    """Whether there is a link anywhere in a decoded value."""
+    stack = [value]
+    while stack:
+        current = stack.pop()
+        if type(current) is Link:
+            return True
+        if type(current) is dict:
+            stack += current.values()
+        elif type(current) is list:
+            stack += current
+    return False

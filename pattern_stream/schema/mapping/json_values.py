@@ -1,0 +1,131 @@
+"""JSON columns, roles and octets: one value between its column and the wire. Source: v3 2.2, 4, database 5.
+
+The original reads JSON with serde_json. orjson agrees with it on all but an integer `-0`, which is a float there.
+"""
+
+from __future__ import annotations
+
+import json as standard_json
+import re
+from typing import Any, Final
+
+import orjson
+
+from pattern_stream.format import MAX_DEPTH, MAX_JSON_DEPTH
+from pattern_stream.schema.model.records import ROLE_TYPES
+
+negative_zero: Final = re.compile(r"-0(?=[\s,}\]]|\Z)").search
+"""Finds what may be the integer `-0`, which orjson reads as 0. A hit inside a string only costs time."""
+
+DEEPEST_JSON: Final = MAX_DEPTH - 10
+"""Levels of JSON that are carried: what fits below the nodes that hold it, within what the decoder takes."""
+
+LONGEST_SHALLOW: Final = 2 * DEEPEST_JSON
+"""Shorter text cannot be nested deeper than that, since each level opens and closes; counting costs more than parsing.
+"""
+
+ORJSON_DEPTH: Final = 250
+"""Levels of JSON that orjson writes for sure; its own limit is 254."""
+
+loads: Final = orjson.loads
+
+
+class TooDeep(ValueError):
+    """JSON nested deeper than a block can be read back."""
+
+
+def read_json(text: str) -> Any:
+    """JSON text to its value as the original reads it. Raises ValueError with what is wrong."""
+    value = _read_exactly(text) if negative_zero(text) else loads(text)
+    if may_be_deep(text) and (depth := json_depth(value)) > DEEPEST_JSON:
+        raise TooDeep(f"JSON is nested {depth} levels deep, limit is {DEEPEST_JSON}")
+    return value
+
+
+def read_shallow(text: str) -> Any:
+    """As `read_json`, but what may be nested deep is a ValueError: for the fast path, which leaves it to the other."""
+    if may_be_deep(text):
+        raise ValueError("may be nested deeper than the original reads back")
+    return _read_exactly(text) if negative_zero(text) else loads(text)
+
+
+def may_be_deep(text: str) -> bool:
+    """Whether JSON text is long and opens more arrays and objects than the original reads back nested."""
+    return len(text) > LONGEST_SHALLOW and text.count("[") + text.count("{") > MAX_JSON_DEPTH
+
+
+def json_depth(value: Any) -> int:
+    """Levels of arrays and objects in a value; a scalar has none."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (dict, list))]:
+        depth += 1
+        level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]
+    return depth
+
+
+def write_json(value: Any) -> str:
+    """A value as the original writes a JSON column: compact, shortest floats, at any depth. Raises ValueError."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError as error:
+        if json_depth(value) > ORJSON_DEPTH:  # beyond what orjson writes; an archive may hold it all the same
+            return _write_deep(value)
+        raise ValueError(str(error)) from error
+
+
+def read_strings(text: str) -> list[str]:
+    """A JSON array of text. JSON null counts as none. Raises ValueError."""
+    value = read_json(text)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("expected a JSON array of text")
+    return value
+
+
+def read_role(text: str) -> dict[str, str] | None:
+    """A member's role; members of the object beside `type` and `domain` are dropped. Raises ValueError."""
+    value = read_json(text)
+    return None if value is None else check_role(value)
+
+
+def check_role(value: Any) -> dict[str, str]:
+    """A role's map in its own form. Raises ValueError."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in ROLE_TYPES:
+        raise ValueError(f'expected a role object with a "type" of {", ".join(sorted(ROLE_TYPES))}')
+    if kind != "specialist":
+        return {"type": kind}
+    if not isinstance(value.get("domain"), str):
+        raise ValueError('expected a "domain" of text beside type specialist')
+    return {"type": kind, "domain": value["domain"]}
+
+
+def describe(value: object) -> str:
+    """A cell in few words, for messages: its storage class and size, or the value where it is a number."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f"a BLOB of {len(value)} bytes"
+    if isinstance(value, str):
+        return f"text {value!r}" if len(value) <= 40 else f"text of {len(value)} characters"
+    return f"{'an integer' if isinstance(value, int) else 'a float'} ({value})"
+
+
+def _read_exactly(text: str) -> Any:
+    loads(text)  # the same refusals as everywhere; the standard library takes NaN and lone surrogates
+    return standard_json.loads(text, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    if digits == "-0":
+        return -0.0
+    value = int(digits) if len(digits) <= 20 else None
+    return value if value is not None and -(2**63) <= value < 2**64 else float(digits)
+
+
+def _write_deep(value: Any) -> str:
+    try:
+        return standard_json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from error

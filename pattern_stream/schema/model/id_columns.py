@@ -1,0 +1,89 @@
+"""Where ids stand in the tables of the schema, declared records and all others, each named once. Source: v4 6.
+
+What a record type declares of itself (`records`) is taken from there. Ids in free JSON and in text are nobody's here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pattern_stream.schema.model.fields import Reference
+from pattern_stream.schema.model.records import (
+    Agent,
+    ArchivalEntry,
+    ArchiveSummary,
+    Group,
+    Member,
+    MemoryBlock,
+    Message,
+    Record,
+    SharedAttachment,
+)
+
+DECLARED: Final[Mapping[str, type[Record]]] = {
+    record.table: record
+    for record in (Agent, Group, Member, MemoryBlock, SharedAttachment, ArchivalEntry, Message, ArchiveSummary)
+}
+"""The record types of version 3 by their tables."""
+
+_OWN_ID: Final[Mapping[str, Reference]] = {"id": "row"}
+
+_BEYOND: Final[Mapping[str, Mapping[str, Reference]]] = {
+    "activity_events": {**_OWN_ID, "agent_id": "agent"},
+    "agent_summaries": {"agent_id": "agent"},
+    "constellation_summaries": _OWN_ID,
+    "notable_events": _OWN_ID,
+    "coordination_state": {"updated_by": "owner"},
+    "coordination_tasks": {**_OWN_ID, "assigned_to": "agent"},
+    "handoff_notes": {**_OWN_ID, "from_agent": "agent", "to_agent": "agent"},
+    "data_sources": _OWN_ID,
+    "agent_data_sources": {"agent_id": "agent", "source_id": "row"},
+    "tasks": {**_OWN_ID, "agent_id": "agent", "parent_task_id": "row"},
+    "events": {**_OWN_ID, "agent_id": "agent"},
+    "event_occurrences": {**_OWN_ID, "event_id": "row"},
+    "folders": _OWN_ID,
+    "folder_files": {**_OWN_ID, "folder_id": "row"},
+    "file_passages": {**_OWN_ID, "file_id": "row"},
+    "folder_attachments": {"folder_id": "row", "agent_id": "agent"},
+    "migration_audit": _OWN_ID,
+    "queued_messages": {
+        **_OWN_ID, "target_agent_id": "agent", "source_agent_id": "agent", "batch_id": "batch",
+    },
+    "agent_atproto_endpoints": {"agent_id": "owner", "session_id": "owner"},
+    "memory_block_updates": {"block_id": "memory_block"},
+    "memory_block_checkpoints": {"block_id": "memory_block"},
+}  # fmt: skip
+"""Tables beyond the declared records: column -> what its ids are of. `coordination_state.key` is a name, no id, and the
+numbers of the two tables of memory history mean nothing outside them."""
+
+AGENT_LISTS: Final[Mapping[str, tuple[str, ...]]] = {"notable_events": ("agents_involved",)}
+"""Columns with a JSON array of the ids of agents."""
+
+BLOCK_REFS: Final[Mapping[str, tuple[str, ...]]] = {
+    "messages": ("source_metadata",),
+    "queued_messages": ("origin_json", "metadata_json_full"),
+}
+"""JSON columns that may name memory blocks and their owners under `block_refs`."""
+
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    Member.table: ("group_id", "agent_id"),
+    SharedAttachment.table: ("block_id", "agent_id"),
+}
+
+
+def is_known(table: str) -> bool:
+    """Whether it is known where the ids of a table stand, so that its rows can be given new ones."""
+    return table in DECLARED or table in _BEYOND
+
+
+def references_of(table: str) -> Mapping[str, Reference]:
+    """The columns of a known table that hold ids, and of what; none for any other table."""
+    if table in DECLARED:
+        return {found.column: found.names for found in DECLARED[table].fields if found.names is not None}
+    return _BEYOND.get(table, {})
+
+
+def key_columns(table: str) -> tuple[str, ...]:
+    """The primary key of a declared record's table, in the order in which a cell's `key` has it. Source: v4 4."""
+    return _KEYS.get(table, ("id",))

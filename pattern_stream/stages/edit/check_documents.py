@@ -1,0 +1,160 @@
+"""Memory documents looked into, by somebody who can be trusted with them, before anything takes them in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pattern_stream.errors import (
+    DamagedDocument,
+    DamagedMemory,
+    Finding,
+    LimitExceeded,
+    Report,
+    Where,
+    ignore_findings,
+)
+from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Row
+from pattern_stream.schema.mapping.json_values import write_json
+from pattern_stream.schema.model.cells import Large, StoredText
+from pattern_stream.schema.model.nodes import MemoryBlockExport
+from pattern_stream.stages.streams import Events, closing
+
+Check = Callable[[bytes, str | None], Awaitable[object]]
+"""check(document, metadata JSON text). Raises DamagedDocument or LimitExceeded."""
+
+Show = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[object]]
+"""show(document, [(seq, update), ...], metadata text): what may be compared. Raises DamagedMemory, LimitExceeded."""
+
+MAX_REPLAYED_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+"""Most bytes of one block's active updates that are applied again to see what they lead to. Ours, as on export."""
+
+_UPDATES: Final = "memory_block_updates"
+_CHECKPOINTS: Final = "memory_block_checkpoints"
+
+
+async def check_documents(
+    events: Events[RecordEvent], check: Check, show: Show | None = None, report: Report = ignore_findings
+) -> AsyncGenerator[RecordEvent]:
+    """Have each memory document checked; everything passes.
+
+    With `show`, a document that has a history must be what its stored form and its active updates lead to.
+
+    Memory:  one document, and the active updates of its block up to MAX_REPLAYED_BYTES; more are a warning.
+    Raises:  DamagedDocument, LimitExceeded: naming the memory block.
+    Source:  loro 5, v4 2.
+    """
+    replay: Replayed | None = None
+    async with closing(events):
+        async for event in events:
+            if isinstance(event, Open) and event.node is MemoryBlockExport:
+                if event.extra.get("loro_snapshot"):
+                    await check_one(event, check)
+                replay = Replayed.of(event) if show is not None else None
+            elif replay is not None and show is not None and await replay.add(event, show, report):
+                replay = None
+            yield event
+
+
+async def check_one(event: Open, check: Check) -> object:
+    """Have the document of a memory block checked. Raises DamagedDocument, LimitExceeded: naming the block."""
+    try:
+        return await check(event.extra["loro_snapshot"], metadata_text(event.record["metadata"]))
+    except (DamagedDocument, LimitExceeded) as error:
+        raise error.at(stage="documents", table="memory_blocks", row_id=event.record["id"]) from None
+
+
+def metadata_text(metadata: Any) -> str | None:
+    """A memory block's metadata as JSON text; what is too large for its record names no schema."""
+    if metadata is None or type(metadata) is Large:
+        return None
+    return str(metadata) if type(metadata) is StoredText else write_json(metadata)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """A memory block with a history: its active updates, gathered to be applied to what is stored."""
+
+    block: Open
+    history: MemoryHistory
+    updates: list[tuple[int, bytes]] = field(default_factory=list)
+    updates_bytes: int = 0
+    _late: int | None = None
+    _newest: tuple[str, int] = ("", 0)
+    _checkpoint: bytes = b""
+
+    @classmethod
+    def of(cls, event: Open) -> Replayed | None:
+        """None where the block has no history, or no document to compare with."""
+        history = event.extra.get("history")
+        return None if history is None or event.extra.get("loro_snapshot") is None else cls(event, history)
+
+    async def add(self, event: RecordEvent, show: Show, report: Report) -> bool:
+        """Take one more event inside the block; whether it was the last. Raises DamagedDocument, LimitExceeded."""
+        if isinstance(event, Cells) and event.table == _UPDATES:
+            self._add_rows(event.rows)
+        elif isinstance(event, Cells) and self.history.base == b"":
+            self._add_checkpoints(event.rows)
+        elif isinstance(event, Piece):
+            self._add_piece(event)
+        elif isinstance(event, Close):
+            await self._compare(show, report)
+            return True
+        return False
+
+    def _add_rows(self, rows: list[Row]) -> None:
+        columns = self.history.columns[_UPDATES]
+        seq, update = columns.index("seq"), columns.index("update_blob")
+        active = columns.index("is_active") if "is_active" in columns else None
+        for row in rows:
+            if active is None or row[active] == 1:
+                self._add_update(row[seq], row[update])
+
+    def _add_checkpoints(self, rows: list[Row]) -> None:
+        """An empty document starts from its newest checkpoint, as on export. Source: loro 3."""
+        columns = self.history.columns[_CHECKPOINTS]
+        created, number, snapshot = (columns.index(name) for name in ("created_at", "id", "snapshot"))
+        for row in rows:
+            age = (str(row[created]), row[number] if type(row[number]) is int else 0)
+            if type(row[snapshot]) is bytes and age > self._newest:
+                self._newest, self._checkpoint = age, row[snapshot]
+
+    def _add_update(self, seq: Any, update: Any) -> None:
+        if type(seq) is not int or type(update) not in (bytes, Large):
+            raise self._damaged(f"an update has {type(seq).__name__} and {type(update).__name__} for number and bytes")
+        self.updates_bytes += update.bytes if type(update) is Large else len(update)
+        if self.updates_bytes <= MAX_REPLAYED_BYTES:
+            self._late = len(self.updates) if type(update) is Large else None
+            self.updates.append((seq, b"" if type(update) is Large else update))
+
+    def _add_piece(self, piece: Piece) -> None:
+        if piece.column == "update_blob" and self._late is not None and self.updates_bytes <= MAX_REPLAYED_BYTES:
+            seq, before = self.updates[self._late]
+            self.updates[self._late] = seq, before + piece.data
+
+    async def _compare(self, show: Show, report: Report) -> None:
+        if self.history.base is None and not self.updates:
+            return
+        if self.updates_bytes > MAX_REPLAYED_BYTES:
+            message = f"active updates are {self.updates_bytes} bytes: not compared with the document"
+            report(Finding("warning", "history-unchecked", message, self._where()))
+            return
+        document = self.block.extra["loro_snapshot"]
+        stored = document if self.history.base is None else self.history.base or self._checkpoint
+        metadata = metadata_text(self.block.record["metadata"])
+        try:
+            equal = await show(document, (), metadata) == await show(stored, self.updates, metadata)
+        except DamagedMemory as error:
+            raise self._damaged(error.message) from None
+        except LimitExceeded as error:
+            raise error.at(self._where()) from None
+        if not equal:
+            raise self._damaged("the document is not what its stored form and its active updates lead to")
+
+    def _where(self) -> Where:
+        return Where(stage="documents", table="memory_blocks", row_id=self.block.record["id"], field="history")
+
+    def _damaged(self, reason: str) -> DamagedDocument:
+        return DamagedDocument(f"history of the memory block is damaged: {reason}", where=self._where())

@@ -1,0 +1,97 @@
+"""Other names for agents and groups, and another owner for what nobody in the archive owns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pattern_stream.errors import NotInArchive, UsageError
+from pattern_stream.format import CONSTELLATION_OWNER
+from pattern_stream.items import Open, RecordEvent
+from pattern_stream.schema.model.nodes import (
+    AgentExport,
+    ConstellationExport,
+    GroupConfigExport,
+    GroupExport,
+    GroupExportThin,
+    MemoryBlockExport,
+)
+from pattern_stream.stages.streams import Events, closing
+
+_GROUPS = frozenset({GroupExport, GroupConfigExport, GroupExportThin})
+_NAMED = _GROUPS | {AgentExport}
+
+
+@dataclass(slots=True)
+class Renamer:
+    """New names. `whole`: of the one agent or group that the archive is of; `names`: old name to new, of any."""
+
+    whole: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    _inside: bool = False
+
+    def rename(self, event: RecordEvent) -> RecordEvent:
+        """One event with the names in it replaced."""
+        if not isinstance(event, Open):
+            return event
+        root, self._inside = not self._inside, True
+        if root and self.whole is not None and event.node is ConstellationExport:
+            raise UsageError(
+                f"--rename {self.whole} names the agent or group of an archive, found a whole constellation",
+                hint="say which with --rename OLD=NEW",
+            )
+        return self._rename_open(event, root) if event.node in _NAMED else event
+
+    def finish(self) -> None:
+        """Raise NotInArchive where an old name was never met."""
+        for old in self.names:
+            if old not in self.met:
+                raise NotInArchive(f"found no agent or group named {old!r} in the archive, which --rename names")
+
+    def _rename_open(self, event: Open, root: bool) -> Open:
+        record = dict(event.record)
+        old, names = record["name"], dict(self.names)
+        if root and self.whole is not None:
+            names[old] = self.whole
+        self.met.add(old)
+        record["name"] = names.get(old, old)
+        if event.node in _GROUPS:
+            record["pattern_config"] = _replaced(record["pattern_config"], names)
+        return replace(event, record=record)
+
+
+async def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerator[RecordEvent]:
+    """Give agents and groups other names; names inside a group's `pattern_config` follow.
+
+    In:      records as `unchunk` yields them.
+    Raises:  UsageError: one name for a whole constellation. NotInArchive: an old name that nothing has.
+    Source:  v3 10, 11 (I10, I14).
+    """
+    async with closing(events):
+        async for event in events:
+            yield renamer.rename(event)
+    renamer.finish()
+
+
+async def reassign(events: Events[RecordEvent], owner: str, owners: Collection[str]) -> AsyncGenerator[RecordEvent]:
+    """Give memory blocks whose owner is neither in `owners` nor the constellation to `owner`."""
+    async with closing(events):
+        async for event in events:
+            if isinstance(event, Open) and event.node is MemoryBlockExport:
+                found = event.record["agent_id"]
+                if found not in owners and found != CONSTELLATION_OWNER:
+                    event = replace(event, record=event.record | {"agent_id": owner})
+            yield event
+
+
+def _replaced(value: Any, names: Mapping[str, str]) -> Any:
+    """A JSON value with every text that equals an old name replaced; keys stay. Depth is the decoder's to limit."""
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, list):
+        return [_replaced(item, names) for item in value]
+    if isinstance(value, dict):
+        return {key: _replaced(item, names) for key, item in value.items()}
+    return value

@@ -1,0 +1,143 @@
+"""Records under new ids: every id and every reference to one, by one pure function."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from pattern_stream.errors import Finding, Report, Where, ignore_findings
+from pattern_stream.items import CELLS_TABLE, Cells, Open, RecordEvent, Records, Ref, Row
+from pattern_stream.schema.ids.cell_ids import RowTranslation, require_width
+from pattern_stream.schema.ids.new_ids import Identity, is_snowflake
+from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.fields import Reference
+from pattern_stream.schema.model.id_columns import DECLARED, is_known
+from pattern_stream.schema.model.nodes import (
+    CELL_COLUMNS,
+    CELLS_KEY,
+    AgentExport,
+    GroupConfigExport,
+    MemoryBlockExport,
+    NodeType,
+    TableExport,
+)
+from pattern_stream.schema.model.records import Message
+from pattern_stream.stages.mapping import record_of
+from pattern_stream.stages.streams import Events, closing
+
+_KEYS: dict[type[NodeType], Reference] = {AgentExport: "agent", MemoryBlockExport: "memory_block"}
+"""What the keys of nodes that are referred to stand for."""
+
+
+class Translator:
+    """Gives the ids in each event their new form. What a table's columns are is known from the Open before its rows."""
+
+    def __init__(self, identity: Identity, report: Report = ignore_findings) -> None:
+        self._identity = identity
+        self._report = report
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    def translate(self, event: RecordEvent) -> RecordEvent:
+        """One event with the ids in it replaced."""
+        if isinstance(event, Records):
+            return self._records(event)
+        if isinstance(event, Cells):
+            return Cells(event.table, self._rows(event))
+        if isinstance(event, Ref):
+            return Ref(event.node, event.field, self._identity.mint(event.key, _KEYS[event.node]))
+        if isinstance(event, Open):
+            return self._open(event)
+        return event
+
+    def _records(self, event: Records) -> Records:
+        records = [self._identity.translate(event.record, record) for record in event.records]
+        if event.record is Message and records and type(records[0]["source_metadata"]) is Large:
+            where = Where(table=Message.table, row_id=records[0]["id"], field="source_metadata")
+            self._report(Finding("warning", "id-kept", "too large to look for ids in: left as it is", where))
+        return Records(event.record, records)
+
+    def _open(self, event: Open) -> Open:
+        if event.node is TableExport:
+            return self._open_table(event)
+        if (history := event.extra.get("history")) is not None:
+            self._columns = dict(history.columns)
+        return _translate_open(event, self._identity) if event.record is not None else event
+
+    def _open_table(self, event: Open) -> Open:
+        """Rows of a table of which nobody knows where its ids are must not go in beside the others."""
+        table = event.extra["table"]
+        if table is None:
+            return event
+        self._columns = {table: tuple(column["name"] for column in event.extra["columns"])}
+        return event if is_known(table) else replace(event, extra={**event.extra, "untranslated": True})
+
+    def _rows(self, event: Cells) -> list[Row]:
+        if event.table == CELLS_TABLE:
+            return [self._cell(row) for row in event.rows]
+        columns = self._columns.get(event.table, ())
+        return RowTranslation(self._identity, event.table, columns, self._report).translate(event.rows)
+
+    def _cell(self, row: Row) -> Row:
+        """# Trap: whatever an archive may have there; who takes it in refuses what is no text."""
+        require_width(row, CELL_COLUMNS, CELLS_KEY)
+        table, key, column, value = row
+        if not isinstance(table, str) or not isinstance(column, str) or table not in DECLARED:
+            return row
+        translation = RowTranslation(self._identity, table, (column,), self._report)
+        return table, translation.translate_key(key), column, translation.translate_cell(column, value)
+
+
+async def translate(
+    events: Events[RecordEvent], identity: Identity, report: Report = ignore_findings
+) -> AsyncGenerator[RecordEvent]:
+    """Give everything a new id; references go along, those to things outside the archive too.
+
+    In:      records as `unchunk` yields them.
+    Out:     the same tree. A thin group's members, which are all outside the archive, come as pairs of (new id, old id)
+             under `member_candidates`. A table of which it is not known where its ids are is marked `untranslated`.
+    Memory:  one batch.
+    Reports: id-kept (warning): a cell that holds ids and is no text, or too large to be looked into.
+    Source:  v4 6.
+    """
+    translator = Translator(identity, report)
+    async with closing(events):
+        async for event in events:
+            yield translator.translate(event)
+
+
+async def watch_batches(
+    events: Events[RecordEvent], report: Report = ignore_findings, *, minted: bool = False
+) -> AsyncGenerator[RecordEvent]:
+    """Report messages whose batch id is no snowflake: the original cannot load such an agent's messages.
+
+    `minted`: they get snowflakes further down the line.
+    """
+    fate = "replaced by a snowflake" if minted else "kept, but the original program cannot load this agent's messages"
+    async with closing(events):
+        async for event in events:
+            if isinstance(event, Records) and event.record is Message:
+                for batch, message in _odd_batches(event).items():
+                    where = Where(table="messages", row_id=message, field="batch_id")
+                    report(Finding("warning", "odd-batch-id", f"batch id {batch!r} is no snowflake: {fate}", where))
+            yield event
+
+
+def _odd_batches(event: Records) -> dict[str, str]:
+    """Batch ids of one batch of rows that are no snowflakes, with the first message of each."""
+    batches = {record["batch_id"] for record in event.records} - {None}
+    odd = {batch for batch in batches if not is_snowflake(batch)}
+    return (
+        {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in odd}
+        if odd
+        else {}
+    )
+
+
+def _translate_open(event: Open, identity: Identity) -> Open:
+    record = identity.translate(record_of(event.node), event.record)
+    key = None if event.key is None else identity.mint(event.key, _KEYS[event.node])
+    extra = dict(event.extra)
+    if event.node is GroupConfigExport:
+        members = extra["member_agent_ids"]
+        extra["member_candidates"] = [(identity.mint(member, "agent"), member) for member in members]
+    return Open(event.node, record, key, extra)

@@ -1,0 +1,109 @@
+"""Rows of tables beyond the declared records to chunks: each row is encoded once, here. Source: v4 2, 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from math import isfinite
+from typing import Any, Final
+
+from pattern_stream.codec import dagcbor
+from pattern_stream.codec.dagcbor import encode_records
+from pattern_stream.format import MAX_BLOCK_BYTES, MAX_CHUNK_ROWS
+from pattern_stream.items import Cells, Draft, Open, Row
+from pattern_stream.schema.model.cells import Large, NotUtf8, cell_to_wire
+from pattern_stream.schema.model.nodes import CheckpointChunk, NodeType, TableChunk, UpdateChunk
+from pattern_stream.schema.model.scopes import Limits
+
+_ENVELOPE_BYTES: Final = 64
+"""More than the map around a chunk's rows takes, but for the name of the table."""
+
+_HISTORY: Final[dict[str, type[NodeType]]] = {
+    "memory_block_updates": UpdateChunk,
+    "memory_block_checkpoints": CheckpointChunk,
+}
+_PLAIN: Final = frozenset({str, int, type(None)})
+
+
+class RowChunks:
+    """The open chunk of rows. Feed it the Open of a table or history, then its rows."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._history = False
+        self._table = ""
+        self._parts: list[bytes] = []
+        self._part_bytes = 0
+        self._index = 0
+
+    def begin(self, event: Open, *, history: bool) -> None:
+        """A table, or the history of a memory block, starts."""
+        self._history, self._table, self._index = history, event.extra.get("table") or "", 0
+
+    def add(self, event: Cells) -> Iterator[Draft]:
+        """The chunks that are full after these rows."""
+        if self._history and event.table != self._table:
+            yield from self.flush()
+            self._table, self._index = event.table, 0
+        if len(event.rows) == 1 and Large in map(type, event.rows[0]):
+            yield from self._alone(event.rows[0])
+            return
+        room = MAX_BLOCK_BYTES - _ENVELOPE_BYTES - len(self._table.encode())
+        for row, encoded in zip(event.rows, encode_rows(event.rows), strict=True):
+            if len(encoded) > room:
+                yield from self._alone(row)
+                continue
+            if self._is_full(len(encoded), room):
+                yield from self.flush()
+            self._parts.append(encoded)
+            self._part_bytes += len(encoded)
+
+    def _is_full(self, size: int, room: int) -> bool:
+        over = self._part_bytes + size > min(self._limits.max_chunk_bytes, room)
+        return over or len(self._parts) >= MAX_CHUNK_ROWS
+
+    def flush(self) -> Iterator[Draft]:
+        """The open chunk, if there is any."""
+        if self._parts:
+            parts, self._parts, self._part_bytes = self._parts, [], 0
+            yield self._draft(tuple(parts), None)
+
+    def _alone(self, row: Row) -> Iterator[Draft]:
+        yield from self.flush()
+        yield self._draft((), row)
+
+    def _draft(self, parts: tuple[bytes, ...], wide: Row | None) -> Draft:
+        node = _HISTORY[self._table] if self._history else TableChunk
+        fields: dict[str, Any] = {"index": self._index}
+        if node is TableChunk:
+            fields["table"] = self._table
+        self._index += 1
+        row_id = str(wide[0])[:200] if wide and type(wide[0]) in (str, int) else None
+        return Draft(node, fields, parts, row_id, wide)
+
+
+def encode_rows(rows: Sequence[Row]) -> list[bytes]:
+    """Each row as an array of its cells: the fast way where there are no bytes and nothing odd in any of them."""
+    kinds = set(map(type, chain.from_iterable(rows)))
+    if kinds <= _PLAIN or (kinds <= _PLAIN | {float} and all(_is_finite(cell) for row in rows for cell in row)):
+        return encode_records(list(map(list, rows)))
+    return [dagcbor.array_head(len(row)) + b"".join(map(encode_cell, row)) for row in rows]
+
+
+def _is_finite(cell: Any) -> bool:
+    return type(cell) is not float or isfinite(cell)
+
+
+def encode_cell(cell: Any) -> bytes:
+    """One cell in its form on the wire."""
+    write = _CELLS.get(type(cell))
+    return write(cell) if write is not None else dagcbor.encode_node(cell_to_wire(cell))
+
+
+_CELLS: Final[dict[type, Callable[[Any], bytes]]] = {
+    str: dagcbor.text,
+    int: dagcbor.integer,
+    bytes: lambda cell: dagcbor.bytes_head(len(cell)) + cell,
+    type(None): lambda cell: b"\xf6",
+    NotUtf8: lambda cell: dagcbor.encode_node(cell_to_wire(cell)),
+}

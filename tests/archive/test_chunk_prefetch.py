@@ -1,0 +1,306 @@
+"""Chunks decoded ahead by a worker: the same sections, rows, findings and errors, and nobody left behind."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from pattern_stream.archive import chunk_prefetch as decoding_module
+from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
+from pattern_stream.archive.reader import ArchiveReader
+from pattern_stream.archive.shelf import Shelf
+from pattern_stream.errors import DigestMismatch, Finding, MalformedBlock, MalformedNode, TruncatedArchive
+from pattern_stream.items import MadeRows, Node, Section
+from pattern_stream.schema.model.nodes import MessageChunk
+from pattern_stream.stages.walk.walker import Walker, walk
+from tests.archive.decoded import (
+    CHUNKS,
+    EACH,
+    Watched,
+    chunk_section,
+    chunked,
+    chunks_of,
+    eager,
+    flipped,
+    found,
+    messages,
+    sections_of,
+)
+from tests.archives import Archive, message_record
+from tests.drive import dribble, feed
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="nothing is decoded ahead on Windows"),
+]
+
+RAW = chunked().to_bytes()
+MESSAGES = CHUNKS * EACH
+ODD = 10 * EACH + 7
+"""A message in the middle of the chunk in the middle."""
+
+
+@pytest.fixture(autouse=True)
+def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A few chunks are enough to be worth it."""
+    with eager(monkeypatch) as found:
+        yield found
+
+
+# --- the same sections -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_rows", [True, False])
+@pytest.mark.parametrize("slots", [1, 2, 5, 50])
+@pytest.mark.parametrize("waiting_bytes", [1, 30_000, 10**9])
+async def test_the_same_sections(
+    monkeypatch: pytest.MonkeyPatch, watched: Watched, with_rows: bool, slots: int, waiting_bytes: int
+) -> None:
+    """All of them in their order, whatever waits; what is known of one is there while it is looked at, not longer."""
+    monkeypatch.setattr(decoding_module, "SLOTS", slots)
+    monkeypatch.setattr(decoding_module, "SLOT_BYTES", 50_000)
+    monkeypatch.setattr(decoding_module, "MOST_WAITING_BYTES", waiting_bytes)
+    expected, seen, known = await sections_of(RAW), list[Section](), 0
+    with decoding_ahead(with_rows=with_rows) as decoding:
+        async for section in decoding.sections(feed(expected)):
+            seen.append(section)
+            assert {section.cid} >= set(decoding.made)
+            known += decoding.made.pop(section.cid, None) is not None
+        left = dict(decoding.made)
+
+    assert expected == seen
+    assert watched.asked == watched.answered == known
+    assert known == CHUNKS - 1 if with_rows else 0 < known < CHUNKS
+    assert {} == left
+
+
+async def test_what_needs_no_answer_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block behind a chunk is handed on with it, before anything more is read."""
+    monkeypatch.setattr(decoding_module, "SLOTS", 2)
+    sections, read = await sections_of(RAW), list[Section]()
+    first, second, third, *_ = chunks = chunks_of(sections)
+
+    async def source() -> AsyncGenerator[Section]:
+        for section in (first, second, sections[-1], third, *chunks[3:]):
+            read.append(section)
+            yield section
+
+    with decoding_ahead() as decoding:
+        seen = [(section, len(read)) async for section in decoding.sections(source())]
+
+    assert [(first, 1), (second, 4), (sections[-1], 4), (third, 5)] == seen[:4]
+
+
+async def test_the_same_rows(watched: Watched) -> None:
+    """All that an import would get, message by message; all chunks but the first come as rows."""
+    result, plain = await found(RAW), await found(RAW, ahead=False)
+
+    assert plain == result
+    assert (MESSAGES, None, 0) == (messages(plain), plain.error, plain.made)
+    assert CHUNKS - 1 == watched.asked == watched.answered == watched.used == result.made
+    assert [] == result.findings
+
+
+async def test_long_chunks_come_in_batches() -> None:
+    """A chunk of more messages than a batch has is handed on in more than one."""
+    archive = Archive()
+    records = [message_record(number) for number in range(2600)]
+    link = archive.agent(chunks=[records[:1300], records[1300:]])
+    counts = {"agent_count": 1, "chunk_count": 2, "message_count": 2600}
+    raw = archive.finish("Agent", link, stats=counts).to_bytes()
+    result = await found(raw)
+
+    assert await found(raw, ahead=False) == result
+    assert 2600 == messages(result)
+    assert 3 == result.made
+
+
+# --- what is not plain -------------------------------------------------------------------------------------------
+
+
+def not_canonical(data: bytes) -> bytes:
+    """A number that is longer than it need be."""
+    return data.replace(b"\x71sequence_in_batch\x18\xf7", b"\x71sequence_in_batch\x19\x00\xf7")
+
+
+def wrong_chunk(data: bytes) -> bytes:
+    """A chunk that counts its messages wrongly: in words."""
+    index = b"\x6bchunk_index\x0a"
+    return data.replace(index, index[:-1] + b"\x63ten") if data[1:10] == b"\x68messages" else data
+
+
+ODD_ONES: dict[str, tuple[dict[int, dict[str, Any]], Callable[[bytes], bytes] | None, Any]] = {
+    "a bare number": ({ODD: {"content_json": 17}}, None, "bare-number"),
+    "a batch that is no snowflake": ({ODD: {"batch_id": "what"}}, None, "odd-batch-id"),
+    "an instant written otherwise": ({ODD: {"created_at": "2026-01-02T03:04:05+00:00"}}, None, None),
+    "an unknown key": ({ODD: {"unheard": 1}}, None, None),
+    "a missing key": ({ODD: {"is_deleted": None}}, None, MalformedNode),
+    "a role that is none": ({ODD: {"role": "nobody"}}, None, MalformedNode),
+    "bytes in JSON": ({ODD: {"content_json": {"blob": b"x"}}}, None, MalformedNode),
+    "not canonical": ({}, not_canonical, MalformedBlock),
+    "a chunk of another type": ({}, wrong_chunk, MalformedNode),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ONES)
+async def test_what_is_not_plain_is_decoded_here(watched: Watched, name: str) -> None:
+    """The same rows, the same findings, the same error with its place; and everything else from the worker."""
+    odd, twist, outcome = ODD_ONES[name]
+    raw = chunked(odd, twist=twist or (lambda data: data)).to_bytes()
+    result, plain = await found(raw), await found(raw, ahead=False)
+
+    assert plain == result
+    assert outcome is None or outcome == (plain.error[0] if plain.error is not None else plain.findings[0].code)
+    assert (CHUNKS - 2 if plain.error is None else 9) == result.made
+    assert RAW != raw
+
+
+async def test_rows_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk whose rows are longer than it is, and than a slot: its JSON is full of quotes."""
+    odd = {number: {"content_json": {"Text": '"' * 2000}} for number in range(10 * EACH, 11 * EACH)}
+    raw = chunked(odd).to_bytes()
+    longest = max(len(section.data) for section in await sections_of(raw))
+    monkeypatch.setattr(decoding_module, "SLOTS", 1)
+    monkeypatch.setattr(decoding_module, "SLOT_BYTES", longest)
+    tight = await found(raw)
+    monkeypatch.setattr(decoding_module, "SLOT_BYTES", 2 * longest)
+    ample = await found(raw)
+
+    assert await found(raw, ahead=False) == tight == ample
+    assert [CHUNKS - 2, CHUNKS - 1] == [tight.made, ample.made]
+
+
+async def test_many_odd_ones_end_it(watched: Watched) -> None:
+    """Where most chunks are not plain, nobody is asked any more."""
+    raw = chunked({number: {"content_json": 17} for number in range(0, MESSAGES, EACH)}).to_bytes()
+    result = await found(raw)
+
+    assert await found(raw, ahead=False) == result
+    assert 0 == watched.answered
+    assert decoding_module.MOST_USELESS <= watched.asked < decoding_module.MOST_USELESS + decoding_module.SLOTS
+    assert CHUNKS == [finding.code for finding in result.findings].count("bare-number")
+
+
+# --- archives that are bad, or in no order -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0, 1, 9, CHUNKS - 1])
+async def test_a_fault_has_its_turn(number: int) -> None:
+    """A bit is flipped in a chunk: what comes before it is handed on first, then the fault comes with its place."""
+    raw = flipped(RAW, chunk_section(await sections_of(RAW), number))
+    result, plain = await found(raw), await found(raw, ahead=False)
+
+    assert plain == result
+    assert plain.error is not None
+    assert (DigestMismatch, number * EACH) == (plain.error[0], messages(result))
+    assert max(0, number - 1) == result.made
+
+
+@pytest.mark.parametrize("cut", [1, 5000, 60_000])
+async def test_a_cut_has_its_turn(cut: int) -> None:
+    """So does the end that comes too early."""
+    result, plain = await found(RAW[:-cut]), await found(RAW[:-cut], ahead=False)
+
+    assert plain == result
+    assert plain.error is not None
+    assert TruncatedArchive is plain.error[0]
+    assert result.made
+
+
+@pytest.mark.parametrize("numbers", [[5], [0, 1, 2], [3, 12, 13, 19], list(range(0, CHUNKS, 2))])
+async def test_findings_have_their_turn(watched: Watched, numbers: list[int]) -> None:
+    """Where damage does not stop the reading, it is told of between the sections that it lies between."""
+    sections = await sections_of(RAW)
+    raw = RAW
+    for number in numbers:
+        raw = flipped(raw, chunk_section(sections, number))
+
+    async def told(decoding: Decoding, *, ahead: bool) -> list[Any]:
+        log: list[Any] = []
+        reader = ArchiveReader(dribble(raw, 4096), damage=decoding.in_turn(log.append) if ahead else log.append)
+        source = reader.sections()
+        async with aclosing(decoding.sections(source) if ahead else source) as stream:
+            async for section in stream:
+                log.append(section.cid)
+        return [(one.code, one.where) if isinstance(one, Finding) else one for one in log]
+
+    with decoding_ahead() as decoding:
+        plain = await told(decoding, ahead=False)
+        waited = await told(decoding, ahead=True)
+
+    assert plain == waited
+    assert len(numbers) == [type(one) for one in waited].count(tuple)
+    assert watched.answered
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_in_no_order(watched: Watched, seed: int) -> None:
+    """The same rows; where what was made is of no use, nobody is asked any more after a while."""
+    archive = chunked()
+    raw = archive.to_bytes(random.Random(seed).sample(archive.blocks, len(archive.blocks)))
+    result = await found(raw)
+
+    assert await found(raw, ahead=False) == result
+    assert (await found(RAW)).rows == result.rows
+
+
+async def test_behind_before(watched: Watched) -> None:
+    """All chunks come before they are wanted: most of them are not given away, and nothing that was is used."""
+    archive = chunked()
+    raw = archive.to_bytes(archive.blocks[::-1])
+    result = await found(raw)
+    (decoding,) = watched.decodings
+
+    assert await found(raw, ahead=False) == result
+    assert (0, MESSAGES) == (result.made, messages(result))
+    assert decoding_module.MOST_USELESS <= watched.asked < decoding_module.MOST_USELESS + decoding_module.SLOTS
+    assert watched.asked == decoding._useless
+
+
+async def test_repeated_chunks(watched: Watched) -> None:
+    """Each chunk twice, one right behind the other: the second one is as little use as without a worker."""
+    archive = chunked()
+    raw = archive.to_bytes([block for block in archive.blocks for _ in range(2)])
+    result = await found(raw)
+
+    assert await found(raw, ahead=False) == result
+    assert 0 < result.made < CHUNKS
+
+
+# --- checks alone ------------------------------------------------------------------------------------------------
+
+
+async def checked(raw: bytes) -> list[Node]:
+    """The chunks that a walk hands on where nobody wants their rows."""
+    nodes = list[Node]()
+    with decoding_ahead(with_rows=False) as decoding:
+        reader = ArchiveReader(dribble(raw, 4096))
+        root = await reader.open()
+        with Shelf() as shelf:
+            walker = Walker(root, shelf, made=decoding.made)
+            async for event in walk(decoding.sections(reader.sections()), walker, shelf):
+                if isinstance(event, Node) and event.node is MessageChunk:
+                    found = event.value["messages"]
+                    assert not isinstance(found, MadeRows) or [] == list(found.batches())
+                    nodes.append(event)
+    return nodes
+
+
+async def test_without_rows(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+    """Fields and count are known, rows are not made; what finds no slot is decoded here meanwhile."""
+    monkeypatch.setattr(decoding_module, "SLOTS", 2)
+    monkeypatch.setattr(decoding_module, "MOST_WAITING_BYTES", 50_000)
+    nodes = await checked(RAW)
+    made = [isinstance(node.value["messages"], MadeRows) for node in nodes]
+
+    assert [EACH] * CHUNKS == [len(node.value["messages"]) for node in nodes]
+    assert list(range(CHUNKS)) == [node.value["chunk_index"] for node in nodes]
+    assert [f"{number * EACH:019}" for number in range(CHUNKS)] == [node.value["start_position"] for node in nodes]
+    assert [EACH] * CHUNKS == [node.value["message_count"] for node in nodes]
+    assert watched.asked == sum(made)
+    assert 2 < sum(made) < CHUNKS - 2

@@ -1,0 +1,92 @@
+"""Which tables hold rows of their own, and how SQLite describes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pattern_stream.db.catalog.user_tables import Column, Table, read_tables
+from pattern_stream.db.connection.opening import open_reader
+from pattern_stream.db.ddl.builder import METADATA
+from pattern_stream.schema.model.records import canonical
+from tests.db.read.test_extension import run
+from tests.db.worlds import build
+
+pytestmark = pytest.mark.anyio
+
+
+async def described(path: Path, *statements: str) -> dict[str, Table]:
+    """The tables of a database after these statements."""
+    run(build(path), *statements)
+    async with open_reader(path) as connection:
+        return await read_tables(connection)
+
+
+async def test_the_original_schema(tmp_path: Path) -> None:
+    """All tables but the bookkeeping, in canonical key order; full text and its tables are none."""
+    found = await described(tmp_path / "a.db")
+
+    assert sorted(set(METADATA.tables) - {"_sqlx_migrations"}, key=canonical) == list(found)
+    assert {
+        "tasks": "parent_task_id",
+        "archival_entries": "parent_entry_id",
+        "archive_summaries": "previous_summary_id",
+    } == {name: table.parent for name, table in found.items() if table.parent}
+    assert ("group_id", "agent_id") == found["group_members"].key
+    assert Column("is_deleted", "INTEGER", has_default=True) == found["messages"].columns[-1]
+
+
+async def test_what_is_no_ordinary_table(tmp_path: Path) -> None:
+    """Views, virtual tables and theirs, statistics; unknown tables are ordinary, with their stored columns only."""
+    found = await described(
+        tmp_path / "a.db",
+        "CREATE VIEW seen AS SELECT 1",
+        "CREATE VIRTUAL TABLE words USING fts5(text)",
+        "CREATE TABLE words_of_mine (x, y AS (x + 1), z AS (x + 2) STORED, w VARCHAR(7) DEFAULT NULL)",
+        "ANALYZE",
+    )
+    own = set(found) - set(METADATA.tables)
+
+    assert {"words_of_mine"} == own
+    columns = (Column("x", "", has_default=False), Column("w", "VARCHAR(7)", has_default=True))
+    assert Table("words_of_mine", columns, (), "rowid", None, frozenset()) == found["words_of_mine"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "key", "address"),
+    [
+        ("(a, b, PRIMARY KEY (b, a))", ("b", "a"), ("rowid",)),
+        ("(a, b, PRIMARY KEY (b, a)) WITHOUT ROWID", ("b", "a"), ("b", "a")),
+        ("(a INTEGER PRIMARY KEY)", ("a",), ("rowid",)),
+        ("(ROWID, a)", (), ("_rowid_",)),
+        ("(rowid, _rowid_, a)", (), ("oid",)),
+        ("(rowid, _rowid_, oid PRIMARY KEY)", ("oid",), ("oid",)),
+        ("(rowid, _rowid_, oid)", (), ()),
+    ],
+)
+async def test_what_finds_one_row(tmp_path: Path, sql: str, key: tuple[str, ...], address: tuple[str, ...]) -> None:
+    """The rowid by a name that no column has taken; else the key."""
+    found = (await described(tmp_path / "a.db", f"CREATE TABLE t {sql}"))["t"]
+
+    assert key == found.key
+    assert address == found.address
+
+
+@pytest.mark.parametrize(
+    ("sql", "index", "parent"),
+    [
+        ("(k PRIMARY KEY, up REFERENCES t)", "t (up)", "up"),
+        ("(k PRIMARY KEY, up REFERENCES T (k))", "t (up, k)", "up"),
+        ("(k PRIMARY KEY, up REFERENCES t)", "t (k, up)", None),
+        ("(k PRIMARY KEY, up REFERENCES t)", "t (up) WHERE up > 1", None),
+        ("(k PRIMARY KEY, other UNIQUE, up REFERENCES t (other))", "t (up)", None),
+        ("(k, l, up, over, PRIMARY KEY (k, l), FOREIGN KEY (up, over) REFERENCES t)", "t (up)", None),
+        ("(k PRIMARY KEY, up REFERENCES agents)", "t (up)", None),
+    ],
+)
+async def test_the_column_of_the_parent(tmp_path: Path, sql: str, index: str, parent: str | None) -> None:
+    """Only where it names the whole key, and an index finds the children."""
+    found = await described(tmp_path / "a.db", f"CREATE TABLE t {sql}", f"CREATE INDEX i ON {index}")
+
+    assert parent == found["t"].parent
