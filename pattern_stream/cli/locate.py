@@ -8,8 +8,10 @@ another constellation than the one that was meant. Source: the contract in READM
 from __future__ import annotations
 
 import os
+import pwd
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +29,9 @@ FILE_NAME: Final = "constellation.db"
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 """Largest configuration file that is read. Ours."""
 
+USUAL_PLACE: Final = "the usual place"
+"""The origin of a path that nobody named."""
+
 _HINT: Final = f"--db PATH or {VARIABLE} names a database"
 
 
@@ -38,52 +43,86 @@ class Located:
     origin: str
 
 
-def locate_database(
-    explicit: Path | None,
-    environ: Mapping[str, str],
-    cwd: Path,
-    *,
-    home: Path | None = None,
-    data_dir: Path | None = None,
-    must_exist: bool = True,
-) -> Located:
-    """Choose the database. `home` and `data_dir` default to the user's own.
+class Folders:
+    """The user's folders, each looked up when a place in it is asked for; None where there is none.
 
-    A relative path counts from `cwd`, also one in a configuration file, as in the original program; a leading `~` in
-    the environment or a configuration file is `home`.
-    Raises DatabaseNotFound: nothing is at the chosen path (unless `must_exist` is false), with the places tried; or a
-    configuration file that cannot be understood.
+    A container's user may have no home, and a working folder may have been removed: neither matters to whoever names
+    the database by an absolute path.
     """
-    home = Path.home() if home is None else home
-    data_dir = Path(platformdirs.user_data_dir("pattern", appauthor=False)) if data_dir is None else data_dir
+
+    @property
+    def working(self) -> Path | None:
+        """The working folder."""
+        try:
+            return Path.cwd()
+        except FileNotFoundError:
+            return None
+
+    @property
+    def home(self) -> Path | None:
+        """The home folder: `$HOME`, else that of the user's entry in the system's list."""
+        named = Path(os.environ.get("HOME", ""))
+        if named.is_absolute():
+            return named
+        with suppress(KeyError):
+            return Path(pwd.getpwuid(os.getuid()).pw_dir)
+        return None
+
+    @property
+    def data(self) -> Path | None:
+        """The folder in which Pattern keeps its database."""
+        try:
+            folder = Path(platformdirs.user_data_dir("pattern", appauthor=False))
+        except RuntimeError:
+            return None
+        return folder if folder.is_absolute() else None  # older releases of platformdirs give a `~` back as it is
+
+
+def locate_database(
+    explicit: Path | None, environ: Mapping[str, str], folders: Folders, *, must_exist: bool = True
+) -> Located:
+    """Choose the database.
+
+    A relative path counts from the working folder, also one in a configuration file, as in the original program; a
+    leading `~` in the environment or a configuration file is the home folder.
+    Raises DatabaseNotFound: nothing is at the chosen path (unless `must_exist` is false), with the places tried; a
+    configuration file that cannot be understood; a folder that a place needs and that is not there.
+    """
     if explicit is not None:
-        return _checked(Located(cwd / explicit, "as given"), [], must_exist)
+        return _checked(Located(_absolute(explicit, folders), "as given"), [], must_exist)
     tried: list[str] = []
-    found = _from_environment(environ, cwd, home, tried) or _from_configuration(cwd, home, tried)
-    return _checked(found or Located(data_dir / FILE_NAME, "the usual place"), tried, must_exist)
+    found = _from_environment(environ, folders, tried) or _from_configuration(folders, tried)
+    if found is None:
+        if folders.data is None:
+            tried.append("the usual place (there is no home folder)")
+            raise DatabaseNotFound(f"found no database; tried {', '.join(tried)}", hint=_HINT)
+        found = Located(folders.data / FILE_NAME, USUAL_PLACE)
+    return _checked(found, tried, must_exist)
 
 
-def configuration_files(cwd: Path, home: Path) -> tuple[Path, ...]:
+def configuration_files(folders: Folders) -> tuple[Path, ...]:
     """Where the original program looks for its configuration, first one first."""
-    return cwd / "pattern.toml", home / ".config/pattern/config.toml", home / ".pattern/config.toml"
+    working = () if folders.working is None else (folders.working / "pattern.toml",)
+    home = folders.home
+    return working if home is None else (*working, home / ".config/pattern/config.toml", home / ".pattern/config.toml")
 
 
-def _from_environment(environ: Mapping[str, str], cwd: Path, home: Path, tried: list[str]) -> Located | None:
+def _from_environment(environ: Mapping[str, str], folders: Folders, tried: list[str]) -> Located | None:
     named = environ.get(VARIABLE, "")
     if not named:
         tried.append(f"{VARIABLE} (not set)")
         return None
-    return Located(cwd / _expanded(named, home), f"from {VARIABLE}")
+    return Located(_expanded(named, folders), f"from {VARIABLE}")
 
 
-def _from_configuration(cwd: Path, home: Path, tried: list[str]) -> Located | None:
-    for file in configuration_files(cwd, home):
+def _from_configuration(folders: Folders, tried: list[str]) -> Located | None:
+    for file in configuration_files(folders):
         if not file.is_file():
             tried.append(f"{file} (not there)")
         elif (named := _configured_path(file)) is None:
             tried.append(f"{file} (has no database.path)")
         else:
-            return Located(cwd / _expanded(named, home), f"database.path of {file}")
+            return Located(_expanded(named, folders), f"database.path of {file}")
     return None
 
 
@@ -110,10 +149,23 @@ def _parsed(file: Path) -> dict[str, Any]:
         raise DatabaseNotFound(f"{file} is no readable TOML: {error}", hint=_HINT) from error
 
 
-def _expanded(named: str, home: Path) -> Path:
-    if named == "~" or named.startswith(("~/", f"~{os.sep}")):
-        return home / named[2:]
-    return Path(named)
+def _expanded(named: str, folders: Folders) -> Path:
+    if named != "~" and not named.startswith("~/"):
+        return _absolute(Path(named), folders)
+    home = folders.home
+    if home is None:
+        raise DatabaseNotFound(f"found {named}, but this user has no home folder", hint=_HINT)
+    return home / named[2:]
+
+
+def _absolute(path: Path, folders: Folders) -> Path:
+    if path.is_absolute():
+        return path
+    working = folders.working
+    if working is None:
+        message = f"found the relative path {path}, but the working folder is gone"
+        raise DatabaseNotFound(message, hint="name the database by its whole path")
+    return working / path
 
 
 def _checked(found: Located, tried: list[str], must_exist: bool) -> Located:

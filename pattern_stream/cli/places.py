@@ -17,9 +17,9 @@ STREAM: Final = Path("-")
 
 def chosen_database(session: Session, given: Path | None, *, must_exist: bool = True) -> Path:
     """The database of --db, $PATTERN_DB or Pattern's own places, named on stderr. Raises DatabaseNotFound."""
-    from pattern_stream.cli.locate import locate_database
+    from pattern_stream.cli.locate import Folders, locate_database
 
-    located = locate_database(given, os.environ, Path.cwd(), must_exist=must_exist)
+    located = locate_database(given, os.environ, Folders(), must_exist=must_exist)
     say(session, f"database: {path_text(located.path)} ({plain(located.origin)})")
     return located.path
 

@@ -6,8 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.cli.locate import Located, locate_database
+from pattern_stream.cli.locate import Folders, Located, locate_database
 from pattern_stream.errors import DatabaseNotFound, ExitCode
+
+
+class FixedFolders(Folders):
+    """The folders of a test."""
+
+    def __init__(self, working: Path | None, home: Path | None, data: Path | None) -> None:
+        self._fixed = working, home, data
+
+    @property
+    def working(self) -> Path | None:
+        return self._fixed[0]
+
+    @property
+    def home(self) -> Path | None:
+        return self._fixed[1]
+
+    @property
+    def data(self) -> Path | None:
+        return self._fixed[2]
 
 
 class Places:
@@ -20,7 +39,8 @@ class Places:
 
     def locate(self, explicit: Path | None = None, *, named: str | None = None, must_exist: bool = True) -> Located:
         environ = {} if named is None else {"PATTERN_DB": named}
-        return locate_database(explicit, environ, self.cwd, home=self.home, data_dir=self.data, must_exist=must_exist)
+        folders = FixedFolders(self.cwd, self.home, self.data)
+        return locate_database(explicit, environ, folders, must_exist=must_exist)
 
     def fill(self) -> None:
         """A database and a word about it in every place."""
@@ -125,8 +145,41 @@ def test_defaults_are_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
 
-    found = locate_database(None, {}, tmp_path, must_exist=False)
+    found = locate_database(None, {}, Folders(), must_exist=False)
 
     assert "constellation.db" == found.path.name
     assert "pattern" == found.path.parent.name
     assert found.path.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["", "rel"])
+def test_a_home_that_is_none_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
+    """HOME empty or relative, and no entry for the user: a database named by its path is found all the same."""
+    monkeypatch.setenv("HOME", named)
+    monkeypatch.setenv("XDG_DATA_HOME", "also/relative")
+    monkeypatch.setattr("pwd.getpwuid", _no_entry)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.db").touch()
+
+    assert tmp_path / "d.db" == locate_database(tmp_path / "d.db", {}, Folders()).path
+    with pytest.raises(DatabaseNotFound, match=r"the usual place \(there is no home folder\)"):
+        locate_database(None, {}, Folders())
+    with pytest.raises(DatabaseNotFound, match="this user has no home folder"):
+        locate_database(None, {"PATTERN_DB": "~/d.db"}, Folders())
+
+
+def _no_entry(uid: int) -> object:
+    raise KeyError(uid)
+
+
+def test_a_working_folder_that_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a folder that was removed, a whole path is found and a relative one is refused by name."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    (tmp_path / "d.db").touch()
+
+    assert tmp_path / "d.db" == locate_database(tmp_path / "d.db", {}, Folders()).path
+    with pytest.raises(DatabaseNotFound, match=r"found the relative path d\.db, but the working folder is gone"):
+        locate_database(Path("d.db"), {}, Folders())
