@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
@@ -311,6 +312,11 @@ def storage_error(error: OSError, doing: str) -> TransportError:
     elif kind is StorageFull:
         hint = "free some space, or name another place: -o, --spool-dir, $TMPDIR"
     return kind(f"{doing}: {error.strerror or error}", hint=hint)
+
+
+def making_folder(folder: object) -> str:
+    """The hint of an error about a folder that is not there."""
+    return f"make it first: mkdir -p {shlex.quote(str(folder))}"
 
 
 # --- findings: what is said without stopping ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from pattern_stream.cli.options import PATH, examples, json_output, talking
-from pattern_stream.cli.output import document, path_text, say
+from pattern_stream.cli.output import conclude, path_text, require_stdout, say
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 
@@ -27,12 +27,12 @@ DEFAULT_MESSAGES: Final = 600
 @json_output("What was made, as JSON on stdout.")
 @talking
 @click.pass_obj
-def demo(session: Session, db: Path, messages: int, seed: int) -> None:
+def demo(session: Session, db: Path, messages: int, seed: int) -> int:
     """Make a constellation of invented content, with every kind of row and memory document, edits pending."""
+    require_stdout(session)
     from pattern_stream.demo.making import make_demo
 
     run(session, lambda progress: make_demo(db, messages=messages, seed=seed, progress=progress))
-    if session.json:
-        document({"db": db, "created": True, "messages": messages, "seed": seed})
-    else:
-        say(session, f"made {path_text(db)}: {messages:,} messages, seed {seed}")
+    summary = {"db": db, "created": True, "messages": messages, "seed": seed}
+    line = f"made {path_text(db)}: {messages:,} messages, seed {seed}"
+    return conclude(session, "the database", summary, lambda: say(session, line))

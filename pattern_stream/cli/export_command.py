@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
@@ -11,16 +12,18 @@ import click
 
 from pattern_stream.cli.options import PATH, database, examples, json_output, talking
 from pattern_stream.cli.output import (
+    conclude,
     counted,
+    detail,
     document,
-    error_line,
     held,
     human_bytes,
     path_text,
     plain,
     print_findings,
+    require_stdout,
     say,
-    styled,
+    tell,
 )
 from pattern_stream.cli.places import binary_output, chosen_database
 from pattern_stream.cli.running import run
@@ -137,16 +140,15 @@ def export(session: Session, /, **given: Unpack[Given]) -> int:
 
 def _export(session: Session, given: Given, out: Path | None) -> int:
     scope, options = scope_of(given), options_of(given)
+    require_stdout(session)
     path = chosen_database(session, given["db"])
     from pattern_stream.pipelines.exporting import export_archive
 
     result = run(session, lambda progress: export_archive(path, out, scope=scope, options=options, progress=progress))
-    _warn(session, result)
-    if session.json:
-        document(result.as_dict(), err=out is None)
-    else:
-        _tell(session, result, out)
-    return ExitCode.LOSS if result.loss else ExitCode.DONE
+    with suppress(ConnectionError):
+        _warn(session, result)
+    code = conclude(session, "the export", result.as_dict(), lambda: _tell(session, result, out))
+    return ExitCode.LOSS if result.loss else code
 
 
 def _plan(session: Session, given: Given) -> int:
@@ -157,7 +159,7 @@ def _plan(session: Session, given: Given) -> int:
     plan = run(session, lambda progress: plan_export(path, scope=scope, options=options, progress=progress))
     _warn(session, plan)
     for problem in plan.problems:
-        error_line(f"{styled('does not fit:', 'red')} {plain(str(problem))}")
+        tell(session, "error", f"does not fit: {plain(str(problem))}")
     if session.json:
         document(plan.as_dict())
     else:
@@ -231,13 +233,15 @@ def _warn(session: Session, result: ExportResult | ExportPlan) -> None:
 
 
 def _tell(session: Session, result: ExportResult, out: Path | None) -> None:
+    """One closing line; with -v the root and the edits that were folded in."""
     target = "stdout" if out is None else path_text(out)
     version = f", version {result.version}" if result.version != FORMAT_VERSION else ""
-    size = human_bytes(result.bytes)
-    say(session, f"{_scope_text(result)} -> {target}: {size}, {result.sections:,} sections{version}")
-    say(session, f"root {result.root}")
-    say(session, f"holds {held(result.stats) or 'nothing'}")
-    say(session, f"{result.folded_blocks:,} memory blocks had edits pending and are current, {result.seconds:.1f} s")
+    size = f"{human_bytes(result.bytes)}, {result.sections:,} sections{version}"
+    say(
+        session, f"{_scope_text(result)} -> {target}: {size}; {held(result.stats) or 'nothing'}; {result.seconds:.1f} s"
+    )
+    detail(session, f"root {result.root}")
+    detail(session, f"{result.folded_blocks:,} memory blocks had edits pending and are current")
 
 
 def _tell_plan(session: Session, plan: ExportPlan) -> None:

@@ -17,7 +17,11 @@ from pattern_stream.errors import ExitCode, PatternStreamError
 _STORAGE: Final = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS,
     errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.ENODEV,
+    errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM,
 }  # fmt: skip
+_DESCRIPTORS: Final = "close some files, or allow this process more: ulimit -n"
+_PROCESSES: Final = "end some processes, or allow this user more of them and of threads: ulimit -u"
+_MEMORY: Final = "free some memory, or allow this process more: ulimit -v, the limit of the container"
 _OS_EXITS: Final = {
     errno.ENOENT: ExitCode.NOT_FOUND,
     errno.ENOTDIR: ExitCode.NOT_FOUND,
@@ -32,7 +36,13 @@ _OS_HINTS: Final = {
     errno.EACCES: "check the permissions of the file and its folder",
     errno.EPERM: "check the permissions of the file and its folder",
     errno.EISDIR: "name a file, not a folder",
+    errno.EMFILE: _DESCRIPTORS,
+    errno.ENFILE: _DESCRIPTORS,
+    errno.EAGAIN: _PROCESSES,
+    errno.ENOMEM: _MEMORY,
 }
+_NO_THREAD: Final = "can't start new thread"
+"""The words of the interpreter's RuntimeError, which has no number."""
 
 
 class Interrupted(Exception):
@@ -76,15 +86,19 @@ def failure_of(error: BaseException) -> Failure:
         case click.ClickException():
             return _usage(error)
         case Interrupted():
-            return _interrupted(error.number)
+            return interrupted(error.number)
         case KeyboardInterrupt() | click.Abort():
-            return _interrupted(signal.SIGINT)
+            return interrupted(signal.SIGINT)
         case BrokenPipeError():
             return Failure(ExitCode.CLOSED_PIPE, "closed-pipe", "the reader of the output is gone", quiet=True)
         case OSError():
             return _os_failure(error)
         case MemoryError():
-            return Failure(ExitCode.FAILURE, "out-of-memory", "there is not enough memory for this", internal=True)
+            message = "there is not enough memory for this"
+            return Failure(ExitCode.STORAGE, "out-of-memory", message, hint=_MEMORY, internal=True)
+        case RuntimeError() if str(error) == _NO_THREAD:
+            message = "no further thread can be started"
+            return Failure(ExitCode.STORAGE, "out-of-threads", message, hint=_PROCESSES, internal=True)
     return _internal(error)
 
 
@@ -112,7 +126,8 @@ def _usage(error: click.ClickException) -> Failure:
     return Failure(ExitCode.USAGE, "usage-error", message, hint=f"see {command} --help")
 
 
-def _interrupted(number: int) -> Failure:
+def interrupted(number: int) -> Failure:
+    """The end of a run that a signal stopped."""
     word = "interrupted" if number == signal.SIGINT else "terminated"
     exit_code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
     return Failure(exit_code, word, f"{word}: nothing was left half done")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from pattern_stream.cli.options import PATH, database, examples, json_output, talking
-from pattern_stream.cli.output import counted, document, path_text, plain, print_findings, say
-from pattern_stream.cli.places import binary_input, chosen_database
+from pattern_stream.cli.output import conclude, counted, path_text, plain, print_findings, require_stdout, say
+from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import UsageError
@@ -86,21 +86,20 @@ class Given(TypedDict):
 @database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")
 @talking
 @click.pass_obj
-def import_(session: Session, /, **given: Unpack[Given]) -> None:
+def import_(session: Session, /, **given: Unpack[Given]) -> int:
     """Take the archive FILE into a database, in one transaction: all of it, or nothing.
 
     FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and
     found good, so the real program may have it open.
     """
     source, options = binary_input(given["file"]), options_of(given)
-    path = chosen_database(session, given["db"], must_exist=False)
+    require_stdout(session)
     from pattern_stream.pipelines.importing import import_archive
 
-    result = run(session, lambda progress: import_archive(source, path, options=options, progress=progress))
-    if session.json:
-        document(result.as_dict())
-    else:
-        _tell(session, result)
+    with database_to_fill(session, given["db"], keep=not options.dry_run) as path:
+        result = run(session, lambda progress: import_archive(source, path, options=options, progress=progress))
+    change = "the dry run" if result.dry_run else "the import"
+    return conclude(session, change, result.as_dict(), lambda: _tell(session, result))
 
 
 def options_of(given: Given) -> ImportOptions:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from pattern_stream.cli.options import database, examples, json_output, talking
-from pattern_stream.cli.output import document, path_text, say
-from pattern_stream.cli.places import chosen_database
+from pattern_stream.cli.output import conclude, path_text, require_stdout, say
+from pattern_stream.cli.places import database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 
@@ -21,13 +21,12 @@ from pattern_stream.cli.session import Session
 @json_output("What was made, as JSON on stdout.")
 @talking
 @click.pass_obj
-def init(session: Session, db: Path | None) -> None:
+def init(session: Session, db: Path | None) -> int:
     """Make an empty constellation database with the full schema, one that Pattern opens. An existing file: exit 7."""
-    path = chosen_database(session, db, must_exist=False)
+    require_stdout(session)
     from pattern_stream.pipelines.creating import create_database
 
-    made = run(session, lambda progress: create_database(path))
-    if session.json:
-        document({"db": made, "created": True})
-    else:
-        say(session, f"made {path_text(made)}, empty")
+    with database_to_fill(session, db) as path:
+        made = run(session, lambda progress: create_database(path))
+    summary = {"db": made, "created": True}
+    return conclude(session, "the database", summary, lambda: say(session, f"made {path_text(made)}, empty"))

@@ -47,6 +47,16 @@ class Commands(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name]} is {type(command).__name__}, expected a click command")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the arguments name; a name that is no command brings the nearest one to mind."""
+        from difflib import get_close_matches
+
+        if args and args[0] not in COMMANDS and (near := get_close_matches(args[0], COMMANDS, 1)):
+            ctx.fail(f"no such command {args[0]!r}, did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(
     PROGRAM,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,11 +10,23 @@ from typing import Any, TypeVar
 import click
 
 from pattern_stream.cli.session import Session
+from pattern_stream.errors import FileMissing, making_folder
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
+
+class NamedPath(click.Path):
+    """A path as it was typed. One with a slash at its end means a folder, which must be there."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The path. Raises FileMissing."""
+        if isinstance(value, str) and value.endswith(os.sep) and not os.path.isdir(value):
+            raise FileMissing(f"folder {value} is not there", hint=making_folder(value))
+        return super().convert(value, parameter, context)
+
+
 # readable=False: click would call a file without permission a usage error, before we can say what it is.
-PATH = click.Path(path_type=Path, readable=False)
+PATH = NamedPath(path_type=Path, readable=False)
 
 
 def examples(*lines: str) -> str:
@@ -30,7 +43,7 @@ def talking(command: Decorated) -> Decorated:
         show_default=True,
         expose_value=False,
         callback=_keep,
-        help="How to show progress on stderr: a bar on a terminal, else a line per 10 % or 30 s; json: objects.",
+        help="How to show progress on stderr: a bar on a terminal, else a line every 30 s; json: every line an object.",
     )(command)
     command = _flag("-v", "--verbose", help="Say more; for an internal error, show the traceback.")(command)
     return _flag("-q", "--quiet", help="Say nothing but errors.")(command)

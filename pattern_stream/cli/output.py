@@ -7,20 +7,22 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal
 
 import click
 
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import Finding, UsageError, storage_error
+from pattern_stream.errors import ExitCode, Finding, TransportError, UsageError, storage_error
 
 ALIKE_SHOWN: Final = 3
 """Warnings of one kind that are shown without -v."""
 
-_COLOURS: Final = {"error": "red", "warning": "yellow", "info": "blue"}
+Level = Literal["error", "warning", "hint", "info"]
+
+_COLOURS: Final = {"error": "red", "warning": "yellow", "hint": "cyan"}
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts and inside emoji; they move nothing
 _UNPRINTABLE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -67,7 +69,7 @@ def styled(text: str, colour: str) -> str:
     return click.style(text, fg=colour, bold=True) if stream is not None and wants_colour(stream) else text
 
 
-def error_line(text: str) -> None:
+def tell_line(text: str) -> None:
     """One line on stderr, also with -q. A stderr that is closed or full takes no one down; a closed pipe passes."""
     if sys.stderr is None:
         return
@@ -79,10 +81,39 @@ def error_line(text: str) -> None:
         return
 
 
+def tell(session: Session, level: Level, text: str, known: Mapping[str, Any] | None = None) -> None:
+    """One line on stderr, also with -q. With `--progress json`, an object: `known`, or the text as its message."""
+    if session.progress == "json":
+        tell_line(json_text({"level": level, **(known or {"message": text})}))
+    elif level == "info":
+        tell_line(text)
+    else:
+        tell_line(f"{styled(f'{level}:', _COLOURS[level])} {text}")
+
+
+def tell_error(session: Session, lines: Sequence[str], hint: str | None, known: Mapping[str, Any]) -> None:
+    """How a run ended badly: the message and its further lines, then the hint; with `--progress json` one object."""
+    tell(session, "error", lines[0], known)
+    if session.progress == "json":
+        return
+    for line in lines[1:]:
+        tell_line(line)
+    if hint:
+        tell(session, "hint", plain(hint))
+
+
+def tell_traceback(session: Session, error: BaseException) -> None:
+    """The traceback of an error of our own, line by line."""
+    from traceback import format_exception
+
+    for line in "".join(format_exception(error)).splitlines():
+        tell(session, "info", plain(line))
+
+
 def say(session: Session, text: str) -> None:
     """One line on stderr, unless -q."""
     if not session.quiet:
-        error_line(text)
+        tell(session, "info", text)
 
 
 def detail(session: Session, text: str) -> None:
@@ -101,6 +132,39 @@ def document(value: Mapping[str, Any], *, err: bool = False) -> None:
     """One JSON document on stdout, as `show`; on stderr, where stdout is the archive, on one line among the others."""
     with nullcontext() if err else _writing_stdout():
         click.echo(json_text(value, indent=not err), err=err)
+
+
+def require_stdout(session: Session) -> None:
+    """Raise TransportError where the summary of a change would be lost, before anything is changed."""
+    if session.json and not session.archive_on_stdout and sys.stdout is None:
+        raise TransportError("stdout is closed, expected a place for the summary that --json asks for")
+
+
+def conclude(session: Session, change: str, summary: Mapping[str, Any], words: Callable[[], None]) -> ExitCode:
+    """Tell of a change that is made: the summary where --json asks for one, else `words`. Gives the exit code.
+
+    A stream that takes no more is no reason to do the work again: the exit code is 3, and the message says that the
+    change (`the import`) is done.
+    """
+    try:
+        if session.json:
+            document(summary, err=session.archive_on_stdout)
+            (sys.stderr if session.archive_on_stdout else sys.stdout).flush()
+        else:
+            words()
+    except (OSError, TransportError) as error:
+        reason = error.message if isinstance(error, TransportError) else (error.strerror or str(error)).lower()
+        abandon(sys.stderr if session.archive_on_stdout else sys.stdout)
+        with suppress(OSError):
+            tell(session, "error", f"{change} is done, but its summary could not be told: {plain(reason)}")
+        return ExitCode.LOSS
+    return ExitCode.DONE
+
+
+def abandon(stream: Any) -> None:
+    """Point a stream that takes no more at nothing, else the interpreter complains of it when it exits."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -137,16 +201,18 @@ def _fallback(value: Any) -> Any:
 def print_findings(session: Session, findings: Iterable[Finding]) -> None:
     """Each finding as one line on stderr, a hint after it once; of a kind of warning the first few, and with -v all.
 
-    With -q errors alone.
+    With -q errors alone. What is usual (severity `info`) only with -v.
     """
     met, hints = Counter[str](), set[str | None]([None])
     for finding in findings:
         is_error = finding.severity == "error"
+        if finding.severity == "info" and not session.verbose:
+            continue
         met[finding.code] += not is_error
         if is_error or (not session.quiet and (session.verbose or met[finding.code] <= ALIKE_SHOWN)):
-            error_line(f"{styled(f'{finding.severity}:', _COLOURS[finding.severity])} {plain(str(finding))}")
-            if finding.hint not in hints:
-                error_line(f"{styled('hint:', 'cyan')} {plain(finding.hint or '')}")
+            tell(session, finding.severity, plain(str(finding)), finding.as_dict())
+            if finding.hint not in hints and session.progress != "json":
+                tell(session, "hint", plain(finding.hint or ""))
                 hints.add(finding.hint)
     for code, count in met.items():
         if count > ALIKE_SHOWN and not session.verbose:
@@ -164,14 +230,9 @@ def held(stats: Mapping[str, int]) -> str:
 
 def human_bytes(count: int) -> str:
     """A size as people write it, in decimal units: `1.2 MB`."""
-    if count < 1000:
-        return f"{count} B"
-    size, units = count / 1000, ["PB", "TB", "GB", "MB", "kB"]
-    while size >= 999.5 and len(units) > 1:
-        size /= 1000
-        units.pop()
-    unit = units[-1]
-    return f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
+    from rich.filesize import decimal
+
+    return decimal(count)
 
 
 def counted(counts: Mapping[str, int]) -> str:
@@ -182,25 +243,16 @@ def counted(counts: Mapping[str, int]) -> str:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of aligned columns, numbers to the right; the same on a terminal and in a pipe."""
+    from rich.cells import cell_len
+
     raw = [tuple(row) for row in rows]
     cells = [tuple("" if cell is None else plain(str(cell)) for cell in row) for row in raw]
     numeric = [bool(raw) and all(isinstance(row[n], int | None) for row in raw) for n in range(len(headers))]
-    widths = [max(text_width(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
-    return [_aligned(line, widths, numeric) for line in [tuple(headers), tuple("-" * w for w in widths), *cells]]
+    widths = [max(cell_len(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
 
+    def aligned(line: Sequence[str]) -> str:
+        padded = [(cell, " " * (width - cell_len(cell))) for cell, width in zip(line, widths, strict=True)]
+        parts = [space + cell if right else cell + space for (cell, space), right in zip(padded, numeric, strict=True)]
+        return "  ".join(parts).rstrip()
 
-def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    parts = []
-    for cell, width, right in zip(cells, widths, numeric, strict=True):
-        padding = " " * (width - text_width(cell))
-        parts.append(padding + cell if right else cell + padding)
-    return "  ".join(parts).rstrip()
-
-
-def text_width(text: str) -> int:
-    """Columns that a text takes on a terminal: wide characters two, combining ones none."""
-    if text.isascii():
-        return len(text)
-    from unicodedata import combining, east_asian_width
-
-    return sum(0 if combining(c) or c in _JOINERS else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return [aligned(line) for line in (headers, ["-" * width for width in widths], *cells)]

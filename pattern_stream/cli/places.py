@@ -4,24 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pattern_stream.cli.output import path_text, plain, say
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import UsageError
 
+if TYPE_CHECKING:
+    from pattern_stream.cli.locate import Located
+
 STREAM: Final = Path("-")
 """stdin or stdout."""
 
 
-def chosen_database(session: Session, given: Path | None, *, must_exist: bool = True) -> Path:
+def chosen_database(session: Session, given: Path | None) -> Path:
     """The database of --db, $PATTERN_DB or Pattern's own places, named on stderr. Raises DatabaseNotFound."""
+    return _located(session, given, must_exist=True).path
+
+
+@contextmanager
+def database_to_fill(session: Session, given: Path | None, *, keep: bool = True) -> Iterator[Path]:
+    """The same for a database that may be made. Where Pattern's own folder is missing, the folder is made, mode 0700.
+
+    It goes again if the work fails or nothing is to be kept; folders that somebody named are never made.
+    """
+    from pattern_stream.cli.locate import USUAL_PLACE
+
+    located = _located(session, given, must_exist=False)
+    made: list[Path] = []
+    if located.origin == USUAL_PLACE:
+        missing = [folder for folder in located.path.parents if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            made.insert(0, folder)
+    try:
+        yield located.path
+    except BaseException:
+        keep = False
+        raise
+    finally:
+        if not keep:
+            with suppress(OSError):  # somebody uses it by now
+                for folder in made:
+                    folder.rmdir()
+
+
+def _located(session: Session, given: Path | None, *, must_exist: bool) -> Located:
     from pattern_stream.cli.locate import Folders, locate_database
 
     located = locate_database(given, os.environ, Folders(), must_exist=must_exist)
     say(session, f"database: {path_text(located.path)} ({plain(located.origin)})")
-    return located.path
+    return located
 
 
 def binary_input(given: Path) -> Path | None:

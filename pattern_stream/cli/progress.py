@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
-from pattern_stream.cli.output import error_line, human_bytes, json_text
+from pattern_stream.cli.output import human_bytes, json_text, tell_line
 from pattern_stream.cli.session import ProgressMode, Session
 from pattern_stream.items import Progress, ProgressCallback
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+QUIET_SECONDS: Final = 5.0
+"""A run that is shorter has no lines of progress: they are for somebody who wonders whether anything goes on."""
+
 LINE_SECONDS: Final = 30.0
-"""A line is printed at least this often where the total is unknown or far."""
+"""A line is printed at most this often."""
 
 REFRESH_SECONDS: Final = 0.1
 """A bar is redrawn, and a JSON object printed, at most this often."""
@@ -71,25 +74,19 @@ class Pace:
 
 
 class PlainLines:
-    """A line per 10 % of a stage, or per 30 seconds."""
+    """A line after 5 seconds, then one every 30, whatever stage is under way."""
 
     def __init__(self) -> None:
         self._pace = Pace()
-        self._tenths: dict[str, int] = {}
+        self._next_at = time.monotonic() + QUIET_SECONDS
 
     def __call__(self, progress: Progress) -> None:
-        """Print a line if the stage has come far enough."""
-        if self._further(progress):
-            error_line(progress_line(progress, self._pace.seconds(progress.stage)))
-
-    def _further(self, progress: Progress) -> bool:
+        """Print a line if it is time for one."""
         seconds = self._pace.seconds(progress.stage)
-        last = self._pace.shown.setdefault(progress.stage, 0.0)
-        tenths = 10 * progress.done // progress.total if progress.total else 0
-        if tenths <= self._tenths.get(progress.stage, 0) and seconds - last < LINE_SECONDS:
-            return False
-        self._tenths[progress.stage], self._pace.shown[progress.stage] = tenths, seconds
-        return True
+        now = time.monotonic()
+        if now >= self._next_at:
+            self._next_at = now + LINE_SECONDS
+            tell_line(progress_line(progress, seconds))
 
 
 class JsonLines:
@@ -103,7 +100,7 @@ class JsonLines:
         if self._pace.due(progress, REFRESH_SECONDS):
             seconds = round(self._pace.seconds(progress.stage), 3)
             known = {"stage": progress.stage, "done": progress.done, "total": progress.total, "unit": progress.unit}
-            error_line(json_text(known | {"seconds": seconds}))
+            tell_line(json_text(known | {"seconds": seconds}))
 
 
 def progress_line(progress: Progress, seconds: float) -> str:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import RawIOBase
-from itertools import takewhile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from io import BufferedWriter, FileIO, TextIOWrapper
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from pattern_stream.cli.failures import Failure, Interrupted, failure_of
-from pattern_stream.cli.output import document, error_line, plain, styled
+from pattern_stream.cli.failures import Failure, Interrupted, failure_of, interrupted
+from pattern_stream.cli.output import abandon, document, tell_error, tell_traceback
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import ExitCode, PatternStreamError
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from types import FrameType
-
-    from anyio import CancelScope
 
     from pattern_stream.items import ProgressCallback
 
 PROGRAM: Final = "pattern-stream"
 COMPLETE_VARIABLE: Final = "_PATTERN_STREAM_COMPLETE"
+
+ONE_WISH_SECONDS: Final = 1.0
+"""Signals closer together than this are one wish."""
 
 Result = TypeVar("Result")
 
@@ -45,35 +48,37 @@ def run(session: Session, call: Callable[[ProgressCallback], Awaitable[Result]])
     from pattern_stream.cli.progress import showing_progress
 
     _keep_tracebacks_for(session.verbose)
-    interruption = Interruption()
-    with showing_progress(session) as progress, interruption.installed():
-        return anyio.run(interruption.supervise, lambda: call(progress))
+    with showing_progress(session) as progress:
+        return anyio.run(INTERRUPTION.supervise, lambda: call(progress))
 
 
 class Interruption:
     """Turns the first SIGINT, SIGTERM or SIGHUP into a cancellation, so that every stage cleans up behind itself.
 
-    A second signal, for one who cannot wait, is raised where the program stands.
+    Signals within a second are one: service managers send TERM and HUP together. A later one is of somebody who cannot
+    wait: the files that this run makes are removed and the process ends at once. A signal that comes when the work is
+    done changes nothing any more.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self._scope: CancelScope | None = None
-        self._loop: AbstractEventLoop | None = None
+        self._first_at = 0.0
+        self._stop: Callable[[], object] | None = None
 
-    @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Handle the signals meanwhile. One that is ignored (nohup, a background job) stays ignored."""
-        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        before = {number: signal.getsignal(number) for number in numbers}
-        heard = [number for number in numbers if before[number] is not signal.SIG_IGN]
-        for number in heard:
-            signal.signal(number, self._heard)
-        try:
-            yield
-        finally:
-            for number in heard:
-                signal.signal(number, before[number])
+    def install(self) -> None:
+        """Handle the signals from now on. One that is ignored (nohup, a background job) stays ignored."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._received)
+
+    def end(self) -> None:
+        """The work is done and told: a signal from now on would only garble the exit code.
+
+        # Trap: the interpreter puts back the system's own handlers when it ends, but not those that ignore.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == self._received:
+                signal.signal(number, signal.SIG_IGN)
 
     async def supervise(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """The result of the work, or Interrupted. Work that is done in spite of a signal is done."""
@@ -81,21 +86,31 @@ class Interruption:
 
         from anyio import CancelScope
 
-        self._loop = get_running_loop()
-        with CancelScope() as self._scope:
+        with CancelScope() as scope:
+            self._stop = partial(get_running_loop().call_soon_threadsafe, scope.cancel)
             try:
-                return await work()
+                if self.number is None:
+                    return await work()
             except Exception as error:
                 if self.number is None:
                     raise
                 raise Interrupted(self.number) from error
+            finally:
+                self._stop = None
         raise Interrupted(self.number or signal.SIGINT)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
-        again, self.number = self.number is not None, number
-        if again or self._scope is None or self._loop is None:
-            raise Interrupted(number)
-        self._loop.call_soon_threadsafe(self._scope.cancel)
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self._first_at = number, now
+            if self._stop is not None:
+                self._stop()
+        elif now - self._first_at >= ONE_WISH_SECONDS:
+            os._exit(int(interrupted(number).exit_code))
+
+
+INTERRUPTION: Final = Interruption()
+"""The signals of this process, of which there is one set."""
 
 
 def _keep_tracebacks_for(verbose: bool) -> None:
@@ -116,6 +131,7 @@ def _keep_tracebacks_for(verbose: bool) -> None:
 def run_command(commands: click.Group, arguments: Sequence[str]) -> int:
     """Read the options, call the command, tell how it ended. Returns the exit code; nothing escapes but SystemExit."""
     session = Session()
+    INTERRUPTION.install()
     _expect(session, arguments)
     try:
         _hold_standard_streams()
@@ -130,12 +146,15 @@ def run_command(commands: click.Group, arguments: Sequence[str]) -> int:
         return int(failure.exit_code)
     finally:
         _settle_streams()
+        INTERRUPTION.end()
 
 
 def _expect(session: Session, arguments: Sequence[str]) -> None:
     """What the session will be, for errors in the options themselves, which are met before all of them are read."""
     options = list(takewhile(lambda argument: argument != "--", arguments))
     session.json = "--json" in options
+    if "--progress=json" in options or ("--progress", "json") in pairwise(options):
+        session.progress = "json"
     writes = options[:1] == ["export"] and "--dry-run" not in options
     session.archive_on_stdout = writes and _output_in(options) == "-"
 
@@ -170,23 +189,23 @@ def _report(session: Session, failure: Failure, error: BaseException) -> None:
         return
     with suppress(OSError):
         if failure.internal and session.verbose:
-            _print_traceback(error)
-        first, *rest = failure.lines
-        error_line(f"{styled('error:', 'red')} {first}")
-        for line in rest:
-            error_line(line)
-        if failure.hint:
-            error_line(f"{styled('hint:', 'cyan')} {plain(failure.hint)}")
+            tell_traceback(session, error)
+        tell_error(session, failure.lines, failure.hint, failure.as_dict())
     with suppress(OSError, PatternStreamError):
         if session.json and not session.archive_on_stdout:
             document(failure.as_dict())
 
 
-def _print_traceback(error: BaseException) -> None:
-    from traceback import format_exception
+class _PatientFile(FileIO):
+    """A standard stream whose writer waits for a slow reader, also where the parent made the pipe non-blocking.
 
-    for line in "".join(format_exception(error)).splitlines():
-        error_line(plain(line))
+    # Trap: such a pipe takes a part of a write or none, which the usual stream answers by an error in mid-line.
+    """
+
+    def write(self, data: Any, /) -> int:
+        while (count := super().write(data)) is None:
+            select.select([], [self.fileno()], [])
+        return count
 
 
 def _hold_standard_streams() -> None:
@@ -202,20 +221,21 @@ def _hold_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
-        if stream is not None and isinstance(getattr(stream, "buffer", None), RawIOBase):
-            setattr(sys, name, open(stream.fileno(), "w", encoding=stream.encoding, closefd=False))  # noqa: SIM115
-        if stream is not None and hasattr(stream, "reconfigure"):
-            getattr(sys, name).reconfigure(errors="backslashreplace")
+        if isinstance(stream, TextIOWrapper) and stream is getattr(sys, f"__{name}__"):
+            raw = _PatientFile(stream.fileno(), "wb", closefd=False)
+            held = TextIOWrapper(
+                BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=stream.line_buffering
+            )
+            setattr(sys, name, held)
 
 
 def _settle_streams() -> None:
-    """Flush; a stream that cannot be flushed is pointed at nothing, else the interpreter complains when it exits."""
+    """Flush what can be flushed."""
     for stream in (sys.stdout, sys.stderr):
         try:
             _flush(stream)
         except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            abandon(stream)
 
 
 def _flush(stream: Any) -> None:

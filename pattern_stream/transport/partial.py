@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pattern_stream.errors import FileMissing, FileTaken, UsageError
+from pattern_stream.errors import FileMissing, FileTaken, UsageError, making_folder
 from pattern_stream.transport.descriptors import translated
 
 _FLAGS: Final = (
@@ -118,7 +118,8 @@ class PartialFile:
                 self._remove_stale()
                 continue
             except FileNotFoundError as error:
-                raise FileMissing(f"folder {self.target.parent} is not there") from error
+                folder = self.target.parent
+                raise FileMissing(f"folder {folder} is not there", hint=making_folder(folder)) from error
             if _lock(descriptor) is not False and self._is_ours(descriptor):
                 return descriptor
             os.close(descriptor)

@@ -40,6 +40,11 @@ class Outcome:
         return json.loads(self.out)
 
     @property
+    def said(self) -> list[dict[str, Any]]:
+        """The objects on stderr, of a run with `--progress json`."""
+        return [json.loads(line) for line in self.err.splitlines()]
+
+    @property
     def errors(self) -> list[str]:
         """The lines on stderr that start with `error:`."""
         return [line for line in self.err.splitlines() if line.startswith("error:")]

@@ -286,3 +286,49 @@ def test_the_report_trusts_no_text() -> None:
     }  # fmt: skip
 
     assert not set("\x1b\u202e\n") & set("".join(report(found)))
+
+
+# --- first steps -------------------------------------------------------------------------------------------------
+
+
+def test_the_usual_folder_is_made(cli: Cli, home: Path, archive: Path) -> None:
+    """On a new machine, import and init make Pattern's own folder, for its user alone."""
+    outcome = cli("import", archive)
+    folder = home / "data/pattern"
+
+    assert 0 == outcome.code
+    assert 0o700 == folder.stat().st_mode & 0o777
+    assert (folder / "constellation.db").exists()
+
+
+@pytest.mark.parametrize("arguments", [("import", "missing.car"), ("import", "--dry-run")])
+def test_a_folder_made_in_vain_goes_again(cli: Cli, home: Path, archive: Path, arguments: tuple[str, ...]) -> None:
+    """A run that fails, or keeps nothing, leaves no empty folder behind."""
+    cli(*arguments) if "--dry-run" not in arguments else cli(*arguments, archive)
+
+    assert not (home / "data").exists()
+
+
+def test_no_other_folder_is_made(cli: Cli, tmp_path: Path, archive: Path) -> None:
+    """A folder that somebody names must be there; the hint says how to make it."""
+    outcome = cli("import", archive, "--db", tmp_path / "none/n.db")
+
+    assert 6 == outcome.code
+    assert "mkdir -p" in outcome.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_output_with_a_slash_is_a_folder(cli: Cli, tmp_path: Path, small: Path) -> None:
+    """`-o backups/` does not make a file of that name."""
+    outcome = cli("export", "--db", small, "-o", f"{tmp_path}/backups/")
+
+    assert 6 == outcome.code
+    assert f"folder {tmp_path}/backups/ is not there" in outcome.err
+    assert "hint: make it first: mkdir -p" in outcome.err
+    assert not (tmp_path / "backups").exists()
+
+
+def test_a_command_that_is_nearly_one(cli: Cli) -> None:
+    """`exprot` brings `export` to mind; what is near to nothing does not."""
+    assert "no such command 'exprot', did you mean 'export'?" in cli("exprot").err
+    assert "did you mean" not in cli("zzz").err

@@ -46,7 +46,9 @@ def test_an_error_of_ours_keeps_all_it_knows() -> None:
         (errno.EEXIST, ExitCode.CONFLICT),
         (errno.EISDIR, ExitCode.USAGE),
         (errno.EPIPE, ExitCode.CLOSED_PIPE),
-        (errno.EMFILE, ExitCode.FAILURE),
+        (errno.EMFILE, ExitCode.STORAGE),
+        (errno.EAGAIN, ExitCode.STORAGE),
+        (errno.EINVAL, ExitCode.FAILURE),
     ],
 )
 def test_system_errors_have_exit_codes(number: int, expected: ExitCode) -> None:

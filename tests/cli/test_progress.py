@@ -24,26 +24,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return now
 
 
-def test_a_line_per_tenth(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    """Plain progress with a total: a line at each 10 %, also where several are passed at once, none twice."""
+def test_a_short_run_has_no_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Plain progress says nothing in the first 5 seconds, whatever is done in them, the end of a stage included."""
     show = PlainLines()
-    for done in (0, 5, 10, 19, 45, 49, 100, 100):
-        clock[0] += 1
+    for done in (0, 5, 50, 100):
         show(Progress("export", done, 100, "rows"))
+        show(Progress("write", done, 100, "bytes"))
+        clock[0] += 1.2
 
-    assert ["10 of 100 rows (10 %)", "45 of 100 rows (45 %)", "100 of 100 rows (100 %)"] == [
-        line.removeprefix("export: ").rsplit(", ", 1)[0] for line in capsys.readouterr().err.splitlines()
-    ]
+    assert "" == capsys.readouterr().err
 
 
 def test_a_line_per_30_seconds(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a total: a line whenever 30 seconds have gone, with count and rate."""
+    """The first line after 5 seconds, then one every 30, over all stages together."""
     show = PlainLines()
-    for _ in range(70):
-        show(Progress("read", int(clock[0] - 1000) * 1_000_000, None, "bytes"))
+    for second in range(70):
+        show(Progress("read", second * 1_000_000, None, "bytes"))
+        show(Progress("export", second, 100, "rows"))
         clock[0] += 1
 
-    assert ["read: 30.0 MB, 1.0 MB/s", "read: 60.0 MB, 1.0 MB/s"] == capsys.readouterr().err.splitlines()
+    assert ["read: 5.0 MB, 1.0 MB/s", "read: 35.0 MB, 1.0 MB/s", "read: 65.0 MB, 1.0 MB/s"] == (
+        capsys.readouterr().err.splitlines()
+    )
 
 
 def test_json_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +68,7 @@ def test_json_lines(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
         (Progress("export", 120_000, 200_000, "rows"), 0.0, "export: 120,000 of 200,000 rows (60 %)"),
         (Progress("read", 1_500_000, None, "bytes"), 1.0, "read: 1.5 MB, 1.5 MB/s"),
         (Progress("fold", 7, None, "documents"), 0.0, "fold: 7 documents"),
-        (Progress("write", 0, 0, "bytes"), 0.0, "write: 0 B"),
+        (Progress("write", 0, 0, "bytes"), 0.0, "write: 0 bytes"),
     ],
 )
 def test_progress_line(progress: Progress, seconds: float, expected: str) -> None:
@@ -120,10 +122,24 @@ def test_the_bar_is_drawn_and_goes_away(home: Path, small: Path, tmp_path: Path)
 
 
 def test_json_progress_of_a_real_run(cli: Cli, small: Path, tmp_path: Path) -> None:
-    """`--progress json`: each object on a line of stderr; the last one of a stage with a total is complete."""
+    """`--progress json`: every line of stderr is an object; the last one of a stage with a total is complete."""
     outcome = cli("export", "--db", small, "-o", tmp_path / "o.car", "--progress", "json")
-    lines = [json.loads(line) for line in outcome.err.splitlines() if line.startswith("{")]
-    last = {line["stage"]: line for line in lines}
+    lines = [json.loads(line) for line in outcome.err.splitlines()]
+    steps = [line for line in lines if "stage" in line]
+    last = {line["stage"]: line for line in steps}
 
-    assert {"stage", "done", "total", "unit", "seconds"} == set(lines[0])
+    assert {"stage", "done", "total", "unit", "seconds"} == set(steps[0])
+    assert {"level", "message"} == {key for line in lines if "stage" not in line for key in line} & {"level", "message"}
     assert last["write"]["done"] == last["write"]["total"]
+
+
+def test_errors_among_json_progress(cli: Cli, tmp_path: Path) -> None:
+    """With `--progress json` an error is an object too, in the options as well as in the work."""
+    for arguments, code in (
+        (("list", "--db", tmp_path / "none.db"), "database-not-found"),
+        (("list", "--foo"), "usage-error"),
+    ):
+        outcome = cli(*arguments, "--progress", "json")
+        *_, last = [json.loads(line) for line in outcome.err.splitlines()]
+
+        assert ("error", code) == (last["level"], last["error"]["code"])

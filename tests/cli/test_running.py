@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_signal_leaves_nothing(home: Path, tmp_path: Path, large: Path, number
     outcome = interrupted(process, number, at=PROGRESS)
 
     assert code == outcome.code
-    assert [f"error: {word}: nothing was left half done"] == outcome.errors
+    assert f"{word}: nothing was left half done" == outcome.said[-1]["error"]["message"]
     assert "Traceback" not in outcome.err
     assert [] == leftovers(folder)
 
@@ -204,6 +205,7 @@ def test_closed_stdout_takes_no_archive(home: Path, small: Path) -> None:
 
 BROKEN = """
 import sys
+import time
 from pattern_stream.cli import main, running
 def fail(*_): raise {error}
 running._invoke = fail
@@ -223,7 +225,9 @@ def _broken(home: Path, error: str) -> Outcome:
     ("error", "code", "message"),
     [
         ("ValueError('two\\nlines \\x1b[31m')", 1, "error: internal error: ValueError: two lines \\x1b[31m"),
-        ("MemoryError()", 1, "error: there is not enough memory for this"),
+        ("MemoryError()", 9, "error: there is not enough memory for this"),
+        ('RuntimeError("can\'t start new thread")', 9, "error: no further thread can be started"),
+        ("OSError(24, 'x')", 9, "error: too many open files"),
         ("RecursionError('deep')", 1, "error: internal error: RecursionError: deep"),
         ("KeyboardInterrupt()", 130, "error: interrupted: nothing was left half done"),
         ("PermissionError(13, 'x', 'f')", 9, "error: permission denied: f"),
@@ -265,3 +269,93 @@ def test_quiet_is_silent(cli: Cli, small: Path, tmp_path: Path) -> None:
 
     assert (0, b"", "") == (outcome.code, outcome.out, outcome.err)
     assert 1 == len(failed.errors)
+
+
+@pytest.mark.parametrize("pair", [(signal.SIGTERM, signal.SIGHUP), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize("gap", [0.0, 0.003, 0.05])
+def test_signals_close_together_are_one(
+    home: Path, tmp_path: Path, large: Path, pair: tuple[int, int], gap: float
+) -> None:
+    """TERM and HUP, as service managers send them, or Ctrl-C twice: one clean end, nothing left, no internal error."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start(home, "export", "--db", large, "-o", folder / "o.car", "--progress", "json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if PROGRESS in line:
+            break
+    for number in pair:
+        process.send_signal(number)
+        time.sleep(gap)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == (130 if pair[0] == signal.SIGINT else 143)
+    assert b"internal error" not in err
+    assert [] == leftovers(folder)
+
+
+def test_a_later_signal_ends_at_once(home: Path, tmp_path: Path, large: Path) -> None:
+    """Whoever asks again after a second does not wait for the clean-up of a line that cannot come to its end."""
+    ours, theirs = os.pipe()
+    process = start(home, "export", "--db", large, "-q", stdout=theirs, prepare=lambda: None)
+    os.close(theirs)
+    time.sleep(2.5)  # the pipe is full, and nobody reads it
+    process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(timeout=10)
+    process.communicate()
+    os.close(ours)
+
+    assert 143 == code
+
+
+def test_a_slow_reader_of_a_non_blocking_pipe_gets_all(home: Path, small: Path, tmp_path: Path) -> None:
+    """stdout in non-blocking mode, as a parent may have set it: no line of a dump is lost or cut."""
+    archive = tmp_path / "o.car"
+    assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
+    whole = call(home, "dump", archive, "-q").out
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    process = start(home, "dump", archive, "-q", stdout=theirs)
+    os.close(theirs)
+    arrived = b""
+    while data := os.read(ours, 4096):
+        arrived += data
+        time.sleep(0.001)
+    process.communicate()
+    os.close(ours)
+
+    assert 0 == process.returncode
+    assert whole == arrived
+
+
+def test_a_summary_that_has_no_place_stops_before_the_work(home: Path, small: Path, tmp_path: Path) -> None:
+    """--json with stdout closed: exit 9 before anything is made."""
+    archive, made = tmp_path / "o.car", tmp_path / "n.db"
+    assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
+    commands: list[list[str | Path]] = [["import", archive], ["init"], ["demo"]]
+    for command in commands:
+        outcome = call(home, *command, "--db", made, "--json", prepare=lambda: os.close(1))
+
+        assert 9 == outcome.code
+        assert "stdout is closed" in outcome.err
+        assert not made.exists()
+
+
+def test_a_summary_that_is_lost_after_the_work(home: Path, small: Path, tmp_path: Path) -> None:
+    """--json into a full device or a closed pipe: exit 3, and the word that the work is done."""
+    archive = tmp_path / "o.car"
+    assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
+    ours, theirs = os.pipe()
+    os.close(ours)
+    full = os.open("/dev/full", os.O_WRONLY) if Path("/dev/full").exists() else theirs
+    for number, stream in enumerate((theirs, full)):
+        made = tmp_path / f"n{number}.db"
+        outcome = call(home, "import", archive, "--db", made, "--json", stdout=stream)
+
+        assert 3 == outcome.code
+        assert "error: the import is done, but its summary could not be told" in outcome.err
+        assert 0 == call(home, "list", "--db", made, "-q").code

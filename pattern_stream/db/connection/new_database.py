@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.connection.opening import open_new, remove_database
-from pattern_stream.errors import DatabaseNotFound, TargetExists
+from pattern_stream.errors import DatabaseNotFound, TargetExists, making_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -78,7 +78,8 @@ def _refuse_taken(place: Path) -> None:
     if not is_vacant(place):
         raise TargetExists(f"found a file at {place}, expected none: a new database is to be made there")
     if not place.parent.is_dir():
-        raise DatabaseNotFound(f"no folder {place.parent}, expected one: a new database is to be made there")
+        found = f"no folder {place.parent}, expected one: a new database is to be made there"
+        raise DatabaseNotFound(found, hint=making_folder(place.parent))
 
 
 @contextmanager
