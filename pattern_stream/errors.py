@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import ClassVar, Final, Literal, Self
@@ -317,6 +318,17 @@ def storage_error(error: OSError, doing: str) -> TransportError:
 def making_folder(folder: object) -> str:
     """The hint of an error about a folder that is not there."""
     return f"make it first: mkdir -p {shlex.quote(str(folder))}"
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """Raises an OSError inside as `storage_error` has it. A closed pipe passes: no fault of the storage."""
+    try:
+        yield
+    except ConnectionError:
+        raise
+    except OSError as error:
+        raise storage_error(error, doing) from error
 
 
 # --- findings: what is said without stopping ---------------------------------------------------------------------

@@ -74,12 +74,6 @@ BATCH_ROWS: Final = 512
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Bytes of cells in one batch between stages. Ours."""
 
-SPOOL_MEMORY_BYTES: Final = 4 * 1024 * 1024
-"""Archive bytes kept in memory before the spool goes to disk. Ours."""
-
-SPOOL_RESERVE_BYTES: Final = 16 * 1024 * 1024
-"""Free bytes that the spool leaves on its disk for others. Ours."""
-
 COPY_BYTES: Final = 1024 * 1024
 """Bytes read or written at a time. Ours."""
 
@@ -100,12 +94,6 @@ CONSTELLATION_OWNER: Final = "_constellation_"
 
 MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 """Largest memory document (joined snapshot) that is handed to the document worker. Source: loro 5."""
-
-SHELF_MEMORY_BYTES: Final = 8 * 1024 * 1024
-"""Blocks that came before they were wanted, kept in memory before they go to disk. Ours."""
-
-SHELF_RESERVE_BYTES: Final = 32 * 1024 * 1024
-"""Free bytes below which nothing more is put on the shelf. Ours."""
 
 MAX_REPEATED_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of memory documents that may be read out of blocks already met, beside 16 x the archive's length. Ours."""

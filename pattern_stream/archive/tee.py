@@ -9,8 +9,8 @@ from typing import Self
 
 from anyio.to_thread import run_sync
 
-from pattern_stream.archive.spool import Area, Spool
-from pattern_stream.archive.temporary_sqlite import reading_again
+from pattern_stream.archive.spool import Spool
+from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.format import COPY_BYTES
 
 
@@ -21,8 +21,8 @@ class Replay:
     Raises:  StorageFull, TransportError.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._spool = Spool(folders)
+    def __init__(self, folders: Sequence[Path], *, budget: Budget = BUDGET) -> None:
+        self._spool = Spool(folders, budget=budget)
 
     def __enter__(self) -> Self:
         return self
@@ -46,11 +46,4 @@ class Replay:
         if self._spool.is_on_disk:
             await run_sync(self._spool.flush)
         for offset in range(0, area.size, COPY_BYTES):
-            count = min(COPY_BYTES, area.size - offset)
-            held = area.peek(offset, count)
-            yield bytes(held) if held is not None else await run_sync(_load, area, offset, count)
-
-
-def _load(area: Area, offset: int, count: int) -> bytes:
-    with reading_again():
-        return area.load(offset, count)
+            yield await area.read(offset, min(COPY_BYTES, area.size - offset), "reading the archive again")

@@ -13,7 +13,6 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.archive.chunk_prefetch import decoding_ahead
-from pattern_stream.archive.spool import spool_folders
 from pattern_stream.archive.tee import Replay
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
 from pattern_stream.db.connection.opening import open_writer
@@ -21,6 +20,7 @@ from pattern_stream.db.ddl.create import create_schema, require_writable_schema
 from pattern_stream.db.write.leftover_ids import Mentions
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
 from pattern_stream.errors import Report, ignore_findings
+from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
@@ -244,7 +244,7 @@ async def _open_line(
     if not (isinstance(source, Path) and source.is_file()):
         if source is None or isinstance(source, Path):
             found.source = await resources.enter_async_context(open_input(source))
-        found.replay = resources.enter_context(Replay(spool_folders(options.spool_dir, near)))
+        found.replay = resources.enter_context(Replay(temporary_folders(options.spool_dir, near)))
     identity = Identity(options.id_key or secrets.token_bytes(KEY_BYTES)) if options.new_ids else None
     sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
     return _Line(found, near, options, identity, sandbox, progress)

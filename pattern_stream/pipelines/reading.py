@@ -10,12 +10,11 @@ from pathlib import Path
 
 from pattern_stream.archive.reader import ArchiveReader, starts_plain
 from pattern_stream.archive.shelf import Shelf
-from pattern_stream.archive.spool import spool_folders
-from pattern_stream.errors import Report
+from pattern_stream.errors import Report, storage_errors
+from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Progress, ProgressCallback
 from pattern_stream.stages.streams import closing
 from pattern_stream.transport.compress import unwrap
-from pattern_stream.transport.descriptors import translated
 from pattern_stream.transport.files import ByteSource, open_input
 
 ArchiveSource = Path | AsyncIterator[bytes] | None
@@ -49,7 +48,8 @@ async def open_archive(
             raw = source
         plain = raw.path if isinstance(raw, ByteSource) else None
         total = raw.total_bytes if isinstance(raw, ByteSource) else None
-        shelf = resources.enter_context(Shelf(spool_folders(spool_dir, near), archive=_plain_archive(resources, plain)))
+        folders, archive = temporary_folders(spool_dir, near), _plain_archive(resources, plain)
+        shelf = resources.enter_context(Shelf(folders, archive=archive))
         pieces = unwrap(_watched(raw, stage, total, progress))
         await resources.enter_async_context(closing(pieces))
         yield OpenArchive(ArchiveReader(pieces, damage=damage), shelf)
@@ -72,7 +72,7 @@ def _plain_archive(resources: AsyncExitStack, path: Path | None) -> int | None:
     """A descriptor of a regular file that holds the archive as it is, for reading blocks again; None for all else."""
     if path is None:
         return None
-    with translated(f"reading {path}"):
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+    with storage_errors(f"reading {path}"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         resources.callback(os.close, descriptor)
-        return descriptor if hasattr(os, "pread") and starts_plain(os.pread(descriptor, 16, 0)) else None
+        return descriptor if starts_plain(os.pread(descriptor, 16, 0)) else None

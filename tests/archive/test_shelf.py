@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.archive.shelf import Shelf
+from pattern_stream.budget import Budget
 from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import DigestMismatch, StorageFull, TransportError
 from pattern_stream.items import Section
 from tests.archives import framed
+
+SMALL = Budget(shelf_memory_bytes=1)
 
 
 def section(number: int, size: int = 10) -> Section:
@@ -24,11 +28,17 @@ def section(number: int, size: int = 10) -> Section:
     return Section(100 * number, cid_of(data), data)
 
 
+def log(shelf: Shelf, count: int) -> None:
+    """Let so many blocks be met."""
+    for number in range(count):
+        shelf.met(section(number).cid)
+
+
 @pytest.mark.parametrize("memory_bytes", [1, 5000, 10**7])
 def test_what_was_put_is_taken_once(memory_bytes: int, tmp_path: Path) -> None:
     """A block comes back as it was, once; from memory and from disk alike."""
     sections = [section(number, number * 7) for number in range(50)]
-    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+    with Shelf([tmp_path], budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         for each in sections:
             shelf.put(each)
 
@@ -42,7 +52,7 @@ def test_what_was_put_is_taken_once(memory_bytes: int, tmp_path: Path) -> None:
 def test_what_is_kept_is_taken_again_and_again(memory_bytes: int, tmp_path: Path) -> None:
     """A kept block stays, and counts as early only where it was not handed on when it was put."""
     early, late = section(1), section(2)
-    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+    with Shelf([tmp_path], budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         shelf.put(early)
         shelf.put(late, kept=True)
 
@@ -56,7 +66,7 @@ def test_what_is_kept_is_taken_again_and_again(memory_bytes: int, tmp_path: Path
 def test_leftovers_are_told_from_repeated_blocks(memory_bytes: int, tmp_path: Path) -> None:
     """What is left and was met before is a repetition; the rest is unreferenced, the first by offset named."""
     met, stranger, later = section(1), section(2), section(3)
-    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+    with Shelf([tmp_path], budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         shelf.met(met.cid)
         for each in (met, later, stranger, met, stranger):
             shelf.put(each, data=False)
@@ -71,7 +81,7 @@ def test_another_block_is_never_taken_for_the_one_that_is_wanted(memory_bytes: i
     """Blocks are stored by 64 bits of their digest, and told apart by all of it."""
     each = section(1)
     forged = each.cid[:20] + bytes(16)
-    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+    with Shelf([tmp_path], budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         shelf.put(Section(5, forged, b"forged"))
 
         assert shelf.take(each.cid) is None
@@ -82,7 +92,7 @@ def test_another_block_is_never_taken_for_the_one_that_is_wanted(memory_bytes: i
 def test_names_are_recalled(memory_bytes: int, tmp_path: Path) -> None:
     """A name given to a CID is found again, in memory and on disk."""
     cids = [section(number).cid for number in range(30)]
-    with Shelf([tmp_path], memory_bytes=memory_bytes) as shelf:
+    with Shelf([tmp_path], budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         for number, cid in enumerate(cids):
             shelf.remember(cid, f"block {number}")
 
@@ -100,7 +110,7 @@ def test_a_plain_file_is_read_again(tmp_path: Path) -> None:
         body += framed(cid_of(each) + each)
     archive.write_bytes(body)
     descriptor = os.open(archive, os.O_RDWR)
-    with Shelf([tmp_path], archive=descriptor, memory_bytes=1) as shelf:
+    with Shelf([tmp_path], archive=descriptor, budget=SMALL) as shelf:
         for offset, each in zip(offsets, data, strict=True):
             shelf.put(Section(offset, cid_of(each), each))
 
@@ -114,7 +124,7 @@ def test_a_plain_file_is_read_again(tmp_path: Path) -> None:
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     """The file has no name even while it is used."""
-    with Shelf([tmp_path], memory_bytes=1) as shelf:
+    with Shelf([tmp_path], budget=SMALL) as shelf:
         shelf.put(section(1))
         shelf.put(section(2))
 
@@ -123,16 +133,16 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 def test_the_first_usable_folder_is_taken(tmp_path: Path) -> None:
     """A folder that is not there is passed over; none at all is an error that names them."""
-    with Shelf([tmp_path / "missing", tmp_path], memory_bytes=1) as shelf:
+    with Shelf([tmp_path / "missing", tmp_path], budget=SMALL) as shelf:
         shelf.put(section(1))
 
         assert section(1) == shelf.take(section(1).cid)
-    with pytest.raises(TransportError, match="missing"), Shelf([tmp_path / "missing"], memory_bytes=1) as shelf:
+    with pytest.raises(TransportError, match="missing"), Shelf([tmp_path / "missing"], budget=SMALL) as shelf:
         shelf.put(section(1))
 
 
 def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk says while a block is read again, or the log of blocks is, comes as an error of ours."""
+    """What the disk says while a block is read again comes as an error of ours."""
 
     def fail(*arguments: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -140,14 +150,37 @@ def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     each = section(1)
     with Shelf([tmp_path], archive=0) as shelf:
         shelf.put(each)
-        shelf.met(section(2).cid)
-        with monkeypatch.context() as broken:
-            broken.setattr(os, "pread", fail)
-            with pytest.raises(TransportError, match="reading the archive again: Input/output error"):
-                shelf.take(each.cid)
-        monkeypatch.setattr(shelf._log, "seek", fail)
-        with pytest.raises(TransportError, match="blocks that came too early: Input/output error"):
-            shelf.was_met(each.cid)
+        monkeypatch.setattr(os, "pread", fail)
+        with pytest.raises(TransportError, match="reading the archive again: Input/output error"):
+            shelf.take(each.cid)
+
+
+def test_a_file_that_cannot_grow_is_named(tmp_path: Path) -> None:
+    """What the disk says while the log of blocks is written comes as an error of ours: here a limit on files."""
+    budget = Budget(met_log_bytes=36 * 1000, shelf_memory_bytes=36 * 1000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Shelf([tmp_path], budget=budget) as shelf:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+            with pytest.raises(TransportError, match="blocks that came too early: "):
+                log(shelf, 2_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("shelf_memory_bytes", [1, 10**7])
+def test_the_log_goes_where_a_file_can_be_made(tmp_path: Path, shelf_memory_bytes: int) -> None:
+    """A log too long for memory passes over folders that are not there, and is found again in its file."""
+    cids = [section(number).cid for number in range(30)]
+    budget = Budget(met_log_bytes=36 * 7, shelf_memory_bytes=shelf_memory_bytes)
+    with Shelf([tmp_path / "missing", tmp_path], budget=budget) as shelf:
+        log(shelf, 30)
+
+        assert all(shelf.was_met(cid) for cid in cids)
+        assert not shelf.was_met(section(30).cid)
+        assert 30 == shelf.met_count
+    with pytest.raises(TransportError, match="missing"), Shelf([tmp_path / "missing"], budget=SMALL) as shelf:
+        log(shelf, 30_000)
 
 
 def test_a_system_that_reads_little_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +199,11 @@ def test_a_system_that_reads_little_at_a_time(tmp_path: Path, monkeypatch: pytes
     assert each == found
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
     """The shelf stops before the disk is full."""
-    monkeypatch.setattr("pattern_stream.archive.shelf.SHELF_RESERVE_BYTES", 1 << 60)
+    budget = Budget(shelf_memory_bytes=1, shelf_reserve_bytes=1 << 60)
 
-    with pytest.raises(StorageFull, match="bytes free"), Shelf([tmp_path], memory_bytes=1) as shelf:
+    with pytest.raises(StorageFull, match="bytes are free"), Shelf([tmp_path], budget=budget) as shelf:
         shelf.put(section(1))
 
 
@@ -179,7 +212,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_shelf_is_a_mapping(steps: list[tuple[int, str]], small: bool) -> None:
     """Whatever is done in whatever order, the shelf agrees with a plain dict."""
     model: dict[bytes, Section] = {}
-    with Shelf(memory_bytes=600 if small else 10**7) as shelf:
+    with Shelf(budget=Budget(shelf_memory_bytes=600 if small else 10**7)) as shelf:
         for number, step in steps:
             each = section(number)
             if step == "put":

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from pattern_stream.archive import spool as spool_module
-from pattern_stream.archive.spool import Area, Spool, spool_folders
-from pattern_stream.errors import FileMissing, StorageFull, TransportError
-from pattern_stream.format import COPY_BYTES, SPOOL_MEMORY_BYTES, SPOOL_RESERVE_BYTES
+from pattern_stream.archive.spool import Spool
+from pattern_stream.budget import BUDGET, Budget
+from pattern_stream.errors import StorageFull, TransportError
+from pattern_stream.format import COPY_BYTES
 
 MIB = 1024 * 1024
 
@@ -66,12 +68,12 @@ def fill(spool: Spool, mib: int) -> None:
 def test_small_stays_in_memory(tmp_path: Path) -> None:
     """Up to 8 MiB of both areas together no file is made."""
     with Spool([tmp_path]) as spool:
-        spool.leaves.append(b"head", bytes(SPOOL_MEMORY_BYTES // 2))
-        spool.inserts.append(b"head", bytes(SPOOL_MEMORY_BYTES // 2 - 9))
+        spool.leaves.append(b"head", bytes(BUDGET.spool_memory_bytes // 2))
+        spool.inserts.append(b"head", bytes(BUDGET.spool_memory_bytes // 2 - 9))
 
         assert not spool.is_due
         assert not spool.is_on_disk
-        assert spool.leaves.descriptor is None
+        assert spool.leaves.file is None
         spool.inserts.append(b"", b"1")
         assert spool.is_due
 
@@ -85,38 +87,26 @@ def test_files_have_no_name(tmp_path: Path) -> None:
         assert spool.pending_bytes < COPY_BYTES
         assert [] == list(tmp_path.iterdir())
         assert 12 * MIB == spool.size
-        assert spool.leaves.descriptor is not None
-        mode = os.fstat(spool.leaves.descriptor).st_mode
-        if os.name == "posix":
-            assert 0o600 == mode & 0o777
+        assert spool.leaves.file is not None
+        assert 0o600 == os.fstat(spool.leaves.file.fileno()).st_mode & 0o777
 
 
 def test_area_reads_back(tmp_path: Path) -> None:
     """Pieces come back by offset from memory, from the window and from the file; beyond the end is an error."""
-    area, data = Area(), bytes(range(256)) * 4096
-    area.append(data[:7], data[7:])
+    data = bytes(range(256)) * 4096
+    with Spool([tmp_path]) as spool:
+        area = spool.leaves
+        area.append(data[:7], data[7:])
 
-    assert data[5:300] == area.peek(5, 295)
-    area.flush(tmp_path)
-    assert area.peek(5, 295) is None
-    assert data[5:300] == area.load(5, 295)
-    assert data[100:200] == area.peek(100, 100)
-    assert area.peek(0, 10) is None
-    with pytest.raises(TransportError, match="spool ends at 1048576 bytes, expected 1048580"):
-        area.load(1048570, 10)
-    area.close()
-
-
-def test_folders_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Next to the output, then $TMPDIR, then /var/tmp, then the default; one that was asked for is the only one."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
-    found = spool_folders(None, tmp_path / "near")
-
-    assert [tmp_path / "near", tmp_path / "t", Path("/var/tmp")] == found[:3]
-    assert [tmp_path] == spool_folders(tmp_path, tmp_path / "near")
-    with pytest.raises(FileMissing) as caught:
-        spool_folders(tmp_path / "nowhere", None)
-    assert 6 == caught.value.exit_code
+        assert data[5:300] == area.peek(5, 295)
+        spool.flush()
+        assert area.peek(5, 295) is None
+        assert area.file is not None
+        assert data[5:300] == area.load(area.file, 5, 295)
+        assert data[100:200] == area.peek(100, 100)
+        assert area.peek(0, 10) is None
+        with pytest.raises(TransportError, match="spool ends at 1048576 bytes, expected 1048580"):
+            area.load(area.file, 1048570, 10)
 
 
 def test_unusable_folders_are_passed_over(tmp_path: Path) -> None:
@@ -136,33 +126,35 @@ def test_unusable_folders_are_passed_over(tmp_path: Path) -> None:
 
 def test_refused_before_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The spool stops while there is still room for others: folder, needed and free bytes are named."""
-    free = SPOOL_RESERVE_BYTES + 10 * MIB
+    free = BUDGET.spool_reserve_bytes + 10 * MIB
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, free))
     with Spool([tmp_path]) as spool:
         fill(spool, 8)
-        free = SPOOL_RESERVE_BYTES + MIB - 1
+        free = BUDGET.spool_reserve_bytes + MIB - 1
         with pytest.raises(StorageFull) as caught:
             fill(spool, 1)
 
-    assert (
-        f"spool in {tmp_path} holds {8 * MIB} bytes and needs {SPOOL_RESERVE_BYTES + MIB} more, {free} bytes are free"
-        == caught.value.message
-    )
+    needed = BUDGET.spool_reserve_bytes + MIB
+    expected = f"spool in {tmp_path} holds {8 * MIB} bytes and needs {needed} more, {free} bytes are free"
+    assert expected == caught.value.message
     assert 9 == caught.value.exit_code
 
 
 def test_small_disk_keeps_its_reserve(tmpfs: Path) -> None:
     """On a real file system of 24 MiB the spool stops with the reserve still free."""
-    with Spool([tmpfs], memory_bytes=MIB) as spool, pytest.raises(StorageFull, match="bytes are free"):
+    with (
+        Spool([tmpfs], budget=Budget(spool_memory_bytes=MIB)) as spool,
+        pytest.raises(StorageFull, match="bytes are free"),
+    ):
         fill(spool, 30)
 
     assert shutil.disk_usage(tmpfs).free == 24 * MIB
 
 
-def test_disk_that_fills_anyway(tmpfs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_that_fills_anyway(tmpfs: Path) -> None:
     """ENOSPC in spite of the watch (somebody else was faster) is StorageFull too."""
-    monkeypatch.setattr(spool_module, "SPOOL_RESERVE_BYTES", -(1 << 60))
-    with Spool([tmpfs], memory_bytes=MIB) as spool, pytest.raises(StorageFull, match="No space left"):
+    budget = Budget(spool_memory_bytes=MIB, spool_reserve_bytes=-(1 << 60))
+    with Spool([tmpfs], budget=budget) as spool, pytest.raises(StorageFull, match="No space left"):
         fill(spool, 30)
 
 
@@ -177,10 +169,11 @@ def test_limit_on_file_size(tmp_path: Path, file_limit: None) -> None:
 def test_io_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """EIO is a TransportError, exit 9, and no full disk."""
 
-    def fail(area: Area, folder: Path) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    class Broken(io.BytesIO):
+        def writelines(self, lines: Iterable[Any], /) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Area, "store", fail)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: Broken())
     with Spool([tmp_path]) as spool, pytest.raises(TransportError, match="Input/output error") as caught:
         fill(spool, 9)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -35,7 +36,7 @@ async def test_again(tmp_path: Path, size: int) -> None:
 async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the disk says while the bytes are read again comes as an error of ours that says what was done."""
 
-    def load(area: Area, offset: int, count: int) -> bytes:
+    def load(area: Area, file: IO[bytes], offset: int, count: int) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with Replay([tmp_path]) as replay:

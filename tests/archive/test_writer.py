@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.archive import spool as spool_module
 from pattern_stream.archive import writer
-from pattern_stream.archive.spool import Spool
-from pattern_stream.archive.writer import CarDraft, Layout, Piece, write_car
+from pattern_stream.archive.spool import Area, Spool
+from pattern_stream.archive.writer import CarDraft, write_car
+from pattern_stream.budget import Budget
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.errors import FileMissing, PatternStreamError, ProtocolError, StorageFull
 from pattern_stream.items import Begin, Block, BlockEvent, Progress, Root
@@ -45,7 +45,7 @@ def trees() -> st.SearchStrategy[Tree]:
 
 def assembled(events: Iterable[BlockEvent], *, memory_bytes: int) -> bytes:
     """The sections in output order, put together without an event loop."""
-    with Spool([Path("/var/tmp") if os.name == "posix" else Path()], memory_bytes=memory_bytes) as spool:
+    with Spool([Path("/var/tmp")], budget=Budget(spool_memory_bytes=memory_bytes)) as spool:
         draft = CarDraft(spool)
         for event in events:
             draft.add(event)
@@ -54,13 +54,15 @@ def assembled(events: Iterable[BlockEvent], *, memory_bytes: int) -> bytes:
         draft.finish()
         if spool.is_on_disk:
             spool.flush()
-        return b"".join(_bytes_of(spool, piece) for piece in draft.pieces())
+        return b"".join(_bytes_of(*piece) for piece in draft.pieces())
 
 
-def _bytes_of(spool: Spool, piece: Piece) -> bytes:
-    area = spool.inserts if piece.is_insert else spool.leaves
-    at_hand = area.peek(piece.offset, piece.byte_count)
-    return area.load(piece.offset, piece.byte_count) if at_hand is None else bytes(at_hand)
+def _bytes_of(area: Area, offset: int, count: int) -> bytes:
+    found = area.peek(offset, count)
+    if found is None:
+        assert area.file is not None
+        return area.load(area.file, offset, count)
+    return found
 
 
 @settings(deadline=None)
@@ -100,16 +102,15 @@ def test_deep_nesting() -> None:
 
 
 @pytest.mark.parametrize("memory_bytes", [1, 10_000_000], ids=["disk", "memory"])
-async def test_same_bytes_on_every_path(tmp_path: Path, memory_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_same_bytes_on_every_path(tmp_path: Path, memory_bytes: int) -> None:
     """A file, a FIFO, a plain writer and a writer of ranges get the same bytes, from memory and from disk."""
-    monkeypatch.setattr(Spool.__init__, "__kwdefaults__", {"memory_bytes": memory_bytes})
-    tree = wide(8, 300_000)
+    budget, tree = Budget(spool_memory_bytes=memory_bytes), wide(8, 300_000)
     plain, ranges = Sink(), RangeSink()
-    await write_car(feed(tree.line()), plain)
-    await write_car(feed(tree.line()), ranges)
+    await write_car(feed(tree.line()), plain, budget=budget)
+    await write_car(feed(tree.line()), ranges, budget=budget)
     async with open_output(tmp_path / "out.car") as file:
-        await write_car(feed(tree.line()), file, near=file.folder)
-    piped = await _through_fifo(tmp_path / "fifo", tree)
+        await write_car(feed(tree.line()), file, near=file.folder, budget=budget)
+    piped = await _through_fifo(tmp_path / "fifo", tree, budget)
 
     assert tree.archive() == plain.data
     assert tree.archive() == ranges.data
@@ -118,7 +119,7 @@ async def test_same_bytes_on_every_path(tmp_path: Path, memory_bytes: int, monke
     assert tree.archive() == piped
 
 
-async def _through_fifo(path: Path, tree: Tree) -> bytes:
+async def _through_fifo(path: Path, tree: Tree, budget: Budget) -> bytes:
     if not hasattr(os, "mkfifo"):
         return tree.archive()
     os.mkfifo(path)
@@ -130,7 +131,7 @@ async def _through_fifo(path: Path, tree: Tree) -> bytes:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read)
         async with open_output(path) as out:
-            await write_car(feed(tree.line()), out)
+            await write_car(feed(tree.line()), out, budget=budget)
     return got[0]
 
 
@@ -220,12 +221,11 @@ async def test_spool_folder_must_be_there(tmp_path: Path) -> None:
         await write_car(feed(leaf(1, 10).line()), Sink(), spool_dir=tmp_path / "missing")
 
 
-async def test_full_spool_emits_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_full_spool_emits_nothing(tmp_path: Path) -> None:
     """A spool that cannot grow is StorageFull, exit 9, and nothing was emitted."""
-    monkeypatch.setattr(spool_module, "SPOOL_RESERVE_BYTES", 1 << 60)
-    sink = Sink()
+    sink, budget = Sink(), Budget(spool_reserve_bytes=1 << 60)
     with pytest.raises(StorageFull, match=f"spool in {tmp_path} holds 0 bytes and needs .* bytes are free") as caught:
-        await write_car(big_line(12, 900_000), sink, spool_dir=tmp_path)
+        await write_car(big_line(12, 900_000), sink, spool_dir=tmp_path, budget=budget)
 
     assert [] == sink.pieces
     assert 9 == caught.value.exit_code
@@ -244,16 +244,17 @@ async def test_progress_is_told() -> None:
     assert (result.bytes, result.bytes) == (written[-1].done, written[-1].total)
 
 
-def test_layout_costs_24_bytes_a_node() -> None:
+def test_a_node_costs_24_bytes() -> None:
     """A node that began costs three numbers and nothing else once it has closed."""
-    layout = Layout()
-    for index in range(1000):
-        layout.begin(index)
-        layout.close(index, 1)
+    with Spool([]) as spool:
+        draft = CarDraft(spool)
+        for _ in range(1000):
+            draft.add(Begin())
+            draft.add(CLOSING)
 
-    assert 3000 == len(layout._numbers)
-    assert 8 == layout._numbers.itemsize
-    assert 0 == layout.open_count
+        assert 3000 == len(draft._numbers)
+        assert 8 == draft._numbers.itemsize
+        assert ([], {}, []) == (draft._open, draft._places, draft._kept)
 
 
 PEAK = """
@@ -328,18 +329,19 @@ def test_several_blocks_for_one_place_stand_in_a_row() -> None:
 
 
 def test_places_of_nodes_that_closed_are_forgotten() -> None:
-    """A hundred thousand nodes with four unused places each cost what they cost without."""
-    with_places, without = Layout(), Layout()
-    for layout, kept in ((with_places, 4), (without, 0)):
-        layout.begin(0)
-        for number in range(1000):
-            layout.begin(number)
-            for _ in range(kept):
-                layout.keep(number)
-            layout.close(number, 1)
+    """A thousand nodes with four unused places each cost what they cost without."""
+    numbers = []
+    for kept in (4, 0):
+        with Spool([]) as spool:
+            draft = CarDraft(spool)
+            events: list[BlockEvent] = [Begin(), *[Begin(page=True)] * kept, CLOSING]
+            for event in [Begin(), *events * 1000]:
+                draft.add(event)
 
-    assert len(without._numbers) == len(with_places._numbers)
-    assert {} == with_places._places
+            numbers.append(len(draft._numbers))
+            assert {} == draft._places
+
+    assert [3003, 3003] == numbers
 
 
 @pytest.mark.parametrize(

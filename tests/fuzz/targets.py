@@ -12,6 +12,7 @@ import libipld
 
 from pattern_stream.archive.reader import read_sections
 from pattern_stream.archive.shelf import Shelf
+from pattern_stream.budget import Budget
 from pattern_stream.codec.car import SectionSplitter, encode_header, encode_section_head
 from pattern_stream.codec.dagcbor import Link, decode, encode_node
 from pattern_stream.codec.diagnostic_decoder import decode_carefully
@@ -147,7 +148,7 @@ async def _rows(raw: bytes) -> None:
         if splitter.header is not None:
             root = splitter.header.roots[0]
             break
-    with Shelf(memory_bytes=20_000) as shelf:
+    with Shelf(budget=Budget(shelf_memory_bytes=20_000)) as shelf:
         sections = read_sections(unwrap(dribble(raw, 65_536)))
         await _exhausted(unmap_records(unchunk(walk(sections, root, shelf))))
 

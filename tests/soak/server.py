@@ -49,17 +49,16 @@ LOADED_LATE = (
 
 def shrink() -> None:
     """Small budgets of memory, set before anything takes them over by name; then import what commands need."""
-    from pattern_stream import format
+    from pattern_stream import budget, format
 
-    for name in ("SPOOL_MEMORY_BYTES", "SHELF_MEMORY_BYTES", "COPY_BYTES"):
-        setattr(format, name, SMALL_BYTES)
+    small = budget.Budget(spool_memory_bytes=SMALL_BYTES, shelf_memory_bytes=SMALL_BYTES, met_log_bytes=256)
+    setattr(budget, "BUDGET", small)  # noqa: B010  a name that is meant to be constant
+    setattr(format, "COPY_BYTES", SMALL_BYTES)  # noqa: B010
     setattr(format, "LARGE_CELL_BYTES", LARGE_CELL_BYTES)  # noqa: B010  a name that is meant to be constant
-    from pattern_stream.archive import shelf
     from pattern_stream.cli import demo_command, export_command, import_command, init_command, verify_command
     from pattern_stream.demo import making as demoing
     from pattern_stream.pipelines import creating, exporting, importing, verifying
 
-    setattr(shelf, "_LOG_MEMORY_BYTES", 256)  # noqa: B010  a name that is meant to be constant
     del demo_command, export_command, import_command, init_command, verify_command
     del creating, demoing, exporting, importing, verifying
     for late in LOADED_LATE:

@@ -36,17 +36,10 @@ def written(blocks: Iterable[BlockEvent]) -> Archive:
         root = draft.finish().cid
         splitter = SectionSplitter()
         sections = list(
-            splitter.feed(encode_header(root) + b"".join(_bytes_of(spool, piece) for piece in draft.pieces()))
+            splitter.feed(encode_header(root) + b"".join(area.peek(*place) or b"" for area, *place in draft.pieces()))
         )
         splitter.finish()
     return Archive([(section.cid, section.data) for section in sections], root)
-
-
-def _bytes_of(spool: Spool, piece: Any) -> bytes:
-    area = spool.inserts if piece.is_insert else spool.leaves
-    found = area.peek(piece.offset, piece.byte_count)
-    assert found is not None
-    return bytes(found)
 
 
 def exported(events: Iterable[RecordEvent], limits: Limits = Limits(), **options: Any) -> Archive:

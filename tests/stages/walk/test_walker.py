@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.archive.shelf import Shelf
+from pattern_stream.budget import Budget
 from pattern_stream.codec.cid import cid_of, cid_text
 from pattern_stream.errors import (
     ArchiveError,
@@ -55,7 +56,7 @@ def sections_of(blocks: Iterable[tuple[bytes, bytes]]) -> list[Section]:
 
 def walked(archive: Archive, blocks: Blocks | None = None, *, memory_bytes: int = 10**6, **options: Any) -> list[Any]:
     """The events of a walk, without offsets, which depend on the order of the sections."""
-    with Shelf(memory_bytes=memory_bytes) as shelf:
+    with Shelf(budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         walker = Walker(archive.root, shelf, **options)
         events: list[WalkEvent] = []
         for section in sections_of(archive.blocks if blocks is None else blocks):
@@ -223,7 +224,7 @@ def test_sections_are_counted(memory_bytes: int) -> None:
     """Distinct blocks, repeated ones and unreferenced ones are told apart, early and late."""
     archive, stranger = agent_archive(), Archive()
     stranger.add(entry_record(77))
-    with Shelf(memory_bytes=memory_bytes) as shelf:
+    with Shelf(budget=Budget(shelf_memory_bytes=memory_bytes)) as shelf:
         walker = Walker(archive.root, shelf)
         blocks = [*archive.blocks[2:4], *stranger.blocks, *archive.blocks, *archive.blocks[:3], *stranger.blocks]
         for section in sections_of(blocks):

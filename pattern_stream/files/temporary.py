@@ -1,0 +1,109 @@
+"""Temporary files and SQLite databases that have no name: they vanish with the program, however it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final, TypeVar
+
+from pattern_stream.errors import FileMissing, StorageFull, TransportError, storage_error
+from pattern_stream.format import COPY_BYTES
+
+T = TypeVar("T")
+
+_PREFIX: Final = ".pattern-stream-"
+
+TEMPORARY_PRAGMAS: Final = """
+    PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
+    PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
+"""
+"""Settings of a database that nobody opens twice."""
+
+
+def temporary_folders(chosen: Path | None, near: Path | None) -> list[Path]:
+    """Where temporary files may go, best first. A folder that was asked for is the only one.
+
+    `near`: the folder of the output file. $TMPDIR and /var/tmp come before the default, since /tmp may be memory.
+
+    Raises:  FileMissing: the folder that was asked for is not there.
+    """
+    if chosen is not None:
+        if not chosen.is_dir():
+            found = "is no folder" if chosen.exists() else "is not there"
+            raise FileMissing(f"spool folder {chosen} {found}, expected a folder that exists")
+        return [chosen]
+    named = os.environ.get("TMPDIR")
+    folders = [near, Path(named) if named else None, Path("/var/tmp")]
+    with suppress(FileNotFoundError):  # no default can be written; another candidate may do
+        folders.append(Path(tempfile.gettempdir()))
+    return list(dict.fromkeys(folder for folder in folders if folder is not None))
+
+
+def open_temporary(folders: Sequence[Path], purpose: str) -> tuple[IO[bytes], Path]:
+    """A file, mode 0600, in the first folder where one can be made, and that folder.
+
+    Raises:  TransportError, StorageFull: no folder will do; `purpose` names the file in the message.
+    """
+
+    def make(folder: Path) -> IO[bytes]:
+        opened: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=_PREFIX, buffering=COPY_BYTES)  # noqa: SIM115
+        return opened
+
+    return _in_first(folders, make, purpose)
+
+
+def open_temporary_database(folders: Sequence[Path], purpose: str) -> tuple[sqlite3.Connection, Path]:
+    """An empty database in the first folder where a file can be made, and that folder.
+
+    The name goes as soon as SQLite has the file open, which is at the first look into it: a kill leaves none behind.
+    Raises:  as `open_temporary`; sqlite3.Error.
+    """
+
+    def make(folder: Path) -> str:
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".sqlite", dir=folder)
+        os.close(handle)
+        return name
+
+    name, folder = _in_first(folders, make, purpose)
+    try:
+        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+        database.execute("PRAGMA schema_version").fetchone()
+    finally:
+        os.unlink(name)
+    database.executescript(TEMPORARY_PRAGMAS)
+    return database, folder
+
+
+def sqlite_error(error: sqlite3.Error, doing: str) -> TransportError:
+    """The error of this package for one of a temporary database; `doing`: as for `storage_error`."""
+    full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    kind = StorageFull if full else TransportError
+    return kind(f"{doing}: {error}", hint="--spool-dir names another folder")
+
+
+def require_space(folder: Path, needed_bytes: int, holder: str) -> None:
+    """Refuse before the disk is full, so that other programs do not meet a full disk.
+
+    `holder`: what needs the space and how much it has, for the message. Raises StorageFull.
+    """
+    if (free := shutil.disk_usage(folder).free) < needed_bytes:
+        raise StorageFull(
+            f"{holder} and needs {needed_bytes} more, {free} bytes are free",
+            hint="free some space, or name another folder with --spool-dir",
+        )
+
+
+def _in_first(folders: Sequence[Path], make: Callable[[Path], T], purpose: str) -> tuple[T, Path]:
+    refusal = OSError("there is none")
+    for folder in folders:
+        try:
+            return make(folder), folder
+        except OSError as error:
+            refusal = error
+    tried = ", ".join(map(str, folders))
+    raise storage_error(refusal, f"no {purpose} can be made in any of: {tried}") from refusal
