@@ -41,10 +41,10 @@ async def restore_quietly(archive: Path, database: Path) -> int:
         root = await opened.reader.open()
         nodes = walk(opened.reader.sections(), root, opened.shelf)
         rows = unmap_records(without_tools(unchunk(nodes)))
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        await connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        await connection.execute("BEGIN IMMEDIATE")
+        await connection.execute("PRAGMA defer_foreign_keys = ON")
         loaded = await write_rows(connection, rows)
-        await connection.commit()
+        await connection.execute("COMMIT")
     return loaded.rows["messages"]
 
 

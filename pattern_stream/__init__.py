@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pattern_stream.archive.shelf import Shelf
     from pattern_stream.archive.writer import WriteResult, write_car
     from pattern_stream.db.catalog.scope import resolve_scope
+    from pattern_stream.db.connection.connection import Connection
     from pattern_stream.db.connection.opening import open_reader, open_writer
     from pattern_stream.db.read.scope_reader import read_scope
     from pattern_stream.db.write.sink import write_rows
@@ -79,6 +80,7 @@ _HOMES = {
         "WriteResult",
         "write_car",
     ),
+    "db.connection.connection": ("Connection",),
     "db.connection.opening": (
         "open_reader",
         "open_writer",
@@ -184,6 +186,7 @@ __all__ = (
     "BlockEvent",
     "Cells",
     "Close",
+    "Connection",
     "Draft",
     "DraftEvent",
     "ExitCode",

@@ -9,17 +9,15 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, open_aside
+from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.create import create_schema
-from pattern_stream.db.ddl.fulltext import FULL_TEXT
+from pattern_stream.db.write.deferred_fts import DeferredIndex
 from pattern_stream.demo.cast import BlockPlan, build_world
 from pattern_stream.demo.conversations import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
 from pattern_stream.demo.random_text import Voice, plain_moment
@@ -110,7 +108,7 @@ async def write_demo(
 class _Story:
     """A demonstration under way."""
 
-    connection: AsyncConnection
+    connection: Connection
     author: Author
     messages: int
     seed: int
@@ -119,23 +117,13 @@ class _Story:
 
     async def write(self) -> None:
         """All of it, in one transaction; the full-text indexes are made at once when the rows are in."""
-        with translated():
-            await self.connection.exec_driver_sql("BEGIN")
+        await self.connection.execute("BEGIN")
         await create_schema(self.connection, installed_at=plain_moment(0))
-        await self._run(f"DROP TRIGGER {index.triggers[0]}" for index in FULL_TEXT)
+        indexes = await self.connection.run(DeferredIndex)
+        await self.connection.run(lambda _: indexes.defer())
         await self._fill()
-        for index in FULL_TEXT:
-            _, trigger, *_ = index.statements()
-            with translated():
-                await self.connection.exec_driver_sql(index.index_after(), (0,))
-            await self._run([trigger])
-        with translated():
-            await self.connection.commit()
-
-    async def _run(self, statements: Iterable[str]) -> None:
-        with translated():
-            for statement in statements:
-                await self.connection.exec_driver_sql(statement)
+        await self.connection.run(lambda _: indexes.finish())
+        await self.connection.execute("COMMIT")
 
     async def _fill(self) -> None:
         voice = Voice(self.seed)
@@ -171,15 +159,8 @@ class _Story:
                 self.progress(Progress("demo", self.rows[table], self.messages, "rows"))
 
     async def _insert(self, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        with translated():
-            await self.connection.exec_driver_sql(_insert_text(table, columns), rows)
+        await self.connection.execute_many(insert_into(table, columns), rows)
         self.rows[table] += len(rows)
-
-
-@cache
-def _insert_text(table: str, columns: tuple[str, ...]) -> str:
-    listed = ", ".join(f'"{column}"' for column in columns)
-    return f"INSERT INTO {table} ({listed}) VALUES ({', '.join('?' * len(columns))})"
 
 
 def block_rows(voice: Voice, plan: BlockPlan, document: StoredDocument, *, minutes: int) -> Iterator[TableRow]:

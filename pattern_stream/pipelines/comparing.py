@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.columns import Columns, read_columns
 from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import active_updates, key_columns, rows_by_key, table_rows_by_key
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
@@ -52,7 +51,7 @@ class Comparison:
     """
 
     path: Path
-    connection: AsyncConnection
+    connection: Connection
     columns: Columns
     tables: Mapping[str, Table]
     fold: Fold

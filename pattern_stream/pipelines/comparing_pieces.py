@@ -7,9 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.by_key import large_cell
 from pattern_stream.errors import Where
 from pattern_stream.items import Piece
@@ -20,7 +19,7 @@ from pattern_stream.schema.model.cells import Large
 class PieceComparison:
     """The Large cells of one row while their Pieces come in. Memory: a piece of each side."""
 
-    connection: AsyncConnection
+    connection: Connection
     table: Table
     key: tuple[Any, ...]
     large: Mapping[str, Large]

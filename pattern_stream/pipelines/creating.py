@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pattern_stream.db.connection.errors import translated
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
-from pattern_stream.db.connection.opening import path_of
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.errors import TargetExists
 
@@ -21,9 +19,8 @@ async def create_database(path: Path) -> Path:
         clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none", hint="choose another place with --db")
     async with open_aside(path) as aside:
-        with translated(path_of(aside.connection)):
-            await aside.connection.exec_driver_sql("BEGIN")
-            await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
-            await aside.connection.commit()
+        await aside.connection.execute("BEGIN")
+        await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
+        await aside.connection.execute("COMMIT")
         aside.keep = True
     return path

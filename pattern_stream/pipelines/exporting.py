@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import TYPE_CHECKING, Any
 
 from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
 from pattern_stream.db.catalog.scope import resolve_scope
-from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader, path_of
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader
 from pattern_stream.db.ddl.migrations import schema_version
 from pattern_stream.db.read.census import Census, has_messages, take_census
 from pattern_stream.db.read.prefetch import LEAST_MESSAGES, Ahead, reading_ahead, watched
@@ -53,6 +52,9 @@ from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import map_rows
 from pattern_stream.stages.streams import closing
 from pattern_stream.transport.files import open_output
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 CREATED_BY = f"pattern-stream {__version__}"
 
@@ -189,7 +191,7 @@ class ExportPlan:
 class _Line:
     """An export line before its sink: open resources, and what is counted on the way."""
 
-    connection: AsyncConnection
+    connection: Connection
     scope: ResolvedScope
     census: Census
     sandbox: Sandbox
@@ -248,7 +250,7 @@ class _Line:
 
 
 async def export_archive(
-    database: Path | AsyncConnection,
+    database: Path | Connection | AsyncConnection,
     out: Path | AsyncWriter | None,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
@@ -265,7 +267,7 @@ async def export_archive(
     """
     started = time.monotonic()
     if isinstance(out, Path):
-        _refuse_source(database if isinstance(database, Path) else path_of(database), out)
+        _refuse_source(database if isinstance(database, Path) else (await Connection.of(database)).path, out)
     async with AsyncExitStack() as resources:
         target: AsyncWriter
         if out is None or isinstance(out, Path):
@@ -282,7 +284,7 @@ async def export_archive(
 
 
 async def plan_export(
-    database: Path | AsyncConnection,
+    database: Path | Connection | AsyncConnection,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
     options: ExportOptions = ExportOptions(),
@@ -326,17 +328,17 @@ def _refuse_source(database: Path | None, out: Path) -> None:
 
 async def _open_line(
     resources: AsyncExitStack,
-    database: Path | AsyncConnection,
+    database: Path | Connection | AsyncConnection,
     scope: Scope,
     options: ExportOptions,
     progress: ProgressCallback | None,
 ) -> _Line:
-    watch = None if isinstance(database, AsyncConnection) else await resources.enter_async_context(watched(database))
+    watch = await resources.enter_async_context(watched(database)) if isinstance(database, Path) else None
     ahead = await resources.enter_async_context(reading_ahead(watch if options.messages else None))
     connection = (
-        database
-        if isinstance(database, AsyncConnection)
-        else await resources.enter_async_context(open_reader(database))
+        await resources.enter_async_context(open_reader(database))
+        if isinstance(database, Path)
+        else await Connection.of(database)
     )
     resolved = await resolve_scope(connection, scope)
     many = options.messages and await has_messages(connection, resolved, LEAST_MESSAGES)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.archive.chunk_prefetch import decoding_ahead
 from pattern_stream.archive.tee import Replay
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
 from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.ddl.create import create_schema, require_writable_schema
@@ -92,7 +91,7 @@ class _Line:
                 async for _ in events:
                     pass
 
-    async def write(self, connection: AsyncConnection) -> Loaded:
+    async def write(self, connection: Connection) -> Loaded:
         """The line itself: straight calls, one stage a line."""
         report = ignore_findings if self.survey is not None else self.log.report
         async with AsyncExitStack() as resources:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.schema.model.records import MemoryBlock, Record
 
@@ -57,15 +54,13 @@ class Columns:
         return f'{alias}."{column}"'
 
 
-async def read_columns(connection: AsyncConnection) -> Columns:
+async def read_columns(connection: Connection) -> Columns:
     """Read the ordinary tables of a database and their columns, in one statement."""
-    with translated():
-        rows = await connection.exec_driver_sql(
-            "SELECT s.name, c.name FROM sqlite_schema s JOIN pragma_table_info(s.name) c "
-            "WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY s.name, c.cid"
-        )
-        tables: dict[str, tuple[str, ...]] = {}
-        found: Sequence[Any] = rows.all()
-        for row in found:
-            tables[row[0]] = (*tables.get(row[0], ()), row[1])
+    found = await connection.execute(
+        "SELECT s.name, c.name FROM sqlite_schema s JOIN pragma_table_info(s.name) c "
+        "WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY s.name, c.cid"
+    )
+    tables: dict[str, tuple[str, ...]] = {}
+    for table, column in found:
+        tables[table] = (*tables.get(table, ()), column)
     return Columns(tables)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pattern_stream.db.catalog.columns import read_columns
 from pattern_stream.db.catalog.user_tables import count_rows, read_tables
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 
 
-async def list_agents(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def list_agents(connection: Connection) -> list[dict[str, Any]]:
     """Every agent by name, with counts of what it owns."""
     living = "AND m.is_deleted = 0" if (await read_columns(connection)).has("messages", "is_deleted") else ""
     return await _dicts(
@@ -26,21 +25,20 @@ async def list_agents(connection: AsyncConnection) -> list[dict[str, Any]]:
     )
 
 
-async def list_groups(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def list_groups(connection: Connection) -> list[dict[str, Any]]:
     """Every group by name, with its members' names."""
     groups = await _dicts(connection, "SELECT id, name, pattern_type FROM agent_groups ORDER BY name, id")
     for group in groups:
-        with translated():
-            members = await connection.execute(
-                text("""SELECT coalesce(a.name, m.agent_id) FROM group_members m LEFT JOIN agents a ON a.id = m.agent_id
-                     WHERE m.group_id = :id ORDER BY 1"""),
-                {"id": group["id"]},
-            )
-            group["members"] = [name for (name,) in members.all()]
+        members = await connection.execute(
+            """SELECT coalesce(a.name, m.agent_id) FROM group_members m LEFT JOIN agents a ON a.id = m.agent_id
+            WHERE m.group_id = :id ORDER BY 1""",
+            {"id": group["id"]},
+        )
+        group["members"] = [name for (name,) in members]
     return groups
 
 
-async def list_blocks(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def list_blocks(connection: Connection) -> list[dict[str, Any]]:
     """Every active memory block by owner and label."""
     return await _dicts(
         connection,
@@ -51,13 +49,17 @@ async def list_blocks(connection: AsyncConnection) -> list[dict[str, Any]]:
     )
 
 
-async def list_tables(connection: AsyncConnection) -> list[dict[str, Any]]:
+async def list_tables(connection: Connection) -> list[dict[str, Any]]:
     """Every ordinary table by name, with its rows: what an export of the constellation carries, and no more."""
     counts = await count_rows(connection, {name: quoted(name) for name in sorted(await read_tables(connection))})
     return [{"name": name, "rows": count} for name, count in counts.items()]
 
 
-async def _dicts(connection: AsyncConnection, sql: str) -> list[dict[str, Any]]:
-    with translated():
-        rows = await connection.execute(text(sql))
-        return [dict(row) for row in rows.mappings().all()]
+async def _dicts(connection: Connection, sql: str) -> list[dict[str, Any]]:
+    return await connection.run(_named_rows, sql)
+
+
+def _named_rows(raw: sqlite3.Connection, sql: str) -> list[dict[str, Any]]:
+    with closing(raw.execute(sql)) as cursor:
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]

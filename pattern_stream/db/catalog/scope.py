@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.errors import NameConflict, NotInDatabase, Where
 from pattern_stream.schema.model.scopes import ResolvedScope, Scope, ScopeKind
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _TABLES: dict[ScopeKind, str] = {"agent": "agents", "group": "agent_groups"}
 
 
-async def resolve_scope(connection: AsyncConnection, scope: Scope) -> ResolvedScope:
+async def resolve_scope(connection: Connection | AsyncConnection, scope: Scope) -> ResolvedScope:
     """Find the agent or group that a scope names: an exact id wins over a name.
 
     Raises NotInDatabase (with the nearest names) or NameConflict (an agent and a group, or several of a kind).
     """
+    connection = await Connection.of(connection)
     if scope.kind == "constellation" or scope.name is None:
         return ResolvedScope("constellation")
     kinds: tuple[ScopeKind, ...] = (scope.kind,) if scope.kind else ("group",) if scope.thin else ("agent", "group")
@@ -33,12 +35,11 @@ async def resolve_scope(connection: AsyncConnection, scope: Scope) -> ResolvedSc
 
 
 async def _matches(
-    connection: AsyncConnection, kind: ScopeKind, column: str, value: str
+    connection: Connection, kind: ScopeKind, column: str, value: str
 ) -> list[tuple[ScopeKind, str, str]]:
-    query = text(f"SELECT id, name FROM {_TABLES[kind]} WHERE {column} = :value ORDER BY id LIMIT 3")
-    with translated(table=_TABLES[kind]):
-        rows = await connection.execute(query, {"value": value})
-        return [(kind, row_id, name) for row_id, name in rows.all()]
+    sql = f"SELECT id, name FROM {_TABLES[kind]} WHERE {column} = ? ORDER BY id LIMIT 3"
+    rows = await connection.execute(sql, (value,), table=_TABLES[kind])
+    return [(kind, row_id, name) for row_id, name in rows]
 
 
 def _ambiguous(name: str, found: list[tuple[ScopeKind, str, str]]) -> NameConflict:
@@ -51,18 +52,17 @@ def _ambiguous(name: str, found: list[tuple[ScopeKind, str, str]]) -> NameConfli
     return NameConflict(f"{name!r} is the name of several: {listed}", hint="give the id instead of the name")
 
 
-async def _missing(connection: AsyncConnection, kinds: tuple[ScopeKind, ...], name: str) -> NotInDatabase:
+async def _missing(connection: Connection, kinds: tuple[ScopeKind, ...], name: str) -> NotInDatabase:
     names: list[str] = []
     for kind in kinds:
-        with translated(table=_TABLES[kind]):
-            rows = await connection.execute(text(f"SELECT name FROM {_TABLES[kind]} ORDER BY name LIMIT 1000"))
-            names += [str(found) for (found,) in rows.all()]
+        table = _TABLES[kind]
+        rows = await connection.execute(f"SELECT name FROM {table} ORDER BY name LIMIT 1000", table=table)
+        names += [str(found) for (found,) in rows]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
     word = " or ".join(kinds)
     hint = f"there is {', '.join(repr(n) for n in near)}" if near else f"the database has no {word}"
-    table = _TABLES[kinds[0]] if len(kinds) == 1 else None
     return NotInDatabase(
         f"no {word} has the id or name {name!r}",
-        where=Where(table=table),
+        where=Where(table=_TABLES[kinds[0]] if len(kinds) == 1 else None),
         hint=f"{hint}; `pattern-stream list` shows all",
     )

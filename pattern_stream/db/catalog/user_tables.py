@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.schema.model.records import canonical
 
@@ -70,13 +68,13 @@ class Table:
         return tuple(f"{alias}.{quoted(column.name)}" for column in self.columns)
 
 
-async def read_tables(connection: AsyncConnection) -> dict[str, Table]:
+async def read_tables(connection: Connection) -> dict[str, Table]:
     """Every ordinary table by name, in canonical key order."""
-    found = [await _rows(connection, sql) for sql in (KINDS, VIRTUAL, MODULES)]
+    found = [await connection.execute(sql) for sql in (KINDS, VIRTUAL, MODULES)]
     names = ordinary_names(*found)
-    columns = _grouped(await _rows(connection, _COLUMNS))
-    indexed = _grouped(await _rows(connection, _INDEXED))
-    parents = _grouped(await _rows(connection, _PARENTS))
+    columns = _grouped(await connection.execute(_COLUMNS))
+    indexed = _grouped(await connection.execute(_INDEXED))
+    parents = _grouped(await connection.execute(_PARENTS))
     return {
         name: _table(name, without_rowid, columns.get(name, ()), indexed.get(name, ()), parents.get(name, ()))
         for name, without_rowid in sorted(names.items(), key=lambda item: canonical(item[0]))
@@ -112,16 +110,13 @@ def ordinary_names(kinds: Iterable[Any], virtual: Iterable[Any], modules: Iterab
     }
 
 
-async def count_rows(
-    connection: AsyncConnection, sources: Mapping[str, str], subject: str | None = None
-) -> dict[str, int]:
+async def count_rows(connection: Connection, sources: Mapping[str, str], subject: str | None = None) -> dict[str, int]:
     """Rows by name; `sources`: what comes after FROM, with `subject` as `:id`. Many in one statement."""
     counts: dict[str, int] = {}
     for names in _batched(list(sources)):
         parts = (f"SELECT {number}, count(*) FROM {sources[name]}" for number, name in enumerate(names))
-        with translated():
-            rows = (await connection.exec_driver_sql(" UNION ALL ".join(parts), {"id": subject})).all()
-        counts |= {names[number]: int(count) for number, count in (tuple(row) for row in rows)}
+        rows = await connection.execute(" UNION ALL ".join(parts), {"id": subject})
+        counts |= {names[number]: count for number, count in rows}
     return counts
 
 
@@ -159,8 +154,3 @@ def _grouped(rows: Iterable[Sequence[Any]]) -> Mapping[str, list[Sequence[Any]]]
     for row in rows:
         found.setdefault(row[0], []).append(tuple(row[1:]))
     return found
-
-
-async def _rows(connection: AsyncConnection, sql: str) -> list[tuple[Any, ...]]:
-    with translated():
-        return [tuple(row) for row in (await connection.exec_driver_sql(sql)).all()]

@@ -1,72 +1,104 @@
-"""Fetching rows in batches that are bounded in rows and in bytes where they are fetched.
+"""Cursors whose batches are bounded in bytes as well as in rows.
 
-512 rows of 480 KB are 249 MB, so a plain `fetchmany(512)` is no bound. The cursor here gathers a batch in small pieces,
-in one hop to the driver's thread, and stops once a batch is heavy. When reading fails it finds out at which row.
+512 rows of 480 KB are 249 MB, so a plain `fetchmany(512)` is no bound. A bounded cursor fetches in small pieces and
+stops once a batch is heavy. Looking at every cell would take a fifth of the time of fetching it, so of a larger piece
+only one row in eight is looked at, and the rest only where those are heavy. (Measured on 200,000 rows of 14 columns and
+1.4 kB, against a bare `fetchmany(512)`: 1.04 x in this way, 1.19 x with every cell.)
 """
 
 from __future__ import annotations
 
 import sqlite3
-from asyncio import CancelledError
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from operator import length_hint
+from typing import Any, Final
 
-import aiosqlite
-import anyio
-from sqlalchemy.ext.asyncio import AsyncConnection
+from pattern_stream.format import BATCH_BYTES, BATCH_ROWS, LARGE_CELL_BYTES
 
-from pattern_stream.db.connection.batch_size import Cells, Scale
-from pattern_stream.db.connection.cell_limit import NeedsCare, limited, no_text, too_large
-from pattern_stream.db.connection.errors import translate
-from pattern_stream.errors import InvalidCell, PatternStreamError, Where
-from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
+FIRST_PIECE_ROWS: Final = 4
+"""Rows fetched before their size is known."""
 
-Result = TypeVar("Result")
-Parameters = Sequence[object] | Mapping[str, object]
+MAX_PIECE_ROWS: Final = 64
+"""Most rows fetched without looking at their weight."""
 
-FETCH_ROWS: Final = BATCH_ROWS // 4
-"""Rows of one hop. With more of them, what is done next to each finds it no longer in the processor's cache: mapping
-and encoding messages by 512 takes twice the time of doing it by 64; a hop costs as much as 20 rows."""
+PIECE_BYTES: Final = 256 * 1024
+"""Bytes that a piece should have at most, if its rows are like those of the piece before."""
 
-PATH_KEY: Final = "pattern_stream.path"
-"""Where the `info` of a connection that `open` made keeps the path of its database."""
+EXACT_ROWS: Final = 16
+"""Pieces up to this many rows are weighed cell by cell."""
+
+SAMPLE_STEP: Final = 8
+"""Of a larger piece one row in so many is weighed."""
+
+LIGHT_ROW_BYTES: Final = BATCH_BYTES // BATCH_ROWS
+"""Rows up to this on average fill a batch by their number, not by their weight."""
+
+
+class NeedsCare(Exception):
+    """The next row has a cell that is too large, or text that is no UTF-8: its cells have to be read one by one."""
 
 
 class FailedFetch(sqlite3.DatabaseError):
-    """Fetching failed: the driver's error, the last row before, and the row and column at fault if they can be told."""
+    """Fetching failed: the driver's error, the last row before, and the row and column at fault if they were found."""
 
-    def __init__(self, error: sqlite3.Error, last: Cells | None, bad: Cells | None, column: str | None) -> None:
+    def __init__(self, error: sqlite3.Error, last: Any = None, bad: Any = None, column: str | None = None) -> None:
         super().__init__(*error.args)
         self.sqlite_errorcode = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         self.last, self.bad, self.column = last, bad, column
 
 
-class _Undecodable(bytes):
-    """Text of a cell that is no UTF-8."""
+def too_large(error: sqlite3.Error) -> bool:
+    """Whether reading ended at a cell beyond the limit."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
 
 
-class Batch:
-    """A batch being gathered: what it still takes, and whether it is full."""
+def no_text(error: sqlite3.Error) -> bool:
+    """Whether reading ended at text that is no UTF-8: the driver's own error, without a code of SQLite's."""
+    return str(error).startswith("Could not decode to UTF-8")
 
-    def __init__(self, scale: Scale, most_rows: int) -> None:
-        self.rows: list[Cells] = []
-        self._scale = scale
-        self._most_rows = most_rows
-        self._weight = 0
 
-    def wanted_rows(self) -> int:
-        """How many rows to fetch next; 0 when the batch is full."""
-        if self._weight >= BATCH_BYTES:
-            return 0
-        return min(self._scale.piece_rows, self._most_rows - len(self.rows))
+@contextmanager
+def limited(connection: sqlite3.Connection) -> Iterator[None]:
+    """Inside, SQLite refuses a cell longer than LARGE_CELL_BYTES with SQLITE_TOOBIG, and reads none of it."""
+    usual = connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGE_CELL_BYTES)
+    try:
+        yield
+    finally:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, usual)
 
-    def add(self, piece: list[Cells], wanted: int) -> bool:
-        """Take a piece; false when there were fewer rows than wanted: nothing comes after them."""
-        self.rows += piece
-        self._weight += self._scale.weigh(piece) if piece else 0
-        return len(piece) == wanted
+
+def weigh_cells(rows: Sequence[Sequence[Any]]) -> int:
+    """Characters and bytes in all text and BLOB cells."""
+    return sum(map(length_hint, chain.from_iterable(rows)))
+
+
+class Scale:
+    """Weighs pieces, and decides how many rows the next one may have.
+
+    The sampled rows follow from Python's salted hash of text, so no file can be made to slip through: of rows that are
+    heavy among light ones, about eight pass unseen before one is found.
+    """
+
+    def __init__(self) -> None:
+        self.piece_rows = FIRST_PIECE_ROWS
+        self._turn = hash(__name__)
+
+    def weigh(self, piece: Sequence[Sequence[Any]]) -> int:
+        """The weight of a piece: exact where it is small or heavy, else an estimate. Sizes the next piece by it."""
+        weight = self._weigh(piece)
+        fitting = PIECE_BYTES * len(piece) // max(weight, 1)
+        self.piece_rows = max(1, min(fitting, 2 * self.piece_rows, MAX_PIECE_ROWS))
+        return weight
+
+    def _weigh(self, piece: Sequence[Sequence[Any]]) -> int:
+        if len(piece) <= EXACT_ROWS:
+            return weigh_cells(piece)
+        self._turn = hash((self._turn, len(piece)))
+        sample = piece[self._turn % SAMPLE_STEP :: SAMPLE_STEP]
+        estimate = weigh_cells(sample) * len(piece) // len(sample)
+        return estimate if estimate <= LIGHT_ROW_BYTES * len(piece) else weigh_cells(piece)
 
 
 class BoundedCursor(sqlite3.Cursor):
@@ -83,33 +115,39 @@ class BoundedCursor(sqlite3.Cursor):
         self._statement: tuple[str, Any] = ("", ())
 
     def execute(self, sql: str, parameters: Any = (), /) -> BoundedCursor:
-        """Run a statement, keeping it for the search after a failure."""
+        """Run a statement, and note it for the search after a failure."""
         self._statement, self.exhausted = (sql, parameters), False
         super().execute(sql, parameters)
         return self
 
     def fetchmany(self, size: int | None = None) -> list[Any]:
         """The next rows, at most `size`; an empty list only at the end."""
-        batch = Batch(self._scale, self.arraysize if size is None else size)
-        fetch = super().fetchmany
+        most = self.arraysize if size is None else size
+        rows: list[Any] = []
+        weight = 0
         try:
-            while not self.exhausted and (wanted := batch.wanted_rows()):
-                self.exhausted = not batch.add(fetch(wanted), wanted)
+            while not self.exhausted and len(rows) < most and weight < BATCH_BYTES:
+                wanted = min(self._scale.piece_rows, most - len(rows))
+                piece = super().fetchmany(wanted)
+                self.exhausted = len(piece) < wanted
+                if piece:
+                    weight += self._scale.weigh(piece)
+                    rows += piece
         except sqlite3.Error as error:
-            failure = self.failure(error)
+            failure = self._failure(error)
             self.close()
             raise failure from error
-        return batch.rows
+        return rows
 
-    def failure(self, error: sqlite3.Error) -> FailedFetch:
-        """What a failure of `fetchmany` becomes: with the row and column at fault, which are looked for."""
+    def _failure(self, error: sqlite3.Error) -> FailedFetch:
+        """The error of a fetch with the row and column at fault, which are looked for."""
         return _locate(self.connection, *self._statement, error)
 
 
 class LimitedCursor(BoundedCursor):
     """A cursor that stops before a cell of more than LARGE_CELL_BYTES, without reading it.
 
-    `lenient`: text that is no UTF-8 is not looked for either, as the caller will read it in another way.
+    `lenient`: the place of text that is no UTF-8 is not looked for either, as the caller reads it in another way.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, lenient: bool) -> None:
@@ -127,11 +165,11 @@ class LimitedCursor(BoundedCursor):
         with limited(self.connection):
             return super().fetchmany(size)
 
-    def failure(self, error: sqlite3.Error) -> FailedFetch:
-        """As it is where the caller reads on with care: finding the place would read the cell."""
+    def _failure(self, error: sqlite3.Error) -> FailedFetch:
+        """The bare error where the caller reads on with care: finding the place would read the cell."""
         if too_large(error) or (self._lenient and no_text(error)):
-            return FailedFetch(error, None, None, None)
-        return super().failure(error)
+            return FailedFetch(error)
+        return super()._failure(error)
 
 
 class BoundedConnection(sqlite3.Connection):
@@ -142,10 +180,10 @@ class BoundedConnection(sqlite3.Connection):
         return super().cursor(factory)
 
     def execute(self, sql: str, parameters: Any = (), /) -> Any:
-        """Run a statement in a new cursor. Trap: the inherited method does not ask `cursor` for it.
+        """Run a statement in a new cursor. # Trap: the inherited method does not ask `cursor` for it.
 
-        Trap: a statement that failed stays alive as long as its cursor, which the error's traceback holds; and with it
-        the connection after its close, locks, WAL and all.
+        # Trap: a statement that failed stays alive as long as its cursor, which the error's traceback keeps; and with
+        it the connection after its close, locks, WAL and all.
         """
         cursor = self.cursor()
         try:
@@ -153,6 +191,10 @@ class BoundedConnection(sqlite3.Connection):
         except sqlite3.Error:
             cursor.close()
             raise
+
+
+class _Undecodable(bytes):
+    """Text of a cell that is no UTF-8."""
 
 
 def _text(raw: bytes) -> str | _Undecodable:
@@ -165,8 +207,8 @@ def _text(raw: bytes) -> str | _Undecodable:
 def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sqlite3.Error) -> FailedFetch:
     """Run a statement again in the same transaction, row by row, up to where it failed."""
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-        return FailedFetch(error, None, None, None)
-    last: Cells | None = None
+        return FailedFetch(error)
+    last = None
     usual, connection.text_factory = connection.text_factory, _text
     cursor = sqlite3.Cursor(connection)
     try:
@@ -180,144 +222,4 @@ def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sq
     finally:
         connection.text_factory = usual
         cursor.close()
-    return FailedFetch(error, last, None, None)
-
-
-async def batches(
-    connection: AsyncConnection,
-    sql: str,
-    parameters: Parameters = (),
-    *,
-    table: str,
-    key_column: int = 0,
-    careful: bool = False,
-    lenient: bool = False,
-) -> AsyncGenerator[list[Cells]]:
-    """The rows of a statement in batches, read inside the connection's own transaction.
-
-    In:      SQL with `?` or `:name` parameters; `table` and `key_column`, the index of the cell
-             that names a row, are for messages. `careful`: stop before a cell over LARGE_CELL_BYTES; `lenient`: and at
-             text that is no UTF-8.
-    Out:     Lists of at most FETCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
-    Memory:  one batch.
-    Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and row;
-             NeedsCare where `careful` or `lenient` say so: the rows before that one may be missing too.
-    """
-    driver = await _driver(connection)
-    path: Path | None = connection.info.get(PATH_KEY)
-    found = _ours(driver, sql, parameters, careful, lenient) if careful or path else _theirs(driver, sql, parameters)
-    try:
-        async with aclosing(found) as fetched:
-            async for rows in fetched:
-                yield rows
-                del rows  # or two batches are alive while the next one is fetched
-    except sqlite3.Error as error:
-        if (careful and too_large(error)) or (lenient and no_text(error)):
-            raise NeedsCare from error
-        raise _translated(error, path, table, key_column) from error
-
-
-async def _ours(
-    driver: aiosqlite.Connection, sql: str, parameters: Parameters, careful: bool, lenient: bool
-) -> AsyncGenerator[list[Cells]]:
-    """Batches of a `BoundedCursor`, each in one hop to the driver's thread, the first together with the start."""
-    call = driver._execute(_begun, driver._conn, sql, parameters, careful, lenient)  # type: ignore[no-untyped-call]
-    cursor, rows = await _hop(driver, call)
-    try:
-        while rows:
-            yield rows
-            del rows
-            if cursor.exhausted:
-                break
-            rows = await _hop(driver, driver._execute(_fetched, cursor))  # type: ignore[no-untyped-call]
-    finally:
-        if not cursor.exhausted:
-            await _close(driver._execute(cursor.close))  # type: ignore[no-untyped-call]
-
-
-def _begun(
-    connection: sqlite3.Connection, sql: str, parameters: Parameters, careful: bool, lenient: bool
-) -> tuple[BoundedCursor, list[Cells]]:
-    """A statement that has begun, with its first batch; closed where that is all."""
-    cursor = LimitedCursor(connection, lenient=lenient) if careful else BoundedCursor(connection)
-    try:
-        return cursor, _fetched(cursor.execute(sql, parameters))
-    except BaseException:
-        cursor.close()
-        raise
-
-
-def _fetched(cursor: BoundedCursor) -> list[Cells]:
-    rows = cursor.fetchmany(FETCH_ROWS)
-    if cursor.exhausted:
-        cursor.close()
-    return rows
-
-
-async def _theirs(driver: aiosqlite.Connection, sql: str, parameters: Parameters) -> AsyncGenerator[list[Cells]]:
-    """Batches of a cursor of somebody else's engine, with a hop for each piece."""
-    cursor = await _hop(driver, driver.execute(sql, parameters))
-    scale, more = Scale(), True
-    try:
-        while more:
-            batch = Batch(scale, FETCH_ROWS)
-            while more and (wanted := batch.wanted_rows()):
-                more = batch.add(list(await _hop(driver, cursor.fetchmany(wanted))), wanted)
-            if batch.rows:
-                yield batch.rows
-            del batch
-    finally:
-        await _close(cursor.close())
-
-
-async def on_thread(connection: AsyncConnection, work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run a function with the driver's own connection on the thread where that lives.
-
-    aiosqlite has no public way to run more than one statement in one hop; its version is bounded for that reason.
-    """
-    driver = await _driver(connection)
-    try:
-        result: Result = await _hop(driver, driver._execute(work, driver._conn, *arguments))  # type: ignore[no-untyped-call]
-    except sqlite3.Error as error:
-        raise translate(error, path=connection.info.get(PATH_KEY)) from error
-    return result
-
-
-async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
-    raw = await connection.get_raw_connection()
-    driver: aiosqlite.Connection | None = raw.driver_connection
-    if driver is None:
-        raise PatternStreamError("found a connection that has been given back, expected an open one")
-    return driver
-
-
-async def _hop(driver: aiosqlite.Connection, call: Awaitable[Any]) -> Any:
-    """Await the driver's thread; when cancelled, stop the statement, or closing would wait for its end."""
-    try:
-        return await call
-    except CancelledError:
-        with suppress(ValueError):  # the connection is closed already
-            await driver.interrupt()
-        raise
-
-
-async def _close(call: Awaitable[Any]) -> None:
-    """Close a cursor, also while being cancelled and after its connection."""
-    with anyio.CancelScope(shield=True), suppress(ValueError, sqlite3.Error):
-        await call
-
-
-def _translated(error: sqlite3.Error, path: Path | None, table: str, key_column: int) -> PatternStreamError:
-    if not isinstance(error, FailedFetch):
-        return translate(error, path=path, table=table)
-    if error.bad is not None:
-        where = Where(table=table, row_id=_row_id(error.bad[key_column]), field=error.column)
-        return InvalidCell("found text that is no UTF-8, expected UTF-8", where=where)
-    ours = translate(error, path=path, table=table)
-    if error.last is not None:
-        ours.message += f", after row {_row_id(error.last[key_column])}"
-    return ours
-
-
-def _row_id(cell: object) -> str:
-    return cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else str(cell)
+    return FailedFetch(error, last)

@@ -1,7 +1,6 @@
 """SQLite's errors as this package's own: the door of the room.
 
-SQLAlchemy wraps the driver's errors and aiosqlite hands them through, so both are looked at here; what decides is
-SQLite's result code, and the text only where the code says nothing.
+SQLite's result code decides, and the text only where the code says nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-from sqlalchemy.exc import DBAPIError
 
 from pattern_stream.errors import (
     CorruptDatabase,
@@ -61,13 +58,12 @@ _TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRI
 def translate(
     error: Exception, *, path: Path | None = None, table: str | None = None, row_id: str | None = None
 ) -> PatternStreamError:
-    """Our error for one of sqlite3 or SQLAlchemy. In: any exception; one of ours comes back with blanks filled."""
+    """Our error for one of sqlite3. In: any exception; one of ours comes back with blanks filled."""
     where = Where(table=table, row_id=row_id)
     if isinstance(error, PatternStreamError):
         return error.at(where)
-    found = original(error)
-    family = _FAMILIES.get(_code(found) & PRIMARY_CODE, _other)
-    return family(found, "the database" if path is None else f"database {path}", path).at(where)
+    family = _FAMILIES.get(_code(error) & PRIMARY_CODE, _other)
+    return family(error, "the database" if path is None else f"database {path}", path).at(where)
 
 
 @contextmanager
@@ -75,15 +71,8 @@ def translated(path: Path | None = None, *, table: str | None = None) -> Iterato
     """Translate what SQLite raises inside; everything else passes."""
     try:
         yield
-    except (sqlite3.Error, DBAPIError) as error:
+    except sqlite3.Error as error:
         raise translate(error, path=path, table=table) from error
-
-
-def original(error: Exception) -> Exception:
-    """The driver's own error inside SQLAlchemy's wrapper, or the error itself."""
-    if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
-        return error.orig
-    return error
 
 
 def _code(error: Exception) -> int:

@@ -9,8 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_new, remove_database
 from pattern_stream.errors import DatabaseNotFound, TargetExists, making_folder
 
@@ -25,7 +24,7 @@ _ATTEMPTS = 10
 class Aside:
     """A database under way. It gets its name on a clean exit, if `keep` was set; else it goes."""
 
-    connection: AsyncConnection
+    connection: Connection
     keep: bool = False
 
 

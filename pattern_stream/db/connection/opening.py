@@ -1,7 +1,6 @@
-"""Opening a database for reading, for writing, or anew: an engine with one connection, configured and closed here.
+"""Opening a database for reading, for writing, or anew: one connection, configured and closed here.
 
-The connection's driver is in autocommit mode: a transaction starts where somebody says BEGIN, and SQLAlchemy's
-`commit` and `rollback` end it.
+The driver is in autocommit mode: a transaction starts with BEGIN and ends with COMMIT or ROLLBACK.
 """
 
 from __future__ import annotations
@@ -15,18 +14,14 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import aiosqlite
 import anyio
-from sqlalchemy import ExceptionContext, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
 
-from pattern_stream.db.connection.cursor import PATH_KEY, BoundedConnection, batches
-from pattern_stream.db.connection.errors import translate, translated
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.cursor import BoundedConnection
+from pattern_stream.db.connection.errors import translated
 from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists, UnsupportedSchema
 from pattern_stream.format import BUSY_TIMEOUT_MS
-
-__all__ = ["batches", "open_new", "open_reader", "open_writer", "path_of", "read_mode", "translate", "translated"]
 
 READ_PRAGMAS: Final = (
     "PRAGMA query_only = ON",
@@ -59,7 +54,7 @@ ReadMode = Literal["mode=ro", "mode=ro&immutable=1"]
 
 
 @asynccontextmanager
-async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[AsyncConnection]:
+async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[Connection]:
     """A connection inside one read-only transaction, from entry to exit: everything read on it is one moment.
 
     Raises DatabaseNotFound, CorruptDatabase, DatabaseBusy, DatabaseStorage; UnsupportedSchema where the file is no
@@ -68,27 +63,25 @@ async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
     found = _existing(path)
     mode = read_mode(found, read_only_place=_on_read_only_file_system(found))
     async with _connected(found, mode, busy_timeout_ms, READ_PRAGMAS) as connection:
-        with translated(found):
-            await connection.exec_driver_sql("BEGIN")
-            await _require_constellation(connection, found)
+        await connection.execute("BEGIN")
+        await _require_constellation(connection, found)
         yield connection
 
 
 @asynccontextmanager
-async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[AsyncConnection]:
+async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[Connection]:
     """A connection that may write into an existing database; no transaction is started, and none is committed here.
 
     Raises as `open_reader`; `require_writable_schema` looks closer.
     """
     found = _existing(path)
     async with _connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
-        with translated(found):
-            await _require_constellation(connection, found)
+        await _require_constellation(connection, found)
         yield connection
 
 
 @asynccontextmanager
-async def open_new(path: Path) -> AsyncGenerator[AsyncConnection]:
+async def open_new(path: Path) -> AsyncGenerator[Connection]:
     """A connection to a new, empty database, mode 0600. In WAL mode, closed and on disk after a clean exit; gone else.
 
     Raises TargetExists; OSError.
@@ -97,9 +90,8 @@ async def open_new(path: Path) -> AsyncGenerator[AsyncConnection]:
     try:
         async with _connected(made, "mode=rw", BUSY_TIMEOUT_MS, NEW_PRAGMAS) as connection:
             yield connection
-            with translated(made):
-                await connection.rollback()  # what was not committed is not wanted
-                await connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            await connection.run(sqlite3.Connection.rollback)  # what was not committed is not wanted
+            await connection.execute("PRAGMA journal_mode = WAL")
         _make_durable(made)
     except BaseException:
         remove_database(made)
@@ -110,12 +102,6 @@ def remove_database(path: Path) -> None:
     """Remove a database and what SQLite puts beside it; what is not there is no fault."""
     for suffix in DATABASE_SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def path_of(connection: AsyncConnection) -> Path | None:
-    """The file of a database that was opened here, for messages."""
-    path: Path | None = connection.info.get(PATH_KEY)
-    return path
 
 
 def reader_uri(path: Path) -> str:
@@ -167,80 +153,36 @@ def _uri(path: Path, mode: str) -> str:
 
 
 @asynccontextmanager
-async def _connected(
-    path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]
-) -> AsyncGenerator[AsyncConnection]:
-    """One configured connection of an engine of its own."""
-    opened = _Opened(path, mode, busy_timeout_ms)
-    engine = opened.engine()
+async def _connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]) -> AsyncGenerator[Connection]:
+    """One configured connection. Closing waits for the statement that runs, so a failure interrupts it first.
+
+    # Trap: closing must not be cancelled, or the driver's thread would be left with the file and its locks.
+    """
+    timeout = busy_timeout_ms / 1000
+    driver = aiosqlite.connect(
+        _uri(path, mode), uri=True, isolation_level=None, timeout=timeout, factory=BoundedConnection
+    )
+    thread: Any = getattr(driver, "_thread", driver)  # aiosqlite itself before 0.22
+    thread.daemon = True  # or an interpreter that ends while the connection is open would wait for ever
+    with translated(path), anyio.CancelScope(shield=True):
+        await driver
+    connection = Connection(driver, path)
     try:
-        with translated(path), anyio.CancelScope(shield=True):
-            connection = await engine.connect()
-        try:
-            with translated(path):
-                for pragma in pragmas:
-                    await connection.exec_driver_sql(pragma)
-            connection.info[PATH_KEY] = path
-            yield connection
-        except BaseException:
-            opened.interrupt()
-            raise
-        finally:
-            await _disconnect(connection)
+        for pragma in pragmas:
+            await connection.execute(pragma)
+        yield connection
+    except BaseException:
+        connection.interrupt()
+        raise
     finally:
-        await engine.dispose()
+        with anyio.CancelScope(shield=True), suppress(sqlite3.Error):
+            await driver.close()
 
 
-class _Opened:
-    """What one engine opens, with a hold on the driver's connection: closing waits for the statement that runs."""
-
-    def __init__(self, path: Path, mode: str, busy_timeout_ms: int) -> None:
-        self._uri = _uri(path, mode)
-        self._options = {"uri": True, "isolation_level": None, "timeout": busy_timeout_ms / 1000}
-        self._connection: sqlite3.Connection | None = None
-
-    def engine(self) -> AsyncEngine:
-        """An engine without a pool for the file."""
-        engine = create_async_engine("sqlite+aiosqlite://", poolclass=NullPool)
-        event.listen(engine.sync_engine, "do_connect", self._arrange)
-        event.listen(engine.sync_engine, "handle_error", self._stop)
-        return engine
-
-    def interrupt(self) -> None:
-        """Stop the statement that runs in the driver's thread, if any."""
-        if self._connection is not None:
-            with suppress(sqlite3.ProgrammingError):  # closed already
-                self._connection.interrupt()
-
-    def _arrange(self, dialect: Any, record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
-        arguments[:] = [self._uri]
-        options.update(self._options, factory=self._make)
-
-    def _make(self, *arguments: Any, **options: Any) -> sqlite3.Connection:
-        self._connection = BoundedConnection(*arguments, **options)
-        return self._connection
-
-    def _stop(self, context: ExceptionContext) -> None:
-        """Let a cancelled statement end now, and the connection be closed by who opened it.
-
-        Trap: SQLAlchemy would throw the connection away at once, waiting for the statement; with a second cancellation
-        during that wait (which anyio always sends) the driver is told to stop twice and waits forever.
-        """
-        if not isinstance(context.original_exception, Exception):
-            context.is_disconnect = False
-            self.interrupt()
-
-
-async def _disconnect(connection: AsyncConnection) -> None:
-    """Roll back what is open and close, also while being cancelled."""
-    with anyio.CancelScope(shield=True), suppress(DBAPIError, sqlite3.Error):
-        await connection.close()
-
-
-async def _require_constellation(connection: AsyncConnection, path: Path) -> None:
+async def _require_constellation(connection: Connection, path: Path) -> None:
     """The first read, which starts the snapshot: is this a constellation database at all?"""
-    rows = await connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-    names = [str(name) for (name,) in rows.all()]
+    rows = await connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    names = [str(name) for (name,) in rows]
     if "agents" not in names:
         found = f"tables {', '.join(names[:NAMED_TABLES])}" if names else "no tables, as an empty file has none"
         raise UnsupportedSchema(f"found {found} in {path}, expected a constellation database, which has a table agents")

@@ -74,6 +74,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(quoted, names))
 
 
+def insert_into(table: str, columns: Sequence[str]) -> str:
+    """The statement that inserts one row with these columns."""
+    return f"INSERT INTO {quoted(table)} ({listed(columns)}) VALUES ({', '.join('?' * len(columns))})"
+
+
 def equal(columns: Sequence[str], cells: Sequence[Any]) -> str:
     """The condition that all these columns equal these cells."""
     return " AND ".join(f"{quoted(column)} = {mark(cell)}" for column, cell in zip(columns, cells, strict=True))

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.ddl import builder as ddl
 from pattern_stream.db.ddl import core_tables as tables
 from pattern_stream.db.ddl import extra_tables as other_tables
@@ -37,13 +35,12 @@ def schema_statements() -> Iterator[str]:
         yield from index.statements()
 
 
-async def create_schema(connection: AsyncConnection, *, installed_at: str) -> None:
+async def create_schema(connection: Connection, *, installed_at: str) -> None:
     """Make the full schema, with its migrations noted, inside the transaction that the caller owns.
 
     `installed_at`: UTC as `YYYY-MM-DD hh:mm:ss`.
     """
     rows = [(m.version, m.description, installed_at, m.checksum, UNKNOWN_TIME) for m in MIGRATIONS]
-    with translated():
-        for statement in schema_statements():
-            await connection.exec_driver_sql(statement)
-        await connection.exec_driver_sql(_INSERT_MIGRATION, rows)
+    for statement in schema_statements():
+        await connection.execute(statement)
+    await connection.execute_many(_INSERT_MIGRATION, rows)

@@ -1,11 +1,28 @@
-"""The tables that a portable archive leaves out, after all migrations. Source: database 3.3.
+"""The tables that a portable archive leaves out, after all migrations, and the list of migrations.
+
+Source: database 3.3.
 
 The order of tables, columns and indexes is the original's: columns that later migrations added stand last.
 """
 
 from __future__ import annotations
 
-from pattern_stream.db.ddl.builder import NULL, blob, index, integer, json, key, keys, refers, table, text, unique
+from sqlalchemy import BIGINT, BOOLEAN, TIMESTAMP
+
+from pattern_stream.db.ddl.builder import (
+    NULL,
+    blob,
+    column,
+    index,
+    integer,
+    json,
+    key,
+    keys,
+    refers,
+    table,
+    text,
+    unique,
+)
 
 table(
     "activity_events",
@@ -255,4 +272,13 @@ table(
     keys("agent_id", "endpoint_type"),
     index("idx_agent_atproto_endpoints_did", "did"),
     index("idx_agent_atproto_endpoints_session", "session_id"),
+)
+table(
+    "_sqlx_migrations",
+    key("version", BIGINT),
+    text("description"),
+    column("installed_on", TIMESTAMP, "CURRENT_TIMESTAMP"),
+    column("success", BOOLEAN),
+    blob("checksum"),
+    column("execution_time", BIGINT),
 )

@@ -8,25 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import BIGINT, BOOLEAN, TIMESTAMP
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.errors import translated
-from pattern_stream.db.ddl.builder import blob, column, key, table, text
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.errors import UnsupportedSchema, Where
+from pattern_stream.items import Row
 
 UNKNOWN_TIME: Final = -1
 """`execution_time` in nanoseconds where nobody measured it."""
-
-MIGRATIONS_TABLE: Final = table(
-    "_sqlx_migrations",
-    key("version", BIGINT),
-    text("description"),
-    column("installed_on", TIMESTAMP, "CURRENT_TIMESTAMP"),
-    column("success", BOOLEAN),
-    blob("checksum"),
-    column("execution_time", BIGINT),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +65,15 @@ SCHEMA_VERSION: Final = MIGRATIONS[-1].version
 """The version of a database that this program makes, and the only one it writes into."""
 
 _UPGRADE_HINT: Final = "open it once with Pattern, which brings it up to date, and try again"
-_WHERE: Final = Where(table=MIGRATIONS_TABLE.name)
+_WHERE: Final = Where(table="_sqlx_migrations")
 
 
-async def schema_version(connection: AsyncConnection) -> int:
+async def schema_version(connection: Connection) -> int:
     """The highest migration noted in a database, known here or not; 0 where none is noted."""
     return max((version for version, _, _ in await _noted(connection) if isinstance(version, int)), default=0)
 
 
-async def require_writable_schema(connection: AsyncConnection) -> None:
+async def require_writable_schema(connection: Connection) -> None:
     """Refuse a schema that is not exactly the one declared here.
 
     Raises UnsupportedSchema: migrations are missing, unknown, failed, or another text than the known one.
@@ -125,13 +112,10 @@ def _refuse_missing(versions: list[int]) -> None:
         )
 
 
-async def _noted(connection: AsyncConnection) -> list[tuple[object, object, object]]:
+async def _noted(connection: Connection) -> list[Row]:
     """Version, success and checksum of each noted migration; nothing where the table is missing."""
-    with translated(table=MIGRATIONS_TABLE.name):
-        there = await connection.exec_driver_sql(
-            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
-        )
-        if there.first() is None:
-            return []
-        rows = await connection.exec_driver_sql("SELECT version, success, checksum FROM _sqlx_migrations")
-        return [(version, success, checksum) for version, success, checksum in map(tuple, rows.all())]
+    there = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
+    if not await connection.execute(there):
+        return []
+    noted = "SELECT version, success, checksum FROM _sqlx_migrations"
+    return await connection.execute(noted, table="_sqlx_migrations")

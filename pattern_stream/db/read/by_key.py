@@ -7,11 +7,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.columns import Columns
 from pattern_stream.db.catalog.user_tables import Table, read_tables
-from pattern_stream.db.connection.cursor import batches
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import cell_pieces, fetch
 from pattern_stream.db.read.query import Query, record_query, table_query
@@ -28,7 +26,7 @@ def key_columns(record: type[Record]) -> tuple[str, ...]:
 
 
 async def rows_by_key(
-    connection: AsyncConnection,
+    connection: Connection,
     columns: Columns,
     tables: Mapping[str, Table],
     record: type[Record],
@@ -46,14 +44,12 @@ async def rows_by_key(
     return await _all(connection, query)
 
 
-async def primary_key(connection: AsyncConnection, table: str | Table) -> tuple[str, ...]:
+async def primary_key(connection: Connection, table: str | Table) -> tuple[str, ...]:
     """The columns of a table's primary key, none where it has none. Raises UnsupportedSchema: there is no such."""
     return (await _table(connection, table)).key
 
 
-async def table_rows_by_key(
-    connection: AsyncConnection, table: str | Table, keys: Sequence[tuple[Any, ...]]
-) -> list[Row]:
+async def table_rows_by_key(connection: Connection, table: str | Table, keys: Sequence[tuple[Any, ...]]) -> list[Row]:
     """The rows of any ordinary table with these primary keys, all stored columns in physical order, in no order.
 
     What is over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8, in keys too.
@@ -64,7 +60,7 @@ async def table_rows_by_key(
 
 
 async def large_cell(
-    connection: AsyncConnection, table: str | Table, key: tuple[Any, ...], column: str
+    connection: Connection, table: str | Table, key: tuple[Any, ...], column: str
 ) -> AsyncGenerator[bytes]:
     """The bytes of a Large cell of the row with this key, VALUE_PIECE_BYTES at a time."""
     query = _by_keys(await _table(connection, table), [key])
@@ -79,7 +75,7 @@ async def large_cell(
                     yield piece.data
 
 
-async def _all(connection: AsyncConnection, query: Query) -> list[Row]:
+async def _all(connection: Connection, query: Query) -> list[Row]:
     found: list[Row] = []
     async with aclosing(fetch(connection, query, lenient=True)) as batches_found:
         async for fetched in batches_found:
@@ -87,7 +83,7 @@ async def _all(connection: AsyncConnection, query: Query) -> list[Row]:
     return found
 
 
-async def _table(connection: AsyncConnection, name: str | Table) -> Table:
+async def _table(connection: Connection, name: str | Table) -> Table:
     if isinstance(name, Table):
         return name
     tables = await read_tables(connection)
@@ -113,7 +109,7 @@ def _where(alias: str, names: Sequence[str], keys: Sequence[tuple[Any, ...]]) ->
     return f"WHERE ({wanted}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
 
 
-async def active_updates(connection: AsyncConnection, columns: Columns, block_id: str) -> list[tuple[int, bytes]]:
+async def active_updates(connection: Connection, columns: Columns, block_id: str) -> list[tuple[int, bytes]]:
     """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table."""
     table = MemoryUpdate.table
     if not columns.has(table):
@@ -122,7 +118,7 @@ async def active_updates(connection: AsyncConnection, columns: Columns, block_id
     sql = f"SELECT {columns.select(MemoryUpdate, 't')} FROM {table} t WHERE t.block_id = ? {active} ORDER BY t.seq"
     seq, blob = MemoryUpdate.index("seq"), MemoryUpdate.index("update_blob")
     found: list[tuple[int, bytes]] = []
-    async with aclosing(batches(connection, sql, (block_id,), table=table)) as fetched:
+    async with aclosing(connection.rows(sql, (block_id,), table=table)) as fetched:
         async for batch in fetched:
             found += [(row[seq], row[blob]) for row in batch]
     return found

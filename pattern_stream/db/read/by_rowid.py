@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pattern_stream.db.connection.batch_size import weigh_cells
-from pattern_stream.db.connection.cell_limit import limited, too_large
+from pattern_stream.db.connection.cursor import limited, too_large, weigh_cells
 from pattern_stream.db.read.query import Address, Query
 from pattern_stream.errors import CorruptDatabase, InvalidCell, LimitExceeded, Where
 from pattern_stream.format import BATCH_BYTES, LARGE_CELL_BYTES, MAX_DOCUMENT_BYTES, VALUE_PIECE_BYTES

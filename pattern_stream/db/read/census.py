@@ -7,10 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.user_tables import DERIVED, Table, count_rows
-from pattern_stream.db.connection.cursor import batches
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.included_rows import Held
 from pattern_stream.db.read.reading import open_reading
@@ -47,7 +45,7 @@ class Census:
         return sum(self.carried.values())
 
 
-async def take_census(connection: AsyncConnection, scope: ResolvedScope, selection: Selection) -> Census:
+async def take_census(connection: Connection, scope: ResolvedScope, selection: Selection) -> Census:
     """Count the rows of a scope by table: what goes out and where, and what stays behind.
 
     # Rule: odd rows, which are only found while they are mapped, are counted as version 3 rows.
@@ -69,12 +67,12 @@ async def take_census(connection: AsyncConnection, scope: ResolvedScope, selecti
     )
 
 
-async def has_messages(connection: AsyncConnection, scope: ResolvedScope, least: int) -> bool:
+async def has_messages(connection: Connection, scope: ResolvedScope, least: int) -> bool:
     """Whether there may be so many messages in a scope: a quick look, as far as an index has them."""
     owned = f" WHERE agent_id {_OF_SCOPE[scope.kind]}" if scope.kind in _OF_SCOPE else ""
     sql = f"SELECT 1 FROM messages{owned} LIMIT 1 OFFSET {least - 1}"
     try:
-        async with aclosing(batches(connection, sql, {"id": scope.id}, table=Message.table)) as found:
+        async with aclosing(connection.rows(sql, {"id": scope.id}, table=Message.table)) as found:
             return [row async for batch in found for row in batch] != []
     except PatternStreamError:
         return False  # counting them will say more
@@ -93,7 +91,7 @@ class _Counts:
     tables: Mapping[str, Table]
     held: Held
 
-    async def take(self, connection: AsyncConnection, conditions: Mapping[str, str]) -> dict[str, int]:
+    async def take(self, connection: Connection, conditions: Mapping[str, str]) -> dict[str, int]:
         """Rows by table."""
         sources = {
             name: f"({what})" if what.startswith("SELECT") else f"{quoted(name)} t WHERE {what}"

@@ -11,10 +11,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import anyio
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pattern_stream.db.connection.cell_limit import NeedsCare
-from pattern_stream.db.connection.cursor import batches, on_thread
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.cursor import NeedsCare
 from pattern_stream.db.read.by_rowid import AddressedReader, CellReader
 from pattern_stream.db.read.query import Address, Query
 from pattern_stream.errors import LimitExceeded, Where
@@ -30,7 +29,7 @@ class Fetched:
     address: Address | None = None
 
 
-async def fetch(connection: AsyncConnection, query: Query, *, lenient: bool) -> AsyncGenerator[Fetched]:
+async def fetch(connection: Connection, query: Query, *, lenient: bool) -> AsyncGenerator[Fetched]:
     """The rows of a query in batches.
 
     Out:     Rows with Large in place of what is over LARGE_CELL_BYTES, and NotUtf8 where `lenient`.
@@ -55,12 +54,11 @@ async def fetch(connection: AsyncConnection, query: Query, *, lenient: bool) -> 
             yield fetched
 
 
-async def _quick(connection: AsyncConnection, query: Query, *, lenient: bool) -> AsyncGenerator[Fetched]:
+async def _quick(connection: Connection, query: Query, *, lenient: bool) -> AsyncGenerator[Fetched]:
     """The rows before one that needs care. Raises NeedsCare."""
     name = query.table.name
     async with aclosing(
-        batches(
-            connection,
+        connection.rows(
             query.sql,
             query.parameters,
             table=name,
@@ -74,21 +72,21 @@ async def _quick(connection: AsyncConnection, query: Query, *, lenient: bool) ->
             del rows
 
 
-async def _careful(connection: AsyncConnection, query: Query, handed: int, *, lenient: bool) -> AsyncGenerator[Fetched]:
+async def _careful(connection: Connection, query: Query, handed: int, *, lenient: bool) -> AsyncGenerator[Fetched]:
     """The rows after the first `handed`, one by one."""
     reader, passed = AddressedReader(query, lenient=lenient), 0
-    async with aclosing(batches(connection, query.addresses_sql, query.parameters, table=query.table.name)) as found:
+    async with aclosing(connection.rows(query.addresses_sql, query.parameters, table=query.table.name)) as found:
         async for batch in found:
             addresses = batch[max(handed - passed, 0) :]
             passed += len(batch)
             while addresses:
-                rows, large = await on_thread(connection, reader.take, addresses)
+                rows, large = await connection.run(reader.take, addresses)
                 here, addresses = addresses[0], addresses[len(rows) :]
                 yield Fetched(rows, here if large else None)
                 del rows
 
 
-async def pieces(connection: AsyncConnection, query: Query, fetched: Fetched) -> AsyncGenerator[Piece]:
+async def pieces(connection: Connection, query: Query, fetched: Fetched) -> AsyncGenerator[Piece]:
     """The bytes of the Large cells of a batch, if there are any, in the order of the columns.
 
     Memory:  one piece; two copies of the cell where its table has no rowid.
@@ -103,13 +101,13 @@ async def pieces(connection: AsyncConnection, query: Query, fetched: Fetched) ->
 
 
 async def cell_pieces(
-    connection: AsyncConnection, query: Query, index: int, address: Address, *, text: bool
+    connection: Connection, query: Query, index: int, address: Address, *, text: bool
 ) -> AsyncGenerator[Piece]:
     """The bytes of one cell, under the name of its column."""
     reader = CellReader(query, index, address, text=text)
     try:
-        while data := await on_thread(connection, reader.read):
+        while data := await connection.run(reader.read):
             yield Piece(query.names[index], data)
     finally:
         with anyio.CancelScope(shield=True):
-            await on_thread(connection, reader.close)
+            await connection.run(reader.close)

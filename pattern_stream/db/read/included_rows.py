@@ -9,10 +9,8 @@ import sqlite3
 from contextlib import aclosing
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.columns import Columns
-from pattern_stream.db.connection.cursor import batches, on_thread
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.format import LARGE_CELL_BYTES
 
 IS_TEXT = "pattern_stream_is_text"
@@ -90,18 +88,18 @@ def where(*conditions: str) -> str:
     return f"WHERE {' AND '.join(said)}" if said else ""
 
 
-async def read_held(connection: AsyncConnection, columns: Columns, *, with_tables: bool) -> Held:
+async def read_held(connection: Connection, columns: Columns, *, with_tables: bool) -> Held:
     """The conditions for a database, which is asked for odd ids only where odd rows have somewhere to go."""
-    await on_thread(connection, _carry_function)
+    await connection.run(_carry_function)
     if not with_tables:
         return Held(columns)
     found = [table for table in _PARENTS if await _has_odd(connection, columns, table)]
     return Held(columns, frozenset(found))
 
 
-async def _has_odd(connection: AsyncConnection, columns: Columns, table: str) -> bool:
+async def _has_odd(connection: Connection, columns: Columns, table: str) -> bool:
     sql = f"SELECT 1 FROM {table} t WHERE NOT {_soundness(columns, table, 't')} LIMIT 1"
-    async with aclosing(batches(connection, sql, table=table)) as found:
+    async with aclosing(connection.rows(sql, table=table)) as found:
         async for batch in found:
             return bool(batch)
     return False

@@ -20,7 +20,7 @@ from pattern_stream.workers.serving import Say, serve
 from pattern_stream.workers.slots import Slots
 
 if TYPE_CHECKING:
-    from pattern_stream.db.connection.batch_size import Scale
+    from pattern_stream.db.connection.cursor import Scale
     from pattern_stream.schema.mapping.row_to_record import RowMapper
     from pattern_stream.schema.model.records import Message
 
@@ -35,7 +35,7 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection, longest_bytes: int) -> None:
         from pattern_stream.codec.dagcbor import encode_records
-        from pattern_stream.db.connection.batch_size import Scale
+        from pattern_stream.db.connection.cursor import Scale
         from pattern_stream.schema.mapping.roundtrip import batch_survives
         from pattern_stream.schema.mapping.row_to_record import row_mapper
         from pattern_stream.schema.model.records import Message

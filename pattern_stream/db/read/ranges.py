@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from pattern_stream.db.connection.cursor import batches
 from pattern_stream.db.read.included_rows import where
 from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.reading import Reading
@@ -64,7 +63,7 @@ async def range_bounds(reading: Reading, agent_id: str) -> list[Any]:
 
 
 async def _all(reading: Reading, sql: str, agent_id: str) -> list[Any]:
-    async with aclosing(batches(reading.connection, sql, {"id": agent_id}, table=Message.table)) as found:
+    async with aclosing(reading.connection.rows(sql, {"id": agent_id}, table=Message.table)) as found:
         return [row async for batch in found for row in batch]
 
 

@@ -6,11 +6,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.columns import Columns, read_columns
 from pattern_stream.db.catalog.user_tables import Table, read_tables
-from pattern_stream.db.connection.cursor import on_thread
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.fetch import Fetched, fetch, pieces
 from pattern_stream.db.read.included_rows import Held, read_held
 from pattern_stream.db.read.parent_order import carry_instant_key
@@ -32,7 +30,7 @@ class Found:
 class Reading:
     """A database being read on a borrowed connection. `lenient`: text that is no UTF-8 is NotUtf8, else an error."""
 
-    connection: AsyncConnection
+    connection: Connection
     columns: Columns
     tables: dict[str, Table]
     held: Held
@@ -79,9 +77,9 @@ class Reading:
                     yield piece
 
 
-async def open_reading(connection: AsyncConnection, *, with_tables: bool) -> Reading:
+async def open_reading(connection: Connection, *, with_tables: bool) -> Reading:
     """Look at a database. With tables, everything has somewhere to go, so nothing is refused for its text."""
-    await on_thread(connection, carry_instant_key)
+    await connection.run(carry_instant_key)
     columns = await read_columns(connection)
     held = await read_held(connection, columns, with_tables=with_tables)
     return Reading(connection, columns, await read_tables(connection), held, lenient=with_tables)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from pattern_stream.db.connection.cursor import batches
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.extension import read_beyond
 from pattern_stream.db.read.history import BlockReader
 from pattern_stream.db.read.included_rows import where
@@ -44,6 +42,9 @@ from pattern_stream.schema.model.records import (
     SharedAttachment,
 )
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _BY_ID = "length(CAST(t.id AS BLOB)), t.id"
 """Agents in the order in which their ids sort as map keys on the wire."""
@@ -244,14 +245,14 @@ class _Walk:
         return await self._finds(sql, value, table)
 
     async def _finds(self, sql: str, value: object, table: str) -> bool:
-        async with aclosing(batches(self._reading.connection, sql, {"id": value}, table=table)) as found:
+        async with aclosing(self._reading.connection.rows(sql, {"id": value}, table=table)) as found:
             async for batch in found:
                 return bool(batch)
         return False
 
 
 async def read_scope(
-    connection: AsyncConnection,
+    connection: Connection | AsyncConnection,
     scope: ResolvedScope,
     selection: Selection = Selection(),  # noqa: B008  frozen
     oddities: Oddities | None = None,
@@ -270,7 +271,7 @@ async def read_scope(
     Source:  v3 6; v4 2, 3, 4.
     """
     with_tables = selection.with_tables(scope)
-    reading = await open_reading(connection, with_tables=with_tables)
+    reading = await open_reading(await Connection.of(connection), with_tables=with_tables)
     walk = _Walk(reading, selection, history=selection.with_history(scope), ahead=ahead)
     noted = (oddities if oddities is not None else Oddities()) if with_tables else None
     tree = walk.whole(noted) if scope.kind == "constellation" else walk.scope(scope)

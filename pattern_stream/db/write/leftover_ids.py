@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from pattern_stream.db.catalog.writable_tables import Target, Targets, writable_tables
-from pattern_stream.db.connection.cell_limit import NeedsCare
-from pattern_stream.db.connection.cursor import batches, on_thread
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.cursor import NeedsCare
 from pattern_stream.db.connection.sql_text import SHOWN_CHARS, quoted, shown
 from pattern_stream.errors import Finding, Report, Where
 from pattern_stream.schema.ids.id_search import IdSearch
@@ -98,18 +96,16 @@ class Mentions:
     `encoding`: of text as SQLite stores it. `tables`: as they were then. `replacing`: any of their rows may have been.
     """
 
-    def __init__(
-        self, connection: AsyncConnection, encoding: str, tables: Sequence[Target], *, replacing: bool
-    ) -> None:
+    def __init__(self, connection: Connection, encoding: str, tables: Sequence[Target], *, replacing: bool) -> None:
         self._connection = connection
         self._encoding = encoding
         self._tables = tables
         self._replacing = replacing
 
     @classmethod
-    async def watch(cls, connection: AsyncConnection, *, replacing: bool = False) -> Mentions:
+    async def watch(cls, connection: Connection, *, replacing: bool = False) -> Mentions:
         """Note what is there already, which is not looked at; `replacing`: it is, as any of it may be replaced."""
-        encoding, tables = await on_thread(connection, _noted)
+        encoding, tables = await connection.run(_noted)
         return cls(connection, encoding, tables, replacing=replacing)
 
     async def report(self, identity: Identity, named: Iterable[str], report: Report) -> None:
@@ -119,7 +115,7 @@ class Mentions:
         Reports: ids-in-text (warning): once for a column, with the number of cells and the first of them.
         Raises:  CorruptDatabase, DatabaseStorage.
         """
-        known = await on_thread(self._connection, _Known, self._tables, identity)
+        known = await self._connection.run(_Known, self._tables, identity)
         search = IdSearch(named)
         for table in self._tables:
             part = _part_of(table, everything=self._replacing)
@@ -144,14 +140,14 @@ class Mentions:
                 after = None
             except NeedsCare:
                 some = f"{part.sql(())} LIMIT {_ROWS_WITH_CARE}"
-                rowids = [rowid for (rowid,) in await on_thread(self._connection, _all, some, (after, _LAST))]
+                rowids = [rowid for (rowid,) in await self._connection.run(_all, some, (after, _LAST))]
                 for rowid in rowids:
                     for column in part.columns:
                         yield [(rowid, column, await self._cell(part, column, rowid))]
                 after = rowids[-1] if rowids else None
 
     def _rows(self, part: _Part, columns: Sequence[str], after: int, last: int) -> AsyncGenerator[list[Any]]:
-        return batches(self._connection, part.sql(columns), (after, last), table=part.table.name, careful=True)
+        return self._connection.rows(part.sql(columns), (after, last), table=part.table.name, careful=True)
 
     async def _cell(self, part: _Part, column: str, rowid: int) -> bytes | None:
         """One cell; None where it is too large, which is counted."""
@@ -175,7 +171,7 @@ class Mentions:
             if cell is not None and (tokens := list(dict.fromkeys(islice(search.find(cell), _MOST_LOOKED_UP))))
         ]
         asked = {token for _, _, tokens in hits for token in tokens} - search.odd
-        here = search.odd | (await on_thread(self._connection, known.among, asked) if asked else set())
+        here = search.odd | (await self._connection.run(known.among, asked) if asked else set())
         for rowid, column, tokens in hits:
             token = next((token for token in tokens if token in here), None)
             if token is not None:
@@ -197,7 +193,7 @@ class Mentions:
 
     async def _name(self, part: _Part, rowid: int) -> str:
         """What names a row: its key, or its rowid where that is too large to be read."""
-        found = batches(self._connection, part.names, (rowid,), table=part.table.name, careful=True)
+        found = self._connection.rows(part.names, (rowid,), table=part.table.name, careful=True)
         try:
             async with aclosing(found) as rows:
                 keys = [self._plain(key) for key in [key async for (row,) in rows for key in row] if key]

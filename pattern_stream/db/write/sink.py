@@ -5,30 +5,27 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
-
-import aiosqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.catalog.writable_tables import writable_tables
-from pattern_stream.db.connection.errors import translated
-from pattern_stream.db.connection.opening import path_of
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.write.conflicts import LoadOptions
 from pattern_stream.db.write.foreign_keys import foreign_key_fault
 from pattern_stream.db.write.import_context import Loaded
 from pattern_stream.db.write.loader import Loader
 from pattern_stream.db.write.switch_interval import short_turns
-from pattern_stream.errors import PatternStreamError, Report, ignore_findings
+from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
 
-__all__ = ["LoadOptions", "Loaded", "begin", "commit", "holds_rows", "write_rows"]
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
-Result = TypeVar("Result")
+__all__ = ["LoadOptions", "Loaded", "begin", "commit", "holds_rows", "write_rows"]
 
 _EVENTS_AT_ONCE: Final = 128
 _ROWS_AT_ONCE: Final = 256
@@ -65,7 +62,7 @@ class _Parcel:
 
 
 async def write_rows(
-    connection: AsyncConnection,
+    connection: Connection | AsyncConnection,
     events: AsyncIterator[RowEvent],
     options: LoadOptions = LoadOptions(),  # noqa: B008  frozen
     report: Report = ignore_findings,
@@ -82,17 +79,21 @@ async def write_rows(
     Reports: unknown-dropped, cell-without-row and what the parts say, all warnings.
     Source:  design 5; database 3 to 9; v4 2 to 5.
     """
-    driver, path = await _driver(connection), path_of(connection)
+    connection = await Connection.of(connection)
     pending: deque[asyncio.Future[None]] = deque()
     sizes: deque[int] = deque()
     parcel = _Parcel()
-    with translated(path), short_turns():
-        loader = await _on_thread(driver, Loader, driver._conn, options, report)
+    with short_turns():
+        loader = await connection.run(Loader, options, report)
+
+        def add(_: sqlite3.Connection, parcel: list[RowEvent]) -> None:
+            loader.add(parcel)
+
         try:
             async with aclosing(_closable(events)) as source:
                 async for event in source:
                     if parcel.add(event):
-                        pending.append(asyncio.ensure_future(_on_thread(driver, loader.add, parcel.events)))
+                        pending.append(asyncio.ensure_future(connection.run(add, parcel.events)))
                         sizes.append(parcel.size_bytes)
                         parcel = _Parcel()
                         while len(pending) > _PARCELS_AHEAD or sum(sizes) > _BYTES_AHEAD:
@@ -100,37 +101,32 @@ async def write_rows(
                             sizes.popleft()
             for one in pending:
                 await one
-            await _on_thread(driver, loader.add, parcel.events)
-            return await _on_thread(driver, loader.finish)
+            await connection.run(add, parcel.events)
+            return await connection.run(lambda _: loader.finish())
         finally:
             await _settle(pending)
 
 
-async def begin(connection: AsyncConnection, *, into_empty: bool = False) -> None:
+async def begin(connection: Connection, *, into_empty: bool = False) -> None:
     """Take the write lock. Foreign keys are looked at when it is given back, so rows may come in any order.
 
     `into_empty`: by one look at the whole database, at half the price. (While SQLite counts broken references, any row
     may end its statement, so that it keeps what each statement changes: copies of as many pages as there are rows.)
     """
-    with translated(path_of(connection)):
-        await connection.exec_driver_sql(f"PRAGMA foreign_keys = {'OFF' if into_empty else 'ON'}")
-        await connection.exec_driver_sql("PRAGMA temp_store = FILE")
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        await connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+    await connection.execute(f"PRAGMA foreign_keys = {'OFF' if into_empty else 'ON'}")
+    await connection.execute("PRAGMA temp_store = FILE")
+    await connection.execute("BEGIN IMMEDIATE")
+    await connection.execute("PRAGMA defer_foreign_keys = ON")
 
 
-async def commit(connection: AsyncConnection, *, dry_run: bool = False) -> None:
+async def commit(connection: Connection, *, dry_run: bool = False) -> None:
     """Keep everything, or with `dry_run` nothing. Raises MalformedNode naming a row that refers to nothing."""
-    driver = await _driver(connection)
-    with translated(path_of(connection)):
-        await _on_thread(driver, _end, driver._conn, dry_run)
+    await connection.run(_end, dry_run)
 
 
-async def holds_rows(connection: AsyncConnection) -> bool:
+async def holds_rows(connection: Connection) -> bool:
     """Whether any table that an archive may bring rows for has some."""
-    driver = await _driver(connection)
-    with translated(path_of(connection)):
-        return await _on_thread(driver, _holds_rows, driver._conn)
+    return await connection.run(_holds_rows)
 
 
 def _holds_rows(connection: sqlite3.Connection) -> bool:
@@ -152,27 +148,6 @@ def _end(connection: sqlite3.Connection, dry_run: bool) -> None:
         connection.execute("COMMIT")
     except sqlite3.IntegrityError as error:
         raise (foreign_key_fault(connection) or error) from error
-
-
-async def _driver(connection: AsyncConnection) -> aiosqlite.Connection:
-    driver = (await connection.get_raw_connection()).driver_connection
-    if not isinstance(driver, aiosqlite.Connection):
-        raise PatternStreamError(f"connection is {type(driver).__name__}, expected one of aiosqlite")
-    return driver
-
-
-async def _on_thread(driver: aiosqlite.Connection, work: Callable[..., Result], *arguments: Any) -> Result:
-    """Run a function on the connection's own thread; when cancelled, stop SQLite there.
-
-    aiosqlite has no public way to run more than one statement in one hop; its version is bounded for that reason.
-    """
-    try:
-        result: Result = await driver._execute(work, *arguments)  # type: ignore[no-untyped-call]
-        return result
-    except asyncio.CancelledError:
-        with suppress(ValueError):  # closed already
-            await driver.interrupt()
-        raise
 
 
 async def _settle(pending: Iterable[asyncio.Future[None]]) -> None:

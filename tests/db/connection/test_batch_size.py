@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pattern_stream.db.connection.batch_size import MAX_PIECE_ROWS, PIECE_BYTES, Scale, weigh_cells
+from pattern_stream.db.connection.cursor import MAX_PIECE_ROWS, PIECE_BYTES, Scale, weigh_cells
 
 CELLS = st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=20), st.binary(max_size=20))
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from pattern_stream.db.connection.cursor import FETCH_ROWS, BoundedConnection, batches
+from pattern_stream.db.connection.connection import FETCH_ROWS, Connection
+from pattern_stream.db.connection.cursor import BoundedConnection
 from pattern_stream.db.connection.opening import open_reader, open_writer
-from pattern_stream.errors import CorruptDatabase, ExitCode, InvalidCell, UnsupportedSchema
+from pattern_stream.errors import CorruptDatabase, DatabaseBusy, ExitCode, InvalidCell, UnsupportedSchema
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
 from tests.db.worlds import build
 
@@ -34,7 +34,7 @@ def filler(number: int, size: int = 1500) -> tuple[str, str]:
 async def read(path: Path, sql: str, *parameters: object) -> list[list[tuple[Any, ...]]]:
     """All batches of a statement."""
     async with open_reader(path) as connection:
-        return [batch async for batch in batches(connection, sql, parameters, table="messages")]
+        return [batch async for batch in connection.rows(sql, parameters, table="messages")]
 
 
 async def test_small_rows_come_in_full_batches(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_heavy_rows_are_bounded_in_memory(tmp_path: Path) -> None:
     lengths = []
     async with open_reader(path) as connection:
         tracemalloc.start()
-        async with aclosing(batches(connection, heavy, table="n")) as found:
+        async with aclosing(connection.rows(heavy, table="n")) as found:
             async for batch in found:
                 lengths.append(len(batch))
                 del batch
@@ -79,7 +79,7 @@ async def test_a_column_that_turns_heavy_is_noticed(tmp_path: Path, every: int) 
     )
     weights = []
     async with open_reader(build(tmp_path / "a.db")) as connection:
-        async for batch in batches(connection, turning, table="n"):
+        async for batch in connection.rows(turning, table="n"):
             weights.append(sum(len(row[2]) for row in batch))
 
     assert sum(weight > BATCH_BYTES + 2 * large for weight in weights) <= 1
@@ -90,13 +90,11 @@ async def test_a_plain_cursor_of_ours_is_bounded(tmp_path: Path) -> None:
     """The driver's own `fetchmany` on a connection of ours has the same bound."""
     heavy = COUNT.format(rows=50) + "SELECT zeroblob(1000000) FROM n"
     async with open_reader(build(tmp_path / "a.db")) as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
-        cursor = await driver.execute(heavy)
+        cursor = await connection.run(lambda raw: raw.execute(heavy))
         found = []
-        while rows := await cursor.fetchmany(BATCH_ROWS):
+        while rows := await connection.run(lambda _: cursor.fetchmany(BATCH_ROWS)):
             found.append(len(rows))
-        await cursor.close()
+        await connection.run(lambda _: cursor.close())
 
     assert 50 == sum(found)
     assert max(found) <= 8
@@ -106,11 +104,13 @@ async def test_somebody_elses_engine(tmp_path: Path) -> None:
     """A connection that was not opened here gives the same rows under the same bound."""
     path = build(tmp_path / "a.db")
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    async with engine.connect() as connection:
+    async with engine.connect() as theirs:
+        connection = await Connection.of(theirs)
         heavy = COUNT.format(rows=50) + "SELECT i, zeroblob(1000000) FROM n"
-        found = [[row[0] for row in batch] async for batch in batches(connection, heavy, table="n")]
+        found = [[row[0] for row in batch] async for batch in connection.rows(heavy, table="n")]
     await engine.dispose()
 
+    assert path == connection.path
     assert list(range(1, 51)) == [number for batch in found for number in batch]
     assert max(map(len, found)) <= 8
 
@@ -119,18 +119,18 @@ async def test_early_stop_closes_the_statement(tmp_path: Path) -> None:
     """After an early stop no statement is left open: a table that was being read can be dropped."""
     path = build(tmp_path / "a.db", messages=map(filler, range(2000)))
     async with open_writer(path) as connection:
-        async with aclosing(batches(connection, MESSAGES, table="messages")) as found:
+        async with aclosing(connection.rows(MESSAGES, table="messages")) as found:
             await anext(found)
-            with pytest.raises(OperationalError, match="locked"):
-                await connection.exec_driver_sql("DROP TABLE messages")
-        await connection.exec_driver_sql("DROP TABLE messages")
+            with pytest.raises(DatabaseBusy, match="locked"):
+                await connection.execute("DROP TABLE messages")
+        await connection.execute("DROP TABLE messages")
 
 
 async def test_closing_after_the_connection(tmp_path: Path) -> None:
     """A stream that is closed after its connection closes quietly."""
     path = build(tmp_path / "a.db", messages=map(filler, range(2000)))
     async with open_reader(path) as connection:
-        found = batches(connection, MESSAGES, table="messages")
+        found = connection.rows(MESSAGES, table="messages")
         await anext(found)
     await found.aclose()
 
@@ -171,8 +171,8 @@ async def test_text_stays_text_after_a_failure(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db", messages=[("m1", "1")])
     async with open_reader(path) as connection:
         with pytest.raises(InvalidCell):
-            _ = [b async for b in batches(connection, "SELECT CAST(x'ff' AS TEXT)", table="t")]
-        after = [b async for b in batches(connection, "SELECT id FROM messages", table="t")]
+            _ = [b async for b in connection.rows("SELECT CAST(x'ff' AS TEXT)", table="t")]
+        after = [b async for b in connection.rows("SELECT id FROM messages", table="t")]
 
     assert [[("m1",)]] == after
 

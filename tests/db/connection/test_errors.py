@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from pattern_stream.db.catalog.listing import list_groups
 from pattern_stream.db.catalog.scope import resolve_scope
@@ -71,19 +70,15 @@ def failure(message: str, code: int | None = None) -> sqlite3.OperationalError:
 
 @pytest.mark.parametrize(("code", "family", "exit_code"), CODES)
 def test_result_codes(tmp_path: Path, code: int, family: type[PatternStreamError], exit_code: int) -> None:
-    """The class, the exit code and the place, with or without SQLAlchemy's wrapping."""
+    """The class, the exit code and the place."""
     error = failure("what SQLite said", code)
-    wrapped = sa.exc.OperationalError("SELECT 1", None, error)
+    found = translate(error, path=tmp_path, table="t", row_id="r")
 
-    for found in (
-        translate(error, path=tmp_path, table="t", row_id="r"),
-        translate(wrapped, path=tmp_path, table="t", row_id="r"),
-    ):
-        assert family is type(found)
-        assert exit_code == found.exit_code
-        assert {"table": "t", "row_id": "r"} == found.where.as_dict()
-        assert "what SQLite said" in found.message
-        assert str(tmp_path) in found.message
+    assert family is type(found)
+    assert exit_code == found.exit_code
+    assert {"table": "t", "row_id": "r"} == found.where.as_dict()
+    assert "what SQLite said" in found.message
+    assert str(tmp_path) in found.message
 
 
 @pytest.mark.parametrize(("message", "family", "exit_code"), MESSAGES)

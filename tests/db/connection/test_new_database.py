@@ -21,9 +21,9 @@ pytestmark = pytest.mark.anyio
 async def make(path: Path, *, keep: bool = True, fault: Exception | None = None) -> None:
     """A new database with the schema."""
     async with open_aside(path) as aside:
-        await aside.connection.exec_driver_sql("BEGIN")
+        await aside.connection.execute("BEGIN")
         await create_schema(aside.connection, installed_at="2026-01-02 03:04:05")
-        await aside.connection.commit()
+        await aside.connection.execute("COMMIT")
         if fault is not None:
             raise fault
         aside.keep = keep

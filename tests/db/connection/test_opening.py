@@ -15,9 +15,8 @@ from pathlib import Path
 
 import anyio
 import pytest
-from sqlalchemy.exc import OperationalError
 
-from pattern_stream.db.connection.opening import batches, open_new, open_reader, open_writer, read_mode
+from pattern_stream.db.connection.opening import open_new, open_reader, open_writer, read_mode
 from pattern_stream.errors import (
     CorruptDatabase,
     DatabaseBusy,
@@ -60,7 +59,7 @@ from pattern_stream.errors import PatternStreamError
 async def main():
     try:
         async with open_reader(Path(sys.argv[1])) as connection:
-            print("rows", (await connection.exec_driver_sql("SELECT count(*) FROM agents")).scalar())
+            print("rows", *(await connection.execute("SELECT count(*) FROM agents"))[0])
     except PatternStreamError as error:
         print(type(error).__name__, error.exit_code.value, error.hint)
 anyio.run(main)
@@ -82,7 +81,7 @@ def other_process(script: str, path: Path) -> Iterator[None]:
 async def count(path: Path, table: str = "agents") -> int:
     """Rows of a table, through a reader of its own."""
     async with open_reader(path) as connection:
-        return int((await connection.exec_driver_sql(f"SELECT count(*) FROM {table}")).scalar_one())
+        return int((await connection.execute(f"SELECT count(*) FROM {table}"))[0][0])
 
 
 async def passed(outside: sqlite3.Connection, rows: int) -> None:
@@ -99,7 +98,7 @@ async def test_any_file_name_opens(tmp_path: Path, name: str) -> None:
     """Names with a meaning in URIs, spaces and letters of any script open for reading, writing and anew."""
     path = build(tmp_path / name)
     async with open_writer(path) as connection:
-        await connection.exec_driver_sql("DELETE FROM agents")
+        await connection.execute("DELETE FROM agents")
     async with open_new(tmp_path / f"new {name}"):
         pass
 
@@ -114,9 +113,9 @@ async def test_one_moment_while_another_process_writes(tmp_path: Path) -> None:
 
     with other_process(WRITER, path), closing(sqlite3.connect(path)) as outside:
         async with open_reader(path) as connection:
-            first = tuple((await connection.exec_driver_sql(statement)).one())
+            (first,) = await connection.execute(statement)
             await passed(outside, first[0] + 20)
-            second = tuple((await connection.exec_driver_sql(statement)).one())
+            (second,) = await connection.execute(statement)
         third = await count(path, "coordination_state")
 
     assert first == second
@@ -131,17 +130,17 @@ async def test_the_snapshot_starts_on_entry(tmp_path: Path) -> None:
         with closing(sqlite3.connect(path)) as outside:
             add_agent(outside, "late")
             outside.commit()
-        seen = (await connection.exec_driver_sql("SELECT count(*) FROM agents")).scalar()
+        seen = await connection.execute("SELECT count(*) FROM agents")
 
-    assert 1 == seen
+    assert [(1,)] == seen
     assert 2 == await count(path)
 
 
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     """The connection refuses to change anything."""
     async with open_reader(build(tmp_path / "a.db")) as connection:
-        with pytest.raises(OperationalError, match="readonly"):
-            await connection.exec_driver_sql("DELETE FROM agents")
+        with pytest.raises(DatabaseStorage, match="readonly"):
+            await connection.execute("DELETE FROM agents")
 
 
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
@@ -297,13 +296,13 @@ async def test_writer_is_configured_and_starts_nothing(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db")
     async with open_writer(path) as connection:
         settings = [
-            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
+            (await connection.execute(f"PRAGMA {name}"))[0][0]
             for name in ("foreign_keys", "synchronous", "cache_size", "journal_mode")
         ]
         with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as outside:
             outside.execute("BEGIN IMMEDIATE")
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        await connection.exec_driver_sql("DELETE FROM agents")
+        await connection.execute("BEGIN IMMEDIATE")
+        await connection.execute("DELETE FROM agents")
 
     assert [1, 2, -40000, "wal"] == settings
     assert 1 == await count(path)  # nothing was committed
@@ -313,9 +312,9 @@ async def test_new_database(tmp_path: Path) -> None:
     """A new database is private, in WAL mode, alone in its folder, and holds what was committed."""
     path = tmp_path / "a.db"
     async with open_new(path) as connection:
-        await connection.exec_driver_sql("BEGIN")
-        await connection.exec_driver_sql("CREATE TABLE agents (id)")
-        await connection.commit()
+        await connection.execute("BEGIN")
+        await connection.execute("CREATE TABLE agents (id)")
+        await connection.execute("COMMIT")
     listed = os.listdir(tmp_path)
 
     assert 0 == await count(path)
@@ -329,7 +328,7 @@ async def test_new_database_fails_clean(tmp_path: Path) -> None:
 
     async def fail() -> None:
         async with open_new(tmp_path / "a.db") as connection:
-            await connection.exec_driver_sql("CREATE TABLE agents (id)")
+            await connection.execute("CREATE TABLE agents (id)")
             raise OSError(errno.ENOSPC, "no space")
 
     with pytest.raises(OSError, match="no space"):
@@ -345,18 +344,18 @@ async def test_new_database_fails_clean(tmp_path: Path) -> None:
 
 
 async def test_cancelled_in_a_long_query(tmp_path: Path) -> None:
-    """Cancelling does not wait for the end of a query, neither in batches nor in SQLAlchemy's own calls."""
+    """Cancelling does not wait for the end of a query, neither in batches nor at once."""
     path = build(tmp_path / "a.db")
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
 
     start = time.monotonic()
     with anyio.move_on_after(0.1) as first:
         async with open_reader(path) as connection:
-            async for _ in batches(connection, endless, table="n"):
+            async for _ in connection.rows(endless, table="n"):
                 pass
     with anyio.move_on_after(0.1) as second:
         async with open_reader(path) as connection:
-            await connection.exec_driver_sql(endless)
+            await connection.execute(endless)
 
     assert first.cancelled_caught
     assert second.cancelled_caught

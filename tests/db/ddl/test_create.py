@@ -35,9 +35,9 @@ async def made(folder: Path) -> Path:
     """A database that `create_schema` made."""
     path = folder / "made.db"
     async with open_new(path) as connection:
-        await connection.exec_driver_sql("BEGIN")
+        await connection.execute("BEGIN")
         await create_schema(connection, installed_at="2026-01-02 03:04:05")
-        await connection.commit()
+        await connection.execute("COMMIT")
     return path
 
 
@@ -77,9 +77,9 @@ async def test_nothing_is_made_without_a_commit(tmp_path: Path) -> None:
     path = tmp_path / "made.db"
 
     async with open_new(path) as connection:
-        await connection.exec_driver_sql("BEGIN")
+        await connection.execute("BEGIN")
         await create_schema(connection, installed_at="2026-01-02 03:04:05")
-        await connection.rollback()
+        await connection.execute("ROLLBACK")
 
     with closing(sqlite3.connect(path)) as plain:
         assert [] == plain.execute("SELECT name FROM sqlite_schema").fetchall()

@@ -160,7 +160,7 @@ async def test_whether_there_are_many_messages(demo: Path) -> None:
     """A number that a scope has is found in it, one that it has not is not."""
     async with open_reader(demo) as connection:
         count = (await take_census(connection, WHOLE, EVERYTHING)).carried["messages"]
-        owners = [row[0] for row in await connection.exec_driver_sql("SELECT agent_id FROM messages GROUP BY 1")]
+        owners = [row[0] for row in await connection.execute("SELECT agent_id FROM messages GROUP BY 1")]
         alone = ResolvedScope("agent", owners[0])
 
         assert len(owners) > 1

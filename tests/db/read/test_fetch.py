@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from pattern_stream.db.catalog.columns import Columns
 from pattern_stream.db.catalog.user_tables import read_tables
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import large_cell, primary_key, table_rows_by_key
 from pattern_stream.db.read.fetch import fetch, pieces
@@ -207,7 +208,8 @@ async def test_somebody_elses_engine(tmp_path: Path) -> None:
     """A connection that was not opened here gives the same."""
     path = grid(tmp_path / "a.db", SHAPES["rowid"], {7: b"z" * OVER}, rows=20)
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    async with engine.connect() as connection:
+    async with engine.connect() as theirs:
+        connection = await Connection.of(theirs)
         table = (await read_tables(connection))["grid"]
         query = table_query(table, in_order(table))
         found = [fetched async for fetched in fetch(connection, query, lenient=True)]

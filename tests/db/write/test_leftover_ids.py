@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.db.connection.cursor import on_thread
 from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.write.leftover_ids import Mentions
 from pattern_stream.errors import Finding
@@ -60,7 +59,7 @@ async def mentions(
     found: list[Finding] = []
     async with open_writer(path) as connection:
         watched = await Mentions.watch(connection, replacing=replacing)
-        await on_thread(connection, lambda driver: fill(driver, **cells))
+        await connection.run(lambda driver: fill(driver, **cells))
         await watched.report(IDENTITY, named, found.append)
     assert {("warning", "ids-in-text")} >= {(one.severity, one.code) for one in found}
     return [(one.where.table or "", one.where.field or "", one.where.row_id or "", one.message) for one in found]
@@ -129,7 +128,7 @@ async def test_a_large_key_is_not_read(tmp_path: Path) -> None:
     found: list[Finding] = []
     async with open_writer(path) as connection:
         watched = await Mentions.watch(connection)
-        await on_thread(connection, add)
+        await connection.run(add)
         await watched.report(IDENTITY, (), found.append)
 
     assert [("coordination_state", "value", "rowid 1")] == [

@@ -305,8 +305,8 @@ async def test_a_locked_database_is_busy(db: Path) -> None:
 async def test_a_full_disk_is_storage(db: Path) -> None:
     """The file cannot grow: exit 9, nothing kept, nothing left open."""
     async with open_writer(db) as connection:
-        await connection.exec_driver_sql("PRAGMA max_page_count = 60")
-        await connection.exec_driver_sql("PRAGMA cache_size = 10")
+        await connection.execute("PRAGMA max_page_count = 60")
+        await connection.execute("PRAGMA cache_size = 10")
         await begin(connection)
         tree = agent("b", *(messages("b", [f"n{part}-{i}" for i in range(500)]) for part in range(9)))
         with pytest.raises(DatabaseStorage, match="full"):
@@ -338,8 +338,8 @@ async def test_holds_rows(tmp_path: Path, db: Path) -> None:
     """A database counts as living when any carried table has a row."""
     async with open_writer(db) as connection:
         living = await holds_rows(connection)
-        await connection.exec_driver_sql("DELETE FROM messages")
-        await connection.exec_driver_sql("DELETE FROM agents")
+        await connection.execute("DELETE FROM messages")
+        await connection.execute("DELETE FROM agents")
         empty = await holds_rows(connection)
 
     assert (True, False) == (living, empty)
