@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from pattern_stream import Connection, ExportOptions, export_archive, open_reader, open_writer
 from pattern_stream.errors import DatabaseError, InvalidCell, NameConflict, UsageError
@@ -34,10 +34,11 @@ async def test_an_export_of_a_callers_connection(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     options, made = ExportOptions(exported_at="2026-01-02T03:04:05Z"), []
     async with engine.connect() as theirs, open_reader(path) as ours:
-        for number, database in enumerate((theirs, ours, path)):
+        databases: list[Path | Connection | AsyncConnection] = [theirs, ours, path]
+        for number, database in enumerate(databases):
             out = tmp_path / f"{number}.car"
             made.append((await export_archive(database, out, options=options)).root)
-        for database in (theirs, ours):
+        for database in databases[:2]:
             with pytest.raises(UsageError, match="the database that is exported"):
                 await export_archive(database, path)
     await engine.dispose()
