@@ -21,7 +21,7 @@ from tests.cli.terminal import call, environment
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SECONDS: Final = 120
-OURS: Final = frozenset({"pattern-stream", "gzip", "gunzip", "zcat", "head", "jq", "export"})
+OURS: Final = frozenset({"pattern-stream", "gzip", "gunzip", "zcat", "head", "jq", "export", "set"})
 """What a block may call to be run. A block that calls anything else (git, make, pipx) is read only."""
 
 

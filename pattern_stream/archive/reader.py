@@ -7,7 +7,8 @@ from contextlib import aclosing
 
 from pattern_stream.codec.car import Header, SectionSplitter, verify_section
 from pattern_stream.codec.cid import cid_of, cid_text
-from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report
+from pattern_stream.codec.strangers import HEAD_BYTES, stranger
+from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report, TruncatedArchive
 from pattern_stream.format import CAR_HEADER_BYTES
 from pattern_stream.items import Section
 
@@ -43,13 +44,27 @@ class ArchiveReader:
         return header.roots[0]
 
     async def open(self) -> bytes:
-        """Read the header and return the root, even where damage is tolerated elsewhere. Raises ArchiveError."""
-        while self._splitter.header is None:
-            piece = await self._next()
-            if piece is None:
-                self._splitter.finish()
-                break
-            self._feed_header(piece)
+        """Read the header and return the root, even where damage is tolerated elsewhere.
+
+        Raises ArchiveError; where the first bytes are those of another kind of file, the error names that kind.
+        """
+        head = b""
+        try:
+            while self._splitter.header is None:
+                piece = await self._next()
+                if piece is None:
+                    self._splitter.finish()
+                    break
+                head += piece[: HEAD_BYTES - len(head)]
+                self._feed_header(piece)
+        except (MalformedHeader, TruncatedArchive) as error:
+            if self.failed:  # the wrapper round the archive is at fault
+                raise
+            while len(head) < HEAD_BYTES and (piece := await self._next()) is not None:
+                head += piece[: HEAD_BYTES - len(head)]
+            if (named := stranger(head)) is not None:
+                raise named.at(error.where) from error
+            raise
         return self.root
 
     async def sections(self) -> AsyncGenerator[Section]:

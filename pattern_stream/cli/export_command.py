@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from pattern_stream.cli.output import (
     say,
     tell,
 )
-from pattern_stream.cli.places import binary_output, chosen_database
+from pattern_stream.cli.places import STREAM, binary_output, chosen_database
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import ExitCode, UsageError
@@ -41,8 +42,21 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
     from pattern_stream.schema.model.scopes import Scope, ScopeKind
 
+_NOT_DONE: Final = (".zst", ".xz", ".bz2", ".lz4", ".br", ".zip", ".7z", ".age", ".gpg", ".asc")
+"""Suffixes of forms that an archive is not written in."""
+
 AT_LEAST_ONE: Final = click.IntRange(min=1)
 _WHOLE: Final = "a whole backup, with deleted messages, undone edits, endpoints and source settings"
+
+
+def _compression(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """`gzip` or `gzip:LEVEL` as the level; -1 is gzip's own choice."""
+    if value is None:
+        return None
+    match = re.fullmatch("gzip(?::([0-9]))?", value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no compression, expected gzip or gzip:0 to gzip:9", context, parameter)
+    return int(match[1] or -1)
 
 
 class Given(TypedDict):
@@ -65,13 +79,14 @@ class Given(TypedDict):
     portable: bool
     history: bool
     newest_version: str
+    compress: int | None
     db: Path | None
 
 
 @click.command(
     short_help="Write a constellation, a group or an agent to an archive.",
     epilog=examples(
-        "pattern-stream export | gzip > constellation.car.gz",
+        "pattern-stream export -o constellation.car.gz",
         "pattern-stream export Anchor --scope agent -o anchor.car",
         "pattern-stream export --portable -o to-share.car",
         "pattern-stream export --dry-run --json",
@@ -85,6 +100,13 @@ class Given(TypedDict):
 )
 @click.option("--thin", is_flag=True, help="Of a group, the configuration only: no agents, no messages.")
 @click.option("-o", "--output", type=PATH, default="-", metavar="FILE", help="Where to.  [default: -, stdout]")
+@click.option(
+    "-z",
+    "--compress",
+    callback=_compression,
+    metavar="gzip[:LEVEL]",
+    help="Pack the archive; a FILE that ends in .gz is packed anyway. Level 0 to 9.  [default level: 6]",
+)
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @click.option("--no-messages", is_flag=True, help="Leave messages out.")
 @click.option("--no-archival", is_flag=True, help="Leave archival entries out.")
@@ -131,7 +153,7 @@ def export(session: Session, /, **given: Unpack[Given]) -> int:
     SOURCE_DATE_EPOCH, where set, is the archive's date: the same database then gives the same bytes.
     """
     if given["dry_run"]:
-        return _plan(session, given)
+        return _plan(session, given, None if given["output"] == STREAM else binary_output(session, given["output"]))
     out = binary_output(session, given["output"])
     if given["verify"] and out is None:
         raise UsageError("--verify was given without a file: stdout cannot be read back", hint="name one with -o FILE")
@@ -151,12 +173,12 @@ def _export(session: Session, given: Given, out: Path | None) -> int:
     return ExitCode.LOSS if result.loss else code
 
 
-def _plan(session: Session, given: Given) -> int:
+def _plan(session: Session, given: Given, out: Path | None) -> int:
     scope, options = scope_of(given), options_of(given)
     path = chosen_database(session, given["db"])
     from pattern_stream.pipelines.exporting import plan_export
 
-    plan = run(session, lambda progress: plan_export(path, scope=scope, options=options, progress=progress))
+    plan = run(session, lambda progress: plan_export(path, out, scope=scope, options=options, progress=progress))
     _warn(session, plan)
     for problem in plan.problems:
         tell(session, "error", f"does not fit: {plain(str(problem))}")
@@ -204,7 +226,17 @@ def options_of(given: Given) -> ExportOptions:
         portable=given["portable"],
         history=given["history"],
         newest_version=int(given["newest_version"]),
+        gzip_level=_gzip_level(given["output"], given["compress"]),
     )
+
+
+def _gzip_level(output: Path, compress: int | None) -> int | None:
+    """The level of gzip, None for an archive as it is. Raises UsageError for the suffix of another form."""
+    suffix = output.suffix.lower()
+    if suffix in _NOT_DONE:
+        hint = "name it .car or .car.gz, and pack the finished file yourself"
+        raise UsageError(f"{path_text(output)} promises a form that export does not write: {suffix}", hint=hint)
+    return -1 if compress is None and suffix == ".gz" else compress
 
 
 def fixed_date(epoch: str | None) -> str | None:

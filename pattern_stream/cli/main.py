@@ -63,7 +63,7 @@ class Commands(click.Group):
     cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=examples("pattern-stream export | gzip > out.car.gz", "pattern-stream inspect out.car.gz"),
+    epilog=examples("pattern-stream export -o out.car.gz", "pattern-stream inspect out.car.gz"),
 )
 @click.version_option(__version__, "--version", prog_name=PROGRAM, message="%(prog)s %(version)s")
 @click.pass_context

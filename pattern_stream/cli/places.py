@@ -84,7 +84,7 @@ def binary_output(session: Session, given: Path) -> Path | None:
 
 def _refuse_terminal(is_terminal: bool, name: str) -> None:
     if is_terminal:
-        hint = "name a file with -o FILE, or pipe it: pattern-stream export | gzip > out.car.gz"
+        hint = "name a file with -o FILE, for example -o out.car.gz, or pipe it on"
         raise UsageError(f"{name} is a terminal, expected a file or a pipe: an archive is binary", hint=hint)
 
 

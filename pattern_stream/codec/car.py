@@ -31,12 +31,6 @@ _CARV2_PRAGMA: Final = bytes.fromhex("0aa16776657273696f6e02")
 _CARV2_HEADER_BYTES: Final = 51
 """Pragma, 16 bytes of flags, then data offset, data size and index offset, each 8 bytes little-endian."""
 
-_MAGICS: Final = (
-    (b"SQLite format 3\x00", "an SQLite database", "an archive is made from it by export"),
-    (b"\x1f\x8b", "a gzip file", "unpack it first: gzip -dc FILE"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", "unpack it first: zstd -dc FILE"),
-)
-
 
 class Section(NamedTuple):
     """One block as framed: where its section starts in the archive, its CID and its data."""
@@ -164,7 +158,6 @@ class SectionSplitter:
 
     def _split_header(self) -> None:
         buffer = self._buffer
-        _refuse_containers(buffer)
         if len(buffer) < self._needed:
             return
         try:
@@ -227,12 +220,6 @@ _section: Final[Callable[[tuple[int, bytes, bytes]], Section]] = partial(tuple._
 def _split_foreign(body: bytes) -> tuple[bytes, bytes]:
     cid, cid_bytes = split_cid(body)
     return cid, body[cid_bytes:]
-
-
-def _refuse_containers(buffer: bytearray) -> None:
-    for magic, name, hint in _MAGICS:
-        if buffer.startswith(magic):
-            raise UnsupportedContainer(f"{name}, expected a CAR v1 archive", hint=hint)
 
 
 def _carv2(buffer: bytearray) -> UnsupportedContainer:

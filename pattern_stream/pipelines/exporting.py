@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -23,7 +24,16 @@ from pattern_stream.db.ddl.migrations import schema_version
 from pattern_stream.db.read.census import Census, has_messages, take_census
 from pattern_stream.db.read.prefetch import LEAST_MESSAGES, Ahead, reading_ahead, watched
 from pattern_stream.db.read.scope_reader import read_scope
-from pattern_stream.errors import Finding, LimitExceeded, PatternStreamError, TransportError, UsageError, refuse
+from pattern_stream.errors import (
+    Finding,
+    LimitExceeded,
+    PatternStreamError,
+    StorageFull,
+    TransportError,
+    UsageError,
+    refuse,
+)
+from pattern_stream.files.temporary import open_temporary, temporary_folders
 from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION, WIDE_VERSION
 from pattern_stream.items import (
     AsyncWriter,
@@ -51,7 +61,8 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import map_rows
 from pattern_stream.stages.streams import closing
-from pattern_stream.transport.files import open_output
+from pattern_stream.transport.compress import GzipOutput
+from pattern_stream.transport.files import check_output, open_output
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -64,7 +75,8 @@ class ExportOptions:
     """How to export. `exported_at`: RFC 3339 text, by default the clock; with one, equal databases give equal bytes.
 
     `portable`: nothing beyond version 3, which a whole constellation otherwise has. `history`: the history of the
-    memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold.
+    memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold. `gzip_level`: 0
+    to 9 where gzip is to pack the archive, -1 for its own choice.
     """
 
     messages: bool = True
@@ -79,6 +91,7 @@ class ExportOptions:
     portable: bool = False
     history: bool = False
     newest_version: int = WIDE_VERSION
+    gzip_level: int | None = None
 
     def __post_init__(self) -> None:
         if self.portable and self.history:
@@ -267,7 +280,7 @@ async def export_archive(
     """
     started = time.monotonic()
     if isinstance(out, Path):
-        _refuse_source(database if isinstance(database, Path) else (await Connection.of(database)).path, out)
+        await _refuse_source(database, out)
     async with AsyncExitStack() as resources:
         target: AsyncWriter
         if out is None or isinstance(out, Path):
@@ -276,8 +289,13 @@ async def export_archive(
             target = out
         line = await _open_line(resources, database, scope, options, progress)
         near = getattr(target, "folder", None)
+        packed = None if options.gzip_level is None else GzipOutput(target, options.gzip_level)
         with few_collections():
-            written = await write_car(line.blocks(), target, spool_dir=options.spool_dir, near=near, progress=progress)
+            written = await write_car(
+                line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
+            )
+        if packed is not None:
+            await packed.finish()
         if options.verify:
             await _read_back(target, written)
         return _result(line, written, time.monotonic() - started)
@@ -285,15 +303,24 @@ async def export_archive(
 
 async def plan_export(
     database: Path | Connection | AsyncConnection,
+    out: Path | None = None,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
     options: ExportOptions = ExportOptions(),
     progress: ProgressCallback | None = None,
 ) -> ExportPlan:
-    """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block."""
+    """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block.
+
+    `out`: the file that the export would go to; whatever would keep the export from writing it is raised here too.
+    """
     started = time.monotonic()
     sections, size, stats, version = 0, 0, {}, FORMAT_VERSION
     problems: list[PatternStreamError] = []
+    if out is not None:
+        await _refuse_source(database, out)
+        await check_output(out, force=options.force)
+    folders = temporary_folders(options.spool_dir, None if out is None else out.absolute().parent)
+    open_temporary(folders, "the spool")[0].close()
     async with AsyncExitStack() as resources:
         line = await _open_line(resources, database, scope, options, progress)
         line.too_large = problems.append
@@ -308,13 +335,18 @@ async def plan_export(
             problems.append(error)
         elapsed = time.monotonic() - started
         total = size + CAR_HEADER_BYTES if size else 0
+        if out is not None and options.gzip_level is None and out.parent.is_dir():
+            free = shutil.disk_usage(out.parent).free
+            if total > free:
+                raise StorageFull(f"the archive is {total} bytes, but {free} are free in {out.parent}")
         return ExportPlan(
             line.scope, version, total, sections, stats, line.census, elapsed, problems, line.log.findings()
         )
 
 
-def _refuse_source(database: Path | None, out: Path) -> None:
+async def _refuse_source(source: Path | Connection | AsyncConnection, out: Path) -> None:
     """Raise UsageError where the archive would take the place of the database, or of a file that is a part of it."""
+    database = source if isinstance(source, Path) else (await Connection.of(source)).path
     if database is None:
         return
     place = Path(os.path.realpath(out))

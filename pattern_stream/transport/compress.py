@@ -1,4 +1,4 @@
-"""Gzip on the way in: recognised by its first bytes, unwrapped in bounded steps, checked as gzip itself checks."""
+"""Gzip both ways: in, recognised by its first bytes, in bounded steps, checked as gzip itself checks; and out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from enum import Enum, auto
 from typing import Final
 
+from anyio import to_thread
+
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
+from pattern_stream.items import AsyncWriter
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 """How a gzip member starts. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
@@ -94,6 +97,29 @@ class Gunzip:
 
     def _fault(self, kind: type[ArchiveError], message: str) -> ArchiveError:
         return kind(f"{message}, after {self.bytes_read} bytes of input").at(stage="unwrap")
+
+
+class GzipOutput:
+    """An output that packs what it is given for another one. `finish` must come last, or the file is cut.
+
+    The head has no time and no name, so equal archives give equal files. Memory: one piece.
+    """
+
+    def __init__(self, out: AsyncWriter, level: int = zlib.Z_DEFAULT_COMPRESSION) -> None:
+        self._out = out
+        self._packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
+
+    async def write(self, data: bytes, /) -> None:
+        """Pack some more. Raises as the output behind does."""
+        await self._pass_on(await to_thread.run_sync(self._packer.compress, data))
+
+    async def finish(self) -> None:
+        """Write what is left, and the checksum."""
+        await self._pass_on(self._packer.flush())
+
+    async def _pass_on(self, packed: bytes) -> None:
+        if packed:
+            await self._out.write(packed)
 
 
 async def unwrap(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

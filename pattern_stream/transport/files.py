@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -121,6 +122,16 @@ async def open_output(target: Path | None = None, *, force: bool = False) -> Asy
         opened = _as_it_is(target)
     async with opened as output:
         yield output
+
+
+async def check_output(target: Path | None, *, force: bool = False) -> None:
+    """Find out whether `open_output` would open this output; nothing of it stays. Raises as `open_output` does."""
+    if target is None or str(target) == "-":
+        _standard(_STDOUT)
+    elif _is_plain(target):
+        (await to_thread.run_sync(partial(PartialFile, target, force=force))).close(remove=True)
+    elif not os.access(target, os.W_OK):
+        raise TransportError(f"opening {target}: {os.strerror(errno.EACCES)}")
 
 
 @asynccontextmanager

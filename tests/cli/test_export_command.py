@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +276,77 @@ def test_a_date_that_is_none(epoch: str) -> None:
     """What SOURCE_DATE_EPOCH cannot mean is a usage error."""
     with pytest.raises(UsageError, match="expected whole seconds since 1970"):
         fixed_date(epoch)
+
+
+# --- packed ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more", [("-o", "o.car.gz"), ("-o", "o.car", "-z", "gzip"), ("-o", "o.car.gz", "--compress", "gzip:9")]
+)
+def test_a_packed_archive_is_the_same_archive(cli: Cli, home: Path, small: Path, more: tuple[str, ...]) -> None:
+    """By the suffix or by -z: a gzip file with that archive in it, mode 0600, the same bytes each time."""
+    epoch = {"SOURCE_DATE_EPOCH": "1767225600"}
+    plain = cli("export", "--db", small, "-q", env=epoch).out
+    made = []
+    for _ in range(2):
+        assert 0 == cli("export", "--db", small, "-q", "--verify", "--force", *more, env=epoch).code
+        made.append((home / more[1]).read_bytes())
+
+    assert plain == gzip.decompress(made[0])
+    assert made[0] == made[1]
+    assert 0o600 == (home / more[1]).stat().st_mode & 0o777
+    assert 0 == cli("verify", home / more[1], "-q").code
+
+
+def test_a_failed_export_keeps_the_packed_file(cli: Cli, home: Path) -> None:
+    """No database: yesterday's file stays, and nothing lies beside it."""
+    (home / "o.car.gz").write_bytes(b"yesterday")
+
+    assert 6 == cli("export", "--db", home / "gone.db", "-o", "o.car.gz", "--force").code
+    assert b"yesterday" == (home / "o.car.gz").read_bytes()
+    assert ["o.car.gz"] == [path.name for path in home.iterdir()]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("-o", "o.car.zst"),
+        ("-o", "o.car.age"),
+        ("-z", "zstd", "-o", "o.car"),
+        (
+            "-z",
+            "gzip:10",
+        ),
+    ],
+)
+def test_a_form_that_is_not_written_is_refused(cli: Cli, home: Path, small: Path, more: tuple[str, ...]) -> None:
+    """A suffix or a name that promises another form: exit 2, no file."""
+    assert 2 == cli("export", "--db", small, *more).code
+    assert [] == list(home.iterdir())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("-o", "there.car"),
+        ("-o", "none/o.car"),
+        ("-o", "folder"),
+        ("-o", "o.car", "--spool-dir", "none"),
+        ("-o", "database.db", "--force"),
+        ("-o", "o.car.xz"),
+        ("-o", "new.car"),
+    ],
+)
+def test_a_dry_run_ends_as_the_run_would(cli: Cli, home: Path, small: Path, more: tuple[str, ...]) -> None:
+    """Whatever is wrong with the output: the same exit code, the same error, and nothing is written."""
+    shutil.copy(small, home / "database.db")
+    (home / "there.car").touch()
+    (home / "folder").mkdir()
+    before = sorted(path.name for path in home.iterdir() if "-" not in path.name)
+    dry = cli("export", "--db", "database.db", "-q", "--dry-run", *more)
+    after = sorted(path.name for path in home.iterdir() if "-" not in path.name)
+    real = cli("export", "--db", "database.db", "-q", *more)
+
+    assert (real.code, real.errors) == (dry.code, dry.errors)
+    assert before == after

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import time
 import tracemalloc
 from pathlib import Path
@@ -201,13 +200,6 @@ HEADER_FAULTS: dict[str, tuple[bytes, type[ArchiveError], str]] = {
         UnsupportedCid,
         "codec raw (0x55), hash sha2-256 (0x12)",
     ),
-    "gzip": (gzip.compress(THIN_GROUP), UnsupportedContainer, "a gzip file, expected a CAR v1 archive"),
-    "zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), UnsupportedContainer, "a zstd file, expected a CAR v1 archive"),
-    "SQLite": (
-        b"SQLite format 3\x00" + bytes(84),
-        UnsupportedContainer,
-        "an SQLite database, expected a CAR v1 archive",
-    ),
     "CAR v2": (
         bytes.fromhex("0aa16776657273696f6e02") + bytes(40),
         UnsupportedContainer,
@@ -357,15 +349,12 @@ def test_hints_name_the_way_out() -> None:
     carv2 += (51).to_bytes(8, "little") + len(THIN_GROUP).to_bytes(8, "little") + bytes(8)
     hints = []
     whole = carv2 + THIN_GROUP
-    for data in (gzip.compress(b""), b"\x28\xb5\x2f\xfd", b"SQLite format 3\x00", carv2[:50], carv2[:51], whole):
+    for data in (carv2[:50], carv2[:51], whole):
         with pytest.raises(UnsupportedContainer) as caught:
             split(data, 1)
         hints.append(caught.value.hint)
 
     assert hints == [
-        "unpack it first: gzip -dc FILE",
-        "unpack it first: zstd -dc FILE",
-        "an archive is made from it by export",
         "unwrap the CAR v1 inside it first",
         "unwrap the CAR v1 inside it first: tail -c +52 FILE | head -c 605 > FILE.v1.car",
         "unwrap the CAR v1 inside it first: tail -c +52 FILE | head -c 605 > FILE.v1.car",
