@@ -78,7 +78,7 @@ def portable(messages: int) -> Path:
 def select(messages: int) -> Work:
     """What SQLite alone takes, in one transaction, with the pragmas of an import."""
     from pattern_stream.db.connection.opening import WRITE_PRAGMAS
-    from pattern_stream.schema.model.id_columns import DECLARED
+    from pattern_stream.schema.model.records import DECLARED
 
     path, made = database(messages), empty_database(target())
 

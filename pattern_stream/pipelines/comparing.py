@@ -13,7 +13,7 @@ from pattern_stream.db.catalog.columns import Columns, read_columns
 from pattern_stream.db.catalog.user_tables import Table, read_tables
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
-from pattern_stream.db.read.by_key import active_updates, key_columns, rows_by_key, table_rows_by_key
+from pattern_stream.db.read.by_key import active_updates, rows_by_key, table_rows_by_key
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
 from pattern_stream.items import (
     CELLS_TABLE,
@@ -101,7 +101,7 @@ class Comparison:
 
     async def _compare(self, record: type[Record], records: Sequence[RecordDict]) -> Row | None:
         """Compare records with their rows. Returns the row of the last record, where there is one."""
-        names = key_columns(record)
+        names = record.key
         keys = [tuple(carried[name] for name in names) for carried in records]
         rows = await rows_by_key(self.connection, self.columns, self.tables, record, keys)
         places = [record.index(name) for name in names]

@@ -13,12 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.db.read.by_key import key_columns
-from pattern_stream.db.read.reread import CARRIED
 from pattern_stream.errors import InvalidCell
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.model.cells import NotUtf8
-from pattern_stream.schema.model.records import MemoryBlock, Record
+from pattern_stream.schema.model.records import DECLARED, MemoryBlock, Record
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from tests.db.read.test_extension import block, entry, of_version_3, require_all_once, require_order, run
 from tests.db.walking import EVERYTHING, Walked, stored_rows, walk
@@ -92,7 +90,7 @@ async def test_rows_that_version_3_cannot_hold(tmp_path: Path, table: str, colum
     require_all_once(walked, stored_rows(path))
     require_order(walked)
     assert 1 == len(walked.tables[table])
-    assert 1 == len(of_version_3(walked, CARRIED[table]))
+    assert 1 == len(of_version_3(walked, DECLARED[table]))
     assert not walked.cells
 
 
@@ -141,7 +139,7 @@ odd_value = st.sampled_from(
 odd_updates = st.lists(
     st.tuples(
         st.sampled_from(
-            [(record.table, column) for record in CARRIED.values() for column in record.columns]
+            [(record.table, column) for record in DECLARED.values() for column in record.columns]
             + [("memory_block_updates", column) for column in ("block_id", "frontier", "source")]
             + [("messages", "mood"), ("memory_blocks", "embedding_model")]
         ),
@@ -159,7 +157,7 @@ def returned(walked: Walked, record: type[Record], row: dict[str, Any]) -> dict[
     made = dict(zip(record.columns, record_unmapper(record).unmap([row], lambda finding: None)[0], strict=True))
     if record is MemoryBlock:
         made["loro_snapshot"], made["frontier"] = walked.bases[row["id"]]
-    key = [row[name] for name in key_columns(record)]
+    key = [row[name] for name in record.key]
     named = key[0] if len(key) == 1 else json.dumps(key, separators=(",", ":"), ensure_ascii=False)
     return made | {column: cell for table, of, column, cell in walked.cells if (table, of) == (record.table, named)}
 
@@ -193,11 +191,11 @@ async def test_any_odd_cells_come_back(tmp_path_factory: pytest.TempPathFactory,
     walked, stored = await walk(path), stored_rows(path)
 
     require_all_once(walked, stored)
-    for table, record in CARRIED.items():
-        kept = {tuple(row[name] for name in key_columns(record)): row for row in stored[table]}
+    for table, record in DECLARED.items():
+        kept = {tuple(row[name] for name in record.key): row for row in stored[table]}
         kinds = {field.column: field.kind in ("json", "strings", "role") for field in record.fields}
         for row in walked.records[record]:
-            theirs = kept[tuple(row[name] for name in key_columns(record))]
+            theirs = kept[tuple(row[name] for name in record.key)]
             ours = returned(walked, record, row)
             assert not [
                 (table, name, ours.get(name), cell)

@@ -15,14 +15,8 @@ from pattern_stream.db.read.fetch import cell_pieces, fetch
 from pattern_stream.db.read.query import Query, record_query, table_query
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
-from pattern_stream.schema.model import id_columns as references
 from pattern_stream.schema.model.cells import NotUtf8
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
-
-
-def key_columns(record: type[Record]) -> tuple[str, ...]:
-    """The columns that tell one row of a record type from all others."""
-    return references.key_columns(record.table)
 
 
 async def rows_by_key(
@@ -39,7 +33,7 @@ async def rows_by_key(
     Raises:  CorruptDatabase, DatabaseBusy, UnsupportedSchema.
     """
     alias = "b" if record is MemoryBlock else "t"
-    where, parameters = _where(alias, key_columns(record), keys)
+    where, parameters = _where(alias, record.key, keys)
     query = replace(record_query(columns, tables, record, where), parameters=parameters)
     return await _all(connection, query)
 

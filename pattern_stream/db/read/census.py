@@ -12,10 +12,10 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.included_rows import Held
 from pattern_stream.db.read.reading import open_reading
-from pattern_stream.db.read.reread import CARRIED, left_out
+from pattern_stream.db.read.reread import left_out
 from pattern_stream.db.read.row_order_sql import HISTORY, PARTLY_HELD, beyond, beyond_rowids
 from pattern_stream.errors import PatternStreamError
-from pattern_stream.schema.model.records import Message
+from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 
 _OF_SCOPE: Final = {
@@ -104,7 +104,7 @@ class _Counts:
         if self.scope.thin:
             return {"agent_groups": "t.id = :id"}
         if self.scope.kind == "constellation":
-            return {name: self.held.in_whole(name, "t") for name in CARRIED if name not in self._left_out()}
+            return {name: self.held.in_whole(name, "t") for name in DECLARED if name not in self._left_out()}
         owned, present = f"t.agent_id {_OF_SCOPE[self.scope.kind]}", f"t.agent_id IN ({self.held.agents})"
         counts = {
             "agents": f"t.id {_OF_SCOPE[self.scope.kind]}",

@@ -16,13 +16,13 @@ from pattern_stream.db.read.fetch import Fetched
 from pattern_stream.db.read.lossy_cells import read_cells
 from pattern_stream.db.read.query import table_query
 from pattern_stream.db.read.reading import Reading
-from pattern_stream.db.read.reread import CARRIED, as_record, left_out, whole_query
+from pattern_stream.db.read.reread import as_record, left_out, whole_query
 from pattern_stream.db.read.row_order_sql import PARTLY_HELD, beyond, beyond_rowids, in_order
 from pattern_stream.items import Cells, Close, Open, Piece, RowEvent
 from pattern_stream.schema.mapping.lossy_types import Oddities
 from pattern_stream.schema.mapping.roundtrip import holds
 from pattern_stream.schema.model.nodes import CELL_COLUMNS, TableExport
-from pattern_stream.schema.model.records import Record
+from pattern_stream.schema.model.records import DECLARED, Record
 from pattern_stream.schema.model.scopes import Selection
 
 _CELLS = tuple({"name": name, "type": "" if name == "value" else "TEXT"} for name in CELL_COLUMNS)
@@ -63,7 +63,7 @@ async def _part(
 
 
 def _rows(reading: Reading, table: Table, oddities: Oddities) -> AsyncGenerator[Cells | Piece]:
-    record = CARRIED.get(table.name)
+    record = DECLARED.get(table.name)
     if record is not None and record in oddities.rows:
         return _Sieve(reading, table, record).rows()
     if table.name not in PARTLY_HELD:

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from pattern_stream.db.catalog.user_tables import Table
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.read.by_key import key_columns
 from pattern_stream.db.read.fetch import Fetched, cell_pieces
 from pattern_stream.db.read.query import Query, table_query
 from pattern_stream.db.read.reading import Reading
-from pattern_stream.db.read.reread import CARRIED, as_record, left_out
+from pattern_stream.db.read.reread import as_record, left_out
 from pattern_stream.db.read.row_order_sql import in_order
 from pattern_stream.errors import InvalidCell, LimitExceeded, ignore_findings
 from pattern_stream.items import CELLS_TABLE, Cells, Piece, Row
@@ -25,7 +24,7 @@ from pattern_stream.schema.mapping.lossy_types import Oddities
 from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_cells
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.records import Record
+from pattern_stream.schema.model.records import DECLARED, Record
 from pattern_stream.schema.model.scopes import Selection
 
 _VALUE: Final = "value"
@@ -39,7 +38,7 @@ async def read_cells(reading: Reading, selection: Selection, oddities: Oddities)
 
     Memory:  one batch.
     """
-    for record in CARRIED.values():
+    for record in DECLARED.values():
         table = reading.tables.get(record.table)
         if table is None or record.table in left_out(selection):
             continue
@@ -82,7 +81,7 @@ class _CellsOf:
         if self._is_odd():
             query = table_query(self.table, in_order(self.table, condition=in_whole))
             return replace(query, expressions=tuple(map(_without_document, query.names, query.expressions)))
-        names = tuple(dict.fromkeys([*key_columns(self.record), *self.unknown]))
+        names = tuple(dict.fromkeys([*self.record.key, *self.unknown]))
         expressions = tuple(f"t.{quoted(name)}" for name in names)
         says = [
             "1" if column.has_default else f"t.{quoted(column.name)} IS NOT NULL"
@@ -104,7 +103,7 @@ class _CellsOf:
             if odd is not None:
                 others = [(name, row[places[name]]) for name in self.unknown]
                 said = [(name, cell) for name, cell in others if cell is not None or name in defaults]
-                key = _key([row[places[name]] for name in key_columns(self.record)])
+                key = _key([row[places[name]] for name in self.record.key])
                 yield [(self.table.name, key, column, cell) for column, cell in (*odd, *said)]
 
     def _lost(self, query: Query, fetched: Fetched) -> list[list[_OddCell] | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 from pattern_stream.db.catalog.user_tables import Table
 from pattern_stream.db.read.query import Query, table_query
@@ -13,31 +13,11 @@ from pattern_stream.db.read.reading import Reading
 from pattern_stream.db.read.row_order_sql import beyond, in_order
 from pattern_stream.items import Row
 from pattern_stream.schema.model.records import (
-    Agent,
     ArchivalEntry,
-    ArchiveSummary,
-    Group,
-    Member,
-    MemoryBlock,
     Message,
     Record,
-    SharedAttachment,
-    canonical,
 )
 from pattern_stream.schema.model.scopes import Selection
-
-_CARRIED: Final[tuple[type[Record], ...]] = (
-    Agent,
-    Group,
-    Member,
-    MemoryBlock,
-    SharedAttachment,
-    ArchivalEntry,
-    Message,
-    ArchiveSummary,
-)
-CARRIED: Final = {record.table: record for record in sorted(_CARRIED, key=lambda record: canonical(record.table))}
-"""The record types whose tables version 3 carries, by table in canonical key order."""
 
 
 def left_out(selection: Selection) -> frozenset[str]:

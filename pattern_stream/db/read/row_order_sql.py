@@ -10,22 +10,18 @@ from typing import Final
 from pattern_stream.db.catalog.user_tables import Table
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.included_rows import Held, where
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS
+from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, ArchiveSummary, MemoryUpdate, Message
 
-_OWNED: Final = {
-    "messages": "agent_id",
-    "archival_entries": "agent_id",
-    "archive_summaries": "agent_id",
-    "memory_block_updates": "block_id",
-    "memory_block_checkpoints": "block_id",
-}
-"""The columns by which rows hang on an agent or memory block."""
-
-HISTORY: Final = ("memory_block_updates", "memory_block_checkpoints")
+HISTORY: Final = tuple(HISTORY_COLUMNS)
 """The tables of memory history."""
 
-PARTLY_HELD: Final = frozenset(
-    {"agents", "agent_groups", "group_members", "memory_blocks", "shared_block_agents", *_OWNED}
+_OWNED: Final = {record.table: record.owner for record in (Message, ArchivalEntry, ArchiveSummary)} | dict.fromkeys(
+    HISTORY, MemoryUpdate.owner
 )
+"""The columns by which rows hang on an agent or memory block."""
+
+PARTLY_HELD: Final = frozenset({*DECLARED, *HISTORY})
 """Tables of which the version 3 part, or the history in it, holds some rows."""
 
 

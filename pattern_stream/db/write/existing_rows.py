@@ -9,7 +9,6 @@ from typing import Any
 
 from pattern_stream.db.write.batch_ids import TakenBatches
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions
-from pattern_stream.db.write.rows import keys_of
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.model.records import Message, Record
 
@@ -57,7 +56,7 @@ class Sieve:
 
     def find_taken(self, record: type[Record], rows: list[Row]) -> None:
         """Note each row whose key is there as a conflict."""
-        keys = keys_of(record)
+        keys = record.key
         sql = f"SELECT 1 FROM {record.table} WHERE {' AND '.join(f'{key} = ?' for key in keys)} AND rowid <= ?"
         for row in rows:
             key = tuple(row[record.index(column)] for column in keys)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from pattern_stream.db.catalog.writable_tables import Targets
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions
@@ -19,24 +18,8 @@ from pattern_stream.db.write.unknown_content import Unknown
 from pattern_stream.errors import Report
 from pattern_stream.schema.model.records import (
     Agent,
-    ArchivalEntry,
-    ArchiveSummary,
     Group,
-    Member,
-    MemoryBlock,
-    Message,
-    SharedAttachment,
 )
-
-OWNERS: Final[Mapping[str, str]] = {
-    MemoryBlock.table: "agent_id",
-    ArchivalEntry.table: "agent_id",
-    Message.table: "agent_id",
-    ArchiveSummary.table: "agent_id",
-    SharedAttachment.table: "agent_id",
-    Member.table: "group_id",
-}
-"""Tables whose rows share the fate of an agent or group, and the column that names it."""
 
 
 @dataclass(slots=True)

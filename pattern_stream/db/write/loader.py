@@ -30,7 +30,6 @@ from pattern_stream.db.write.unknown_content import Unknown
 from pattern_stream.errors import MalformedNode, Report, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Cells, Close, Open, Ref, RowEvent, Rows
-from pattern_stream.schema.model.id_columns import DECLARED
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
@@ -42,6 +41,7 @@ from pattern_stream.schema.model.nodes import (
     TableExport,
 )
 from pattern_stream.schema.model.records import (
+    DECLARED,
     Agent,
     Group,
     Member,

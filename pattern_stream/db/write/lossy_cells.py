@@ -11,12 +11,11 @@ import orjson
 
 from pattern_stream.db.catalog.writable_tables import Target
 from pattern_stream.db.connection.sql_text import Row, assigned, equal, parameters, quoted
-from pattern_stream.db.write.import_context import OWNERS, Import
+from pattern_stream.db.write.import_context import Import
 from pattern_stream.db.write.tables import INDEXED
 from pattern_stream.errors import Finding, MalformedNode, Where
-from pattern_stream.schema.model.id_columns import DECLARED, key_columns
 from pattern_stream.schema.model.nodes import CELL_COLUMNS, CELLS_KEY
-from pattern_stream.schema.model.records import MemoryBlock
+from pattern_stream.schema.model.records import DECLARED, MemoryBlock
 
 
 class CellRows:
@@ -55,14 +54,14 @@ class CellRows:
             self._work.unknown.add_table(table, 1)
         elif column not in target.columns:
             self._work.unknown.add_column(table, column, 1)
-        elif column in key_columns(table):
+        elif column in DECLARED[table].key:
             raise self._malformed(f"column {column} is the key of {table}, and no cell can change it")
         elif not self._work.stopped:
             self._write(target, _key_of(table, key), column, cell)
 
     def _write(self, target: Target, key: Row, column: str, cell: Any) -> None:
-        where = equal(key_columns(target.name), key)
-        owner = quoted(OWNERS[target.name]) if target.name in OWNERS else "id"
+        where = equal(DECLARED[target.name].key, key)
+        owner = quoted(DECLARED[target.name].owner or "id")
         found = self._work.connection.execute(
             f"SELECT {target.before}, {owner} FROM {quoted(target.name)} WHERE {where}", key
         ).fetchone()
@@ -80,7 +79,7 @@ class CellRows:
         return self._work.loaded.fate_of_owner(owner) in ("add", "replace")
 
     def _update(self, target: Target, key: Row, column: str, cell: Any) -> None:
-        where = equal(key_columns(target.name), key)
+        where = equal(DECLARED[target.name].key, key)
         sql = f"UPDATE {quoted(target.name)} SET {assigned((column,), (cell,))} WHERE {where}"
         try:
             self._work.connection.execute(sql, (*parameters((cell,)), *key))
@@ -109,7 +108,7 @@ class CellRows:
 
 def _key_of(table: str, key: str) -> tuple[str, ...]:
     """The cells of a primary key; one of several columns is a JSON array. Raises MalformedNode."""
-    columns = key_columns(table)
+    columns = DECLARED[table].key
     if len(columns) == 1:
         return (key,)
     try:

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from pattern_stream.db.write.conflicts import Conflicts, OnConflict
 from pattern_stream.errors import Finding, Report, Where
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock, SharedAttachment
 
 Row = tuple[Any, ...]
@@ -86,7 +87,7 @@ class BlockStore:
         (highest,) = self._connection.execute(
             "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (block_id,)
         ).fetchone()
-        for table in ("memory_block_updates", "memory_block_checkpoints"):
+        for table in HISTORY_COLUMNS:
             self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (block_id,))
         return int(highest or 0)
 

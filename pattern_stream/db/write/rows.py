@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
-from pattern_stream.schema.model import id_columns as references
 from pattern_stream.schema.model.records import Record
 
 Row = tuple[Any, ...]
@@ -27,11 +26,6 @@ _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
 
 _STATEMENTS: Final[dict[tuple[type[Record], int, Manner], str]] = {}
-
-
-def keys_of(record: type[Record]) -> tuple[str, ...]:
-    """The primary key's columns."""
-    return references.key_columns(record.table)
 
 
 def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner = "add") -> int:
@@ -64,7 +58,7 @@ def _statement(record: type[Record], row_count: int, manner: Manner) -> str:
     if manner == "add":
         return f"INSERT OR FAIL {sql}"  # to undo what the statement did would take copies of all pages it changes
     sql = f"INSERT {sql}"
-    keys = keys_of(record)
+    keys = record.key
     if manner == "keep":
         return f"{sql} ON CONFLICT ({', '.join(keys)}) DO NOTHING"
     changed = ", ".join(f'"{column}" = excluded."{column}"' for column in record.columns if column not in keys)
@@ -84,7 +78,7 @@ def _refused(
         try:
             connection.execute(statement(record, 1, manner), row)
         except sqlite3.IntegrityError as refusal:
-            key = " ".join(str(row[record.index(column)]) for column in keys_of(record))
+            key = " ".join(str(row[record.index(column)]) for column in record.key)
             where = Where(table=record.table, row_id=key)
             return MalformedNode(
                 f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where
@@ -94,7 +88,7 @@ def _refused(
 
 def _row_count_inside(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row]) -> int:
     """How many of these rows seem to be in: up to the one whose key the last row of the table has."""
-    columns = keys_of(record)
+    columns = record.key
     names = ", ".join(columns)
     last = connection.execute(f"SELECT {names} FROM {record.table} ORDER BY rowid DESC LIMIT 1").fetchone()
     keys = [tuple(row[record.index(column)] for column in columns) for row in rows]

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final
 
 from pattern_stream.db.connection.sql_text import Row, assigned, equal, is_odd, listed, mark, parameters, quoted, shown
-from pattern_stream.db.write.rows import Manner, keys_of
+from pattern_stream.db.write.rows import Manner
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.model.records import Record
@@ -108,7 +108,7 @@ class TableInsert:
 
 def insert_staged(connection: sqlite3.Connection, record: type[Record], row: Row, manner: Manner) -> int:
     """Insert the row of a record that has large cells; how many were added or changed. Raises MalformedNode."""
-    keys = keys_of(record)
+    keys = record.key
     changed = ", ".join(f'"{column}" = excluded."{column}"' for column in record.columns if column not in keys)
     sql = f"INSERT INTO {record.table} ({listed(record.columns)}) VALUES ({', '.join(map(mark, row))})"
     if manner != "add":

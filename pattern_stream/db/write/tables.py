@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pattern_stream.db.catalog.writable_tables import Target
@@ -10,19 +10,19 @@ from pattern_stream.db.connection.sql_text import Row, equal, has_staged, parame
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.write.column_mapping import Incoming
 from pattern_stream.db.write.history import HistoryRows
-from pattern_stream.db.write.import_context import OWNERS, Import
+from pattern_stream.db.write.import_context import Import
 from pattern_stream.db.write.memory_blocks import Fate
 from pattern_stream.db.write.name_conflicts import MET
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
-from pattern_stream.schema.model.id_columns import DECLARED
-from pattern_stream.schema.model.records import MemoryBlock, Message
+from pattern_stream.schema.model.id_columns import BATCH_AGENTS
+from pattern_stream.schema.model.records import DECLARED, MemoryBlock
 
 INDEXED: Final = frozenset(index.base for index in FULL_TEXT)
 """Tables with a full-text index."""
 
-_BATCHES: Final[Mapping[str, str]] = {Message.table: "agent_id", "queued_messages": "target_agent_id"}
-"""Tables with batch ids, and the agent that a batch is of."""
+_OWNERS: Final = {table: record.owner for table, record in DECLARED.items() if record.owner is not None}
+"""Tables whose rows share the fate of an agent or group, and the column that names it."""
 
 
 class TableRows:
@@ -35,7 +35,7 @@ class TableRows:
         self._work = work
         self._incoming = Incoming(work, table, columns, untranslated=untranslated)
         self._target = self._incoming.target
-        self._owner = self._incoming.place(OWNERS[table]) if table in OWNERS else None
+        self._owner = self._incoming.place(_OWNERS[table]) if table in _OWNERS else None
         self._history = HistoryRows(work, self._incoming) if table in HISTORY_COLUMNS else None
         if self._target is not None and table in DECLARED:
             work.dangling.watch(DECLARED[table])
@@ -57,7 +57,7 @@ class TableRows:
 
     def _with_looked_at(self, row: Row) -> Row:
         """The row with all cells in memory that are looked at here, and not by SQLite alone."""
-        names = {*OWNERS.values(), *_BATCHES.values(), "batch_id", "block_id", "last_seq"}
+        names = {*_OWNERS.values(), *BATCH_AGENTS.values(), "batch_id", "block_id", "last_seq"}
         looked_at = [at for at, column in enumerate(self._incoming.columns) if column in names]
         return self._work.pieces.plain_at(row, *self._incoming.key_places, *looked_at)
 
@@ -76,7 +76,7 @@ class TableRows:
 
     def _kept_apart(self, rows: list[Row]) -> list[Row]:
         """Batch ids that another agent has here become others, as those of the agent's other messages do."""
-        agent_column = _BATCHES.get(self._incoming.table)
+        agent_column = BATCH_AGENTS.get(self._incoming.table)
         if agent_column is None or not self._work.living:
             return rows
         agent, batch = self._incoming.place(agent_column), self._incoming.place("batch_id")
@@ -120,7 +120,7 @@ class TableRows:
     def _find_same(self, row: Row, target: Target, key: Row) -> bool | None:
         """Whether the row that was there with this key has the same owner; None where there was no such row."""
         owners = () if self._owner is None else (row[self._owner],)
-        sql = f"SELECT {equal([OWNERS[target.name]], owners) if owners else 1} FROM {quoted(target.name)}"
+        sql = f"SELECT {equal([_OWNERS[target.name]], owners) if owners else 1} FROM {quoted(target.name)}"
         found = self._work.connection.execute(
             f"{sql} WHERE {equal(target.key, key)} AND {target.before}", parameters((*owners, *key))
         ).fetchone()

@@ -12,7 +12,8 @@ from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.ids.new_ids import Identity, mint_bytes
 from pattern_stream.schema.mapping.json_values import describe
 from pattern_stream.schema.model.cells import Large, NotUtf8, Row
-from pattern_stream.schema.model.id_columns import AGENT_LISTS, BLOCK_REFS, DECLARED, key_columns, references_of
+from pattern_stream.schema.model.id_columns import AGENT_LISTS, BLOCK_REFS, references_of
+from pattern_stream.schema.model.records import DECLARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class RowTranslation:
 
     def translate_key(self, key: Any) -> Any:
         """The key of a cell: an id, or a JSON array of the ids of a key of several columns."""
-        columns, references = key_columns(self.table), references_of(self.table)
+        columns, references = DECLARED[self.table].key, references_of(self.table)
         if not isinstance(key, str):
             return key
         if len(columns) == 1:

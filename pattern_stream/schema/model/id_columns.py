@@ -9,23 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pattern_stream.schema.model.fields import Reference
-from pattern_stream.schema.model.records import (
-    Agent,
-    ArchivalEntry,
-    ArchiveSummary,
-    Group,
-    Member,
-    MemoryBlock,
-    Message,
-    Record,
-    SharedAttachment,
-)
-
-DECLARED: Final[Mapping[str, type[Record]]] = {
-    record.table: record
-    for record in (Agent, Group, Member, MemoryBlock, SharedAttachment, ArchivalEntry, Message, ArchiveSummary)
-}
-"""The record types of version 3 by their tables."""
+from pattern_stream.schema.model.records import DECLARED
 
 _OWN_ID: Final[Mapping[str, Reference]] = {"id": "row"}
 
@@ -66,10 +50,8 @@ BLOCK_REFS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """JSON columns that may name memory blocks and their owners under `block_refs`."""
 
-_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    Member.table: ("group_id", "agent_id"),
-    SharedAttachment.table: ("block_id", "agent_id"),
-}
+BATCH_AGENTS: Final[Mapping[str, str]] = {"messages": "agent_id", "queued_messages": "target_agent_id"}
+"""Tables with a `batch_id`, and the column of the agent whose batch it is."""
 
 
 def is_known(table: str) -> bool:
@@ -82,8 +64,3 @@ def references_of(table: str) -> Mapping[str, Reference]:
     if table in DECLARED:
         return {found.column: found.names for found in DECLARED[table].fields if found.names is not None}
     return _BEYOND.get(table, {})
-
-
-def key_columns(table: str) -> tuple[str, ...]:
-    """The primary key of a declared record's table, in the order in which a cell's `key` has it. Source: v4 4."""
-    return _KEYS.get(table, ("id",))

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pattern_stream.schema.model.fields import (
     Field,
@@ -36,21 +37,36 @@ class Record:
     """Base of record types.
 
     `table`: where it lives. `noun`: the word for one of it in messages. `columns`: the SELECT list, wire fields in
-    canonical key order and then the rest. `key_column`: index in `columns` of what names a row in messages.
+    canonical key order and then the rest. `key`: the primary key. `key_column`: index in `columns` of the cell that
+    names a row in messages. `owner`: the column of the agent, group or memory block that a row belongs to. `parent`:
+    the column by which a row names another of its table.
     """
 
     table: ClassVar[str]
     noun: ClassVar[str]
     fields: ClassVar[tuple[Field, ...]]
     columns: ClassVar[tuple[str, ...]]
+    key: ClassVar[tuple[str, ...]]
     key_column: ClassVar[int]
+    owner: ClassVar[str | None]
+    parent: ClassVar[str | None]
 
-    def __init_subclass__(cls, *, table: str, noun: str, key: str = "id") -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        table: str,
+        noun: str,
+        key: tuple[str, ...] = ("id",),
+        named_by: str = "id",
+        owner: str | None = None,
+        parent: str | None = None,
+    ) -> None:
         declared = [_named(value, name) for name, value in vars(cls).items() if isinstance(value, Field)]
         ordered = sorted(declared, key=lambda field: (not field.wire, canonical(field.column)))
         cls.table, cls.noun, cls.fields = table, noun, tuple(ordered)
+        cls.key, cls.owner, cls.parent = key, owner, parent
         cls.columns = tuple(field.column for field in ordered)
-        cls.key_column = cls.columns.index(key)
+        cls.key_column = cls.columns.index(named_by)
 
     @classmethod
     def wire_fields(cls) -> tuple[Field, ...]:
@@ -96,7 +112,9 @@ class Group(Record, table="agent_groups", noun="group"):
     updated_at: Any = instant()
 
 
-class Member(Record, table="group_members", noun="member", key="agent_id"):
+class Member(
+    Record, table="group_members", noun="member", key=("group_id", "agent_id"), named_by="agent_id", owner="group_id"
+):
     """An agent's membership in a group. Source: v3 5.8."""
 
     group_id: Any = text(names="group")
@@ -106,7 +124,7 @@ class Member(Record, table="group_members", noun="member", key="agent_id"):
     capabilities: Any = strings(nullable=True, missing="'[]'")
 
 
-class MemoryBlock(Record, table="memory_blocks", noun="memory block"):
+class MemoryBlock(Record, table="memory_blocks", noun="memory block", owner="agent_id"):
     """A named piece of an agent's memory, a Loro document. Source: v3 5.3, database 3.1."""
 
     id: Any = text(names="memory_block")
@@ -127,7 +145,14 @@ class MemoryBlock(Record, table="memory_blocks", noun="memory block"):
     loro_snapshot: Any = blob()
 
 
-class SharedAttachment(Record, table="shared_block_agents", noun="attachment", key="block_id"):
+class SharedAttachment(
+    Record,
+    table="shared_block_agents",
+    noun="attachment",
+    key=("block_id", "agent_id"),
+    named_by="block_id",
+    owner="agent_id",
+):
     """An agent's access to a memory block it does not own. Source: v3 5.8."""
 
     block_id: Any = text(names="memory_block")
@@ -136,7 +161,9 @@ class SharedAttachment(Record, table="shared_block_agents", noun="attachment", k
     attached_at: Any = instant()
 
 
-class ArchivalEntry(Record, table="archival_entries", noun="archival entry"):
+class ArchivalEntry(
+    Record, table="archival_entries", noun="archival entry", owner="agent_id", parent="parent_entry_id"
+):
     """A long-term note. Source: v3 5.6."""
 
     id: Any = text(names="archival_entry")
@@ -148,7 +175,7 @@ class ArchivalEntry(Record, table="archival_entries", noun="archival entry"):
     created_at: Any = instant()
 
 
-class Message(Record, table="messages", noun="message"):
+class Message(Record, table="messages", noun="message", owner="agent_id"):
     """One turn of a conversation. Source: v3 5.5."""
 
     id: Any = text(names="message")
@@ -167,7 +194,9 @@ class Message(Record, table="messages", noun="message"):
     created_at: Any = instant()
 
 
-class ArchiveSummary(Record, table="archive_summaries", noun="archive summary"):
+class ArchiveSummary(
+    Record, table="archive_summaries", noun="archive summary", owner="agent_id", parent="previous_summary_id"
+):
     """A summary that stands for a range of archived messages. Source: v3 5.7."""
 
     id: Any = text(names="archive_summary")
@@ -181,8 +210,17 @@ class ArchiveSummary(Record, table="archive_summaries", noun="archive summary"):
     created_at: Any = instant()
 
 
-class MemoryUpdate(Record, table="memory_block_updates", noun="memory update", key="seq"):
+class MemoryUpdate(Record, table="memory_block_updates", noun="memory update", named_by="seq", owner="block_id"):
     """One edit of a memory block that is not in its snapshot yet: folded on export. Source: database 3.2, 7."""
 
     seq: Any = integer()
     update_blob: Any = blob()
+
+
+_DECLARED: Final[tuple[type[Record], ...]] = (
+    Agent, Group, Member, MemoryBlock, SharedAttachment, ArchivalEntry, Message, ArchiveSummary,
+)  # fmt: skip
+DECLARED: Final[Mapping[str, type[Record]]] = {
+    record.table: record for record in sorted(_DECLARED, key=lambda record: canonical(record.table))
+}
+"""The record types of version 3 by their tables, in canonical key order."""

@@ -11,7 +11,7 @@ from pattern_stream.schema.ids.cell_ids import RowTranslation, require_width
 from pattern_stream.schema.ids.new_ids import Identity, is_snowflake
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.fields import Reference
-from pattern_stream.schema.model.id_columns import DECLARED, is_known
+from pattern_stream.schema.model.id_columns import is_known
 from pattern_stream.schema.model.nodes import (
     CELL_COLUMNS,
     CELLS_KEY,
@@ -21,7 +21,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
     TableExport,
 )
-from pattern_stream.schema.model.records import Message
+from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.stages.mapping import record_of
 from pattern_stream.stages.streams import Events, closing
 

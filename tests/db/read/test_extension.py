@@ -12,13 +12,19 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.db.read.by_key import key_columns
-from pattern_stream.db.read.reread import CARRIED
 from pattern_stream.demo.making import make_demo
 from pattern_stream.items import Cells, Open, Ref, Rows
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport, TableExport
-from pattern_stream.schema.model.records import Agent, MemoryBlock, Message, Record, SharedAttachment, canonical
+from pattern_stream.schema.model.records import (
+    DECLARED,
+    Agent,
+    MemoryBlock,
+    Message,
+    Record,
+    SharedAttachment,
+    canonical,
+)
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from tests.db.walking import Walked, stored_rows, walk
 from tests.db.worlds import AT, build
@@ -36,7 +42,7 @@ def frozen(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def of_version_3(walked: Walked, record: type[Record]) -> list[tuple[Any, ...]]:
     """The keys of the rows in the version 3 part; attachments stand in groups and in the list of all."""
-    keys = [tuple(row[name] for name in key_columns(record)) for row in walked.records[record]]
+    keys = [tuple(row[name] for name in record.key) for row in walked.records[record]]
     return list(dict.fromkeys(keys)) if record is SharedAttachment else keys
 
 
@@ -45,12 +51,12 @@ def require_all_once(walked: Walked, stored: dict[str, list[dict[str, Any]]]) ->
     for table, rows in stored.items():
         beyond = walked.tables.get(table, [])
         historic = [row for name, row in walked.history if name == table]
-        record = CARRIED.get(table)
+        record = DECLARED.get(table)
         if record is None:
             assert Counter(map(frozen, rows)) == Counter(map(frozen, [*beyond, *historic])), table
             continue
-        keys = Counter(tuple(row[name] for name in key_columns(record)) for row in rows)
-        gone = Counter(tuple(row[name] for name in key_columns(record)) for row in beyond)
+        keys = Counter(tuple(row[name] for name in record.key) for row in rows)
+        gone = Counter(tuple(row[name] for name in record.key) for row in beyond)
         assert keys == gone + Counter(of_version_3(walked, record)), table
         assert not Counter(map(frozen, beyond)) - Counter(map(frozen, rows)), table
     assert set(walked.tables) <= set(stored)
@@ -88,7 +94,7 @@ async def test_demonstration(tmp_path: Path) -> None:
     require_all_once(walked, stored)
     require_order(walked)
     assert {"messages", "memory_blocks", "archival_entries"} < set(walked.tables)
-    assert set(stored) - set(CARRIED) - set(HISTORY) <= set(walked.tables)
+    assert set(stored) - set(DECLARED) - set(HISTORY) <= set(walked.tables)
     assert any(row["is_deleted"] == 1 for row in walked.tables["messages"])
     assert all(row["is_active"] == 0 for row in walked.tables["memory_blocks"])
     assert any(table == "memory_block_updates" and row["is_active"] == 0 for table, row in walked.history)

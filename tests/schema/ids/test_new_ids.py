@@ -17,12 +17,10 @@ from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText
 from pattern_stream.schema.model.id_columns import (
     AGENT_LISTS,
     BLOCK_REFS,
-    DECLARED,
     is_known,
-    key_columns,
     references_of,
 )
-from pattern_stream.schema.model.records import ArchivalEntry, Message
+from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(32)
@@ -180,7 +178,7 @@ def test_every_table_of_the_schema_is_known() -> None:
         assert keys <= set(references_of(name)), name
         assert {*AGENT_LISTS.get(name, ()), *BLOCK_REFS.get(name, ())} <= columns
         if name in DECLARED:
-            assert {column.name for column in table.primary_key} == set(key_columns(name))
+            assert {column.name for column in table.primary_key} == set(DECLARED[name].key)
     assert len(DECLARED) + 21 == len(ordinary)
     assert not is_known("anything_else")
 
