@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pattern_stream.db.connection.connection import Connection
-from pattern_stream.db.connection.new_database import clear_leftovers, open_aside
+from pattern_stream.db.connection.new_database import clear_leftovers, open_new
 from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.write.deferred_fts import DeferredIndex
@@ -97,10 +97,9 @@ async def write_demo(
     if os.path.lexists(path):
         clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
-    async with open_aside(path) as made:
-        story = _Story(made.connection, author, messages, seed, progress)
+    async with open_new(path) as connection:
+        story = _Story(connection, author, messages, seed, progress)
         await story.write()
-        made.keep = True
     return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
 
 

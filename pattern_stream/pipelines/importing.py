@@ -13,7 +13,7 @@ from pathlib import Path
 from pattern_stream.archive.chunk_prefetch import decoding_ahead
 from pattern_stream.archive.tee import Replay
 from pattern_stream.db.connection.connection import Connection
-from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
+from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
 from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.ddl.create import create_schema, require_writable_schema
 from pattern_stream.db.write.leftover_ids import Mentions
@@ -206,14 +206,13 @@ async def import_archive(
 
 
 async def _into_new(line: _Line, database: Path) -> Loaded:
-    async with open_aside(database) as aside:
+    async with open_new(database, keep=not line.options.dry_run) as connection:
         if line.options.only or line.options.owner is not None:
             await line.look_through(documents=False)
-        await begin(aside.connection, into_empty=True)
-        await create_schema(aside.connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
-        loaded = await line.write(aside.connection)
-        await commit(aside.connection, dry_run=line.options.dry_run)
-        aside.keep = not line.options.dry_run
+        await begin(connection, into_empty=True)
+        await create_schema(connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
+        loaded = await line.write(connection)
+        await commit(connection, dry_run=line.options.dry_run)
     return loaded
 
 

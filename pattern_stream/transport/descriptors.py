@@ -6,11 +6,11 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from pattern_stream.errors import TransportError, storage_error
+from pattern_stream.errors import TransportError
 from pattern_stream.format import COPY_BYTES
 
 _NOT_HERE: Final = {
@@ -24,17 +24,6 @@ _F_SETPIPE_SZ: Final = 1031
 
 Copy = Callable[[int, int, int, int], int]
 """copy(source, target, offset, count) -> bytes copied, 0 where there is nothing more to copy."""
-
-
-@contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """OSError as a TransportError that says what was being done. A closed pipe passes: no fault of the storage."""
-    try:
-        yield
-    except ConnectionError:
-        raise
-    except OSError as error:
-        raise storage_error(error, doing) from error
 
 
 def write_all(target: int, data: bytes | memoryview) -> None:
@@ -85,14 +74,6 @@ def widen_pipe(descriptor: int) -> None:
             fcntl.fcntl(descriptor, _F_SETPIPE_SZ, COPY_BYTES)
 
 
-def set_binary(descriptor: int) -> None:
-    """No translation of line ends, on the one system that has it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.setmode(descriptor, os.O_BINARY)
-
-
 def _read(source: int, count: int) -> bytes:
     while True:
         try:
@@ -102,9 +83,7 @@ def _read(source: int, count: int) -> bytes:
 
 
 def _is_ready(descriptor: int, *, write: bool, wait: bool = True) -> bool:
-    """Whether a call would not block, waited for if asked. False where the system cannot tell (Windows)."""
-    if not hasattr(select, "poll"):
-        return False
+    """Whether a call would not block, waited for if asked."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT if write else select.POLLIN)
     return bool(poll.poll(None if wait else 0))

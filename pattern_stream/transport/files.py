@@ -6,19 +6,19 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, Self, TypeVar
 
 from anyio import to_thread
 
-from pattern_stream.errors import FileMissing, TransportError, UsageError
+from pattern_stream.errors import FileMissing, FileTaken, TransportError, UsageError, making_folder, storage_errors
+from pattern_stream.files.partial import partial_of, reserved, take_name
 from pattern_stream.format import COPY_BYTES
 from pattern_stream.transport.blocking import PatientThread
-from pattern_stream.transport.descriptors import copy_range, read_some, set_binary, translated, widen_pipe, write_all
-from pattern_stream.transport.partial import PartialFile
+from pattern_stream.transport.descriptors import copy_range, read_some, widen_pipe, write_all
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class FileOutput:
 
     async def write(self, data: bytes, /) -> None:
         """Write all of it. Raises StorageFull, TransportError; a closed pipe raises BrokenPipeError."""
-        with translated(f"writing {self.name}"):
+        with storage_errors(f"writing {self.name}"):
             await self._run(partial(write_all, self._descriptor, data))
         self.bytes_written += len(data)
 
@@ -59,7 +59,7 @@ class FileOutput:
         """Write `count` bytes from `offset` of an open file. Raises as `write` does."""
         for at in range(offset, offset + count, _RANGE_STEP):
             step = min(_RANGE_STEP, offset + count - at)
-            with translated(f"writing {self.name}"):
+            with storage_errors(f"writing {self.name}"):
                 await self._run(self._copying(source_fd, at, step))
             self.bytes_written += step
 
@@ -92,7 +92,7 @@ class ByteSource:
     async def __anext__(self) -> bytes:
         if self._descriptor is None:
             raise StopAsyncIteration
-        with translated(f"reading {self.name}"):
+        with storage_errors(f"reading {self.name}"):
             data = await self._run(partial(read_some, self._descriptor, COPY_BYTES))
         if not data:
             raise StopAsyncIteration
@@ -108,8 +108,8 @@ class ByteSource:
 async def open_output(target: Path | None = None, *, force: bool = False) -> AsyncGenerator[FileOutput]:
     """Open an output: a file, a device or FIFO, or standard output for None and "-".
 
-    A file is written aside and gets its name at the end, mode 0600; leaving by an error leaves nothing. An existing one
-    needs `force`. A device or FIFO is written as it is and needs none.
+    A file, mode 0600, is written as NAME.partial and gets its name at the end; leaving by an error leaves nothing. An
+    existing one needs `force`. A device or FIFO is written as it is and needs none.
 
     Raises:  FileTaken, FileMissing, UsageError (a folder, a terminal), TransportError: before any work;
              FileTaken, StorageFull, TransportError at the end.
@@ -117,9 +117,9 @@ async def open_output(target: Path | None = None, *, force: bool = False) -> Asy
     if target is None or str(target) == "-":
         opened = _standard_output()
     elif _is_plain(target):
-        opened = _aside(target, force)
+        opened = _file_output(target, force)
     else:
-        opened = _as_it_is(target)
+        opened = _device_output(target)
     async with opened as output:
         yield output
 
@@ -129,7 +129,8 @@ async def check_output(target: Path | None, *, force: bool = False) -> None:
     if target is None or str(target) == "-":
         _standard(_STDOUT)
     elif _is_plain(target):
-        (await to_thread.run_sync(partial(PartialFile, target, force=force))).close(remove=True)
+        with _partial_file(Path(os.path.realpath(target)), force):
+            pass
     elif not os.access(target, os.W_OK):
         raise TransportError(f"opening {target}: {os.strerror(errno.EACCES)}")
 
@@ -157,29 +158,56 @@ async def open_input(source: Path | None = None) -> AsyncGenerator[ByteSource]:
 
 
 @asynccontextmanager
-async def _aside(target: Path, force: bool) -> AsyncGenerator[FileOutput]:
-    aside = PartialFile(target, force=force)
-    published = False
-    try:
-        yield FileOutput(aside.descriptor, str(target), to_thread.run_sync, aside.path)
-        await to_thread.run_sync(aside.publish)
-        published = True
-    finally:
-        aside.close(remove=not published)
+async def _file_output(target: Path, force: bool) -> AsyncGenerator[FileOutput]:
+    place = Path(os.path.realpath(target))
+    with _partial_file(place, force) as descriptor:
+        yield FileOutput(descriptor, str(target), to_thread.run_sync, partial_of(place))
+        with storage_errors(f"writing {place}"):
+            try:
+                # All to the disk, then the name, then the folder: after a crash the file is old, or new and whole.
+                await to_thread.run_sync(os.fsync, descriptor)
+                await to_thread.run_sync(partial(take_name, partial_of(place), place, replace=force))
+            except FileExistsError as error:
+                raise FileTaken(f"{place} exists, it was made while this was written") from error
+
+
+@contextmanager
+def _partial_file(place: Path, force: bool) -> Iterator[int]:
+    path = partial_of(place)
+    with ExitStack() as resources:
+        with storage_errors(f"making {path}"):
+            if place.is_dir():
+                raise UsageError(f"{place} is a folder, expected the name of a file")
+            if not force and os.path.lexists(place):
+                with suppress(OSError):  # an export that was killed when it had just taken the name left the other one
+                    if os.path.samefile(path, place):
+                        os.unlink(path)
+                raise FileTaken(f"{place} exists")
+            try:
+                descriptor = resources.enter_context(reserved(path))
+            except FileExistsError as error:
+                raise FileTaken(
+                    f"{path} exists: another export writes it, or it is no file of this program",
+                    hint="wait for the other export, or remove that file if there is none",
+                ) from error
+            except FileNotFoundError as error:
+                hint = making_folder(place.parent)
+                raise FileMissing(f"folder {place.parent} is not there", hint=hint) from error
+        yield descriptor
 
 
 @asynccontextmanager
-async def _as_it_is(target: Path) -> AsyncGenerator[FileOutput]:
+async def _device_output(target: Path) -> AsyncGenerator[FileOutput]:
     """A device or FIFO. Opening a FIFO waits for its reader."""
     thread = PatientThread()
     opening = _Opening(target, os.O_WRONLY)
     try:
-        with translated(f"opening {target}"):
+        with storage_errors(f"opening {target}"):
             descriptor = await thread.run(opening)
         _refuse_terminal(descriptor, str(target))
         yield FileOutput(descriptor, str(target), thread.run)
         if stat.S_ISBLK(os.fstat(descriptor).st_mode):
-            with translated(f"writing {target}"):
+            with storage_errors(f"writing {target}"):
                 await thread.run(os.fsync, descriptor)
     finally:
         # In the thread: a call that was left there may still use the descriptor, or only now get it.
@@ -191,7 +219,7 @@ class _Opening:
 
     def __init__(self, path: Path, flags: int) -> None:
         self.path = path
-        self._flags = flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        self._flags = flags | os.O_CLOEXEC
         self._descriptor: int | None = None
 
     def __call__(self) -> int:
@@ -221,7 +249,6 @@ def _standard(descriptor: int) -> int:
     if (sys.__stdin__ if descriptor == _STDIN else sys.__stdout__) is None:
         raise TransportError(f"{name} is closed")
     _refuse_terminal(descriptor, name)
-    set_binary(descriptor)
     widen_pipe(descriptor)
     return descriptor
 
@@ -239,7 +266,7 @@ def _is_plain(path: Path) -> bool:
     except FileNotFoundError:
         return True
     except OSError as error:
-        with translated(f"opening {path}"):
+        with storage_errors(f"opening {path}"):
             raise error
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
@@ -248,7 +275,7 @@ async def _open_source(opening: _Opening, run: Run) -> int:
     if opening.path.is_dir():
         raise UsageError(f"{opening.path} is a folder, expected a file")
     try:
-        with translated(f"opening {opening.path}"):
+        with storage_errors(f"opening {opening.path}"):
             return await run(opening)
     except TransportError as error:
         if isinstance(error.__cause__, FileNotFoundError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -10,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.errors import StorageFull, TransportError
+from pattern_stream.errors import TransportError
 from pattern_stream.transport import descriptors
-from pattern_stream.transport.descriptors import copy_range, read_some, translated, widen_pipe, write_all
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes of this system cannot be made non-blocking")
+from pattern_stream.transport.descriptors import copy_range, read_some, widen_pipe, write_all
 
 DATA = os.urandom(3_000_000)
 
@@ -111,29 +108,3 @@ def test_read_some_gathers() -> None:
     os.close(target)
     assert b"" == read_some(end)
     os.close(end)
-
-
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [
-        (errno.ENOSPC, StorageFull),
-        (errno.EFBIG, StorageFull),
-        (errno.EDQUOT, StorageFull),
-        (errno.EIO, TransportError),
-        (errno.EACCES, TransportError),
-    ],
-)
-def test_translation(number: int, kind: type[TransportError]) -> None:
-    """What the storage says becomes one of our errors, exit 9; the original is its cause."""
-    with pytest.raises(TransportError, match="writing x: ") as caught, translated("writing x"):
-        raise OSError(number, os.strerror(number))
-
-    assert kind is type(caught.value)
-    assert 9 == caught.value.exit_code
-    assert isinstance(caught.value.__cause__, OSError)
-
-
-def test_closed_pipe_is_not_translated() -> None:
-    """A reader that is gone is no fault of the storage."""
-    with pytest.raises(BrokenPipeError), translated("writing x"):
-        raise BrokenPipeError(errno.EPIPE, "Broken pipe")

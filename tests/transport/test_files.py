@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,11 +13,9 @@ import anyio
 import pytest
 
 from pattern_stream.errors import FileMissing, FileTaken, StorageFull, TransportError, UsageError
-from pattern_stream.transport import partial
 from pattern_stream.transport.files import open_output
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs, modes and signals are POSIX's")
 
 
 class Stop(Exception):
@@ -71,7 +70,6 @@ async def test_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
     assert b"onetwo" == target.read_bytes()
 
 
-@posix
 @pytest.mark.parametrize("force", [False, True])
 async def test_mode_is_private(tmp_path: Path, force: bool) -> None:
     """The file is 0600 from the start, whatever the umask lets through or the replaced file had."""
@@ -215,7 +213,6 @@ async def _copy_twice(source: int, target: Path) -> None:
         await out.copy_range(source, 0, 1 << 20)
 
 
-@posix
 async def test_links_are_resolved(tmp_path: Path) -> None:
     """A link stays a link: the file it leads to is made or replaced, with its partial file beside it."""
     (tmp_path / "there").mkdir()
@@ -245,7 +242,6 @@ async def test_bad_targets(tmp_path: Path) -> None:
         await write(tmp_path / "file/x.car")
 
 
-@posix
 async def test_two_exports_to_one_file(tmp_path: Path) -> None:
     """While one export writes, a second to the same file is refused and does the first no harm."""
     target = tmp_path / "x.car"
@@ -257,7 +253,6 @@ async def test_two_exports_to_one_file(tmp_path: Path) -> None:
     assert b"first" == target.read_bytes()
 
 
-@posix
 async def test_stale_partial_makes_way(tmp_path: Path) -> None:
     """What a killed export left behind does not stop the next one, and nothing of it stays."""
     stale = tmp_path / "x.car.partial"
@@ -270,7 +265,6 @@ async def test_stale_partial_makes_way(tmp_path: Path) -> None:
     assert ["x.car"] == names(tmp_path)
 
 
-@posix
 async def test_second_name_makes_way(tmp_path: Path) -> None:
     """An export that was killed when it had just got its name leaves the other one, which the next refusal removes."""
     target, partial_path = tmp_path / "x.car", tmp_path / "x.car.partial"
@@ -286,7 +280,6 @@ async def test_second_name_makes_way(tmp_path: Path) -> None:
     assert ["x.car", "x.car.partial"] == names(tmp_path)
 
 
-@posix
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
 async def test_partial_that_is_none_of_ours(tmp_path: Path, kind: str) -> None:
     """A FIFO, link or folder under the name of the partial file is left alone: exit 7."""
@@ -300,10 +293,13 @@ async def test_partial_that_is_none_of_ours(tmp_path: Path, kind: str) -> None:
     assert b"precious" == (tmp_path / "precious").read_bytes()
 
 
-@posix
 async def test_without_locks_any_partial_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where files cannot be locked nobody knows whether a partial file is stale."""
-    monkeypatch.setattr(partial, "_lock", lambda descriptor: None)
+
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
     await write(tmp_path / "x.car")
     (tmp_path / "y.car.partial").touch()
     with pytest.raises(FileTaken):

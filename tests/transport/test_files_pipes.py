@@ -14,7 +14,6 @@ from pattern_stream.transport.files import open_input, open_output
 from tests.drive import collect
 
 pytestmark = pytest.mark.anyio
-posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs, modes and signals are POSIX's")
 
 
 async def write(target: Path, data: bytes = b"new") -> None:
@@ -23,7 +22,6 @@ async def write(target: Path, data: bytes = b"new") -> None:
         await out.write(data)
 
 
-@posix
 async def test_devices_are_opened_as_they_are() -> None:
     """A device needs no force; one that is full says so."""
     async with open_output(Path("/dev/null")) as out:
@@ -37,7 +35,6 @@ async def test_devices_are_opened_as_they_are() -> None:
     assert Path("/dev/null").is_char_device()
 
 
-@posix
 async def test_terminal_is_refused() -> None:
     """Binary to a terminal: exit 2 with a hint; from a terminal the same."""
     main, terminal = os.openpty()
@@ -53,7 +50,6 @@ async def test_terminal_is_refused() -> None:
     assert "-o" in (caught.value.hint or "")
 
 
-@posix
 async def test_fifo_both_ways(tmp_path: Path) -> None:
     """A FIFO is written and read as it is."""
     fifo, data, got = tmp_path / "fifo", os.urandom(3_000_000), []
@@ -72,7 +68,6 @@ async def test_fifo_both_ways(tmp_path: Path) -> None:
     assert data == b"".join(got)
 
 
-@posix
 @pytest.mark.parametrize("end", ["read", "write"])
 async def test_opening_a_fifo_can_be_left(tmp_path: Path, end: str) -> None:
     """Waiting for the other end of a FIFO ends when cancelled, and what is opened later is closed at once."""
@@ -96,7 +91,6 @@ def _falls_to(count: int) -> bool:
     return found <= count
 
 
-@posix
 async def test_copy_left_behind_keeps_its_own_source(tmp_path: Path) -> None:
     """A copy into a full pipe is left; when it goes on it still reads the file it was given, not a later one."""
     fifo, spool = tmp_path / "fifo", tmp_path / "spool"

@@ -15,7 +15,6 @@ import pytest
 
 from pattern_stream.transport import files
 
-posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs, modes and signals are POSIX's")
 ROOT = Path(files.__file__).parents[2]
 
 COPY = """
@@ -75,7 +74,6 @@ def test_standard_streams_file(tmp_path: Path) -> None:
     assert b"beforedata\r\n\x1a" == (tmp_path / "out").read_bytes()
 
 
-@posix
 def test_standard_terminal_is_refused() -> None:
     """Neither end may be a terminal."""
     main, terminal = os.openpty()
@@ -92,7 +90,6 @@ def test_standard_terminal_is_refused() -> None:
     assert b"UsageError: standard input is a terminal" in in_error
 
 
-@posix
 def test_closed_standard_output_is_refused() -> None:
     """Where standard output is closed, its number may belong to a file of ours: nothing is written."""
     with start(COPY, stdin=subprocess.DEVNULL, preexec_fn=lambda: os.close(1)) as process:
@@ -101,7 +98,6 @@ def test_closed_standard_output_is_refused() -> None:
     assert b"TransportError: standard output is closed" in err
 
 
-@posix
 def test_closed_pipe_is_broken_pipe() -> None:
     """A reader that goes away is BrokenPipeError, for the command line to map."""
     with start(FLOOD, stdout=subprocess.PIPE) as process:
@@ -115,7 +111,6 @@ def test_closed_pipe_is_broken_pipe() -> None:
     assert b"TransportError" not in err
 
 
-@posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_blocked_write_is_interrupted(number: signal.Signals) -> None:
     """A process that is stuck in a full pipe ends at once on Ctrl-C and TERM, though nobody reads."""
@@ -133,7 +128,6 @@ def test_blocked_write_is_interrupted(number: signal.Signals) -> None:
     assert 0 != process.returncode
 
 
-@posix
 def test_shared_pipe_stays_blocking() -> None:
     """The flags of standard output, which other processes share, are not changed."""
     end, target = os.pipe()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ import anyio
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.cursor import BoundedConnection
 from pattern_stream.db.connection.errors import translated
-from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists, UnsupportedSchema
+from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, UnsupportedSchema
 from pattern_stream.format import BUSY_TIMEOUT_MS
 
 READ_PRAGMAS: Final = (
@@ -36,14 +35,6 @@ WRITE_PRAGMAS: Final = (
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -40000",
 )
-NEW_PRAGMAS: Final = (
-    "PRAGMA journal_mode = MEMORY",  # holds only pages that were there before: next to nothing in a new file
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = OFF",  # made durable once, at the end
-    "PRAGMA mmap_size = 0",
-    "PRAGMA cache_size = -40000",
-)
-
 DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
 """What is behind the name of a database in those of the files that SQLite keeps it in."""
 
@@ -62,7 +53,7 @@ async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
     """
     found = _existing(path)
     mode = read_mode(found, read_only_place=_on_read_only_file_system(found))
-    async with _connected(found, mode, busy_timeout_ms, READ_PRAGMAS) as connection:
+    async with connected(found, mode, busy_timeout_ms, READ_PRAGMAS) as connection:
         await connection.execute("BEGIN")
         await _require_constellation(connection, found)
         yield connection
@@ -75,33 +66,9 @@ async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
     Raises as `open_reader`; `require_writable_schema` looks closer.
     """
     found = _existing(path)
-    async with _connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
+    async with connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
         await _require_constellation(connection, found)
         yield connection
-
-
-@asynccontextmanager
-async def open_new(path: Path) -> AsyncGenerator[Connection]:
-    """A connection to a new, empty database, mode 0600. In WAL mode, closed and on disk after a clean exit; gone else.
-
-    Raises TargetExists; OSError.
-    """
-    made = _reserve(path)
-    try:
-        async with _connected(made, "mode=rw", BUSY_TIMEOUT_MS, NEW_PRAGMAS) as connection:
-            yield connection
-            await connection.run(sqlite3.Connection.rollback)  # what was not committed is not wanted
-            await connection.execute("PRAGMA journal_mode = WAL")
-        _make_durable(made)
-    except BaseException:
-        remove_database(made)
-        raise
-
-
-def remove_database(path: Path) -> None:
-    """Remove a database and what SQLite puts beside it; what is not there is no fault."""
-    for suffix in DATABASE_SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def reader_uri(path: Path) -> str:
@@ -127,8 +94,6 @@ def _has_pending(path: Path) -> bool:
 
 
 def _on_read_only_file_system(path: Path) -> bool:
-    if sys.platform == "win32":
-        return False
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
@@ -153,7 +118,7 @@ def _uri(path: Path, mode: str) -> str:
 
 
 @asynccontextmanager
-async def _connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]) -> AsyncGenerator[Connection]:
+async def connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequence[str]) -> AsyncGenerator[Connection]:
     """One configured connection. Closing waits for the statement that runs, so a failure interrupts it first.
 
     # Trap: closing must not be cancelled, or the driver's thread would be left with the file and its locks.
@@ -186,23 +151,3 @@ async def _require_constellation(connection: Connection, path: Path) -> None:
     if "agents" not in names:
         found = f"tables {', '.join(names[:NAMED_TABLES])}" if names else "no tables, as an empty file has none"
         raise UnsupportedSchema(f"found {found} in {path}, expected a constellation database, which has a table agents")
-
-
-def _reserve(path: Path) -> Path:
-    """Make the file, empty and private, so that nobody else can have made it; its full path."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError as error:
-        raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there") from error
-    return path.resolve()
-
-
-def _make_durable(path: Path) -> None:
-    """Flush a closed database to disk. Its name in the folder is for whoever gives it its last one."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        raise DatabaseStorage(f"database {path} cannot be brought to the disk: {error.strerror or error}") from error
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from contextlib import suppress
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_aside
+from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, TargetExists
 from tests.db.importing import query
@@ -20,13 +21,12 @@ pytestmark = pytest.mark.anyio
 
 async def make(path: Path, *, keep: bool = True, fault: Exception | None = None) -> None:
     """A new database with the schema."""
-    async with open_aside(path) as aside:
-        await aside.connection.execute("BEGIN")
-        await create_schema(aside.connection, installed_at="2026-01-02 03:04:05")
-        await aside.connection.execute("COMMIT")
+    async with open_new(path, keep=keep) as connection:
+        await connection.execute("BEGIN")
+        await create_schema(connection, installed_at="2026-01-02 03:04:05")
+        await connection.execute("COMMIT")
         if fault is not None:
             raise fault
-        aside.keep = keep
 
 
 async def test_it_gets_its_name(tmp_path: Path) -> None:
@@ -73,7 +73,6 @@ async def test_what_is_left_after_the_name_goes_later(tmp_path: Path) -> None:
 
 async def test_what_is_in_use_stays(tmp_path: Path) -> None:
     """A partial file whose lock is held belongs to a program that runs."""
-    fcntl = pytest.importorskip("fcntl", reason="no such locks on this system")
     lock = tmp_path / "new.db.partial.lock"
     (tmp_path / "new.db.partial").touch()
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -114,7 +113,7 @@ async def test_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytes
 
 async def test_two_at_once(tmp_path: Path) -> None:
     """The second is refused and the first goes on."""
-    async with open_aside(tmp_path / "new.db"):
+    async with open_new(tmp_path / "new.db", keep=False):
         with pytest.raises(TargetExists, match="another program is making"):
             await make(tmp_path / "new.db")
         assert (tmp_path / "new.db.partial.lock").exists()
@@ -124,7 +123,6 @@ async def test_a_lock_on_a_file_that_was_removed_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever opened the lock file just before its holder removed it locks a file that nobody else will meet."""
-    fcntl = pytest.importorskip("fcntl", reason="no such locks on this system")
     lock, flock, removed = tmp_path / "new.db.partial.lock", fcntl.flock, list[Path]()
 
     def too_late(descriptor: int, operation: int) -> None:
@@ -134,7 +132,7 @@ async def test_a_lock_on_a_file_that_was_removed_does_not_count(
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", too_late)
-    async with open_aside(tmp_path / "new.db"):
+    async with open_new(tmp_path / "new.db", keep=False):
         with pytest.raises(TargetExists, match="another program is making"):
             await make(tmp_path / "new.db")
 
@@ -146,8 +144,7 @@ async def test_a_name_that_is_taken_meanwhile(tmp_path: Path) -> None:
     """Somebody else's file is not replaced."""
 
     async def make_too_late() -> None:
-        async with open_aside(tmp_path / "new.db") as aside:
-            aside.keep = True
+        async with open_new(tmp_path / "new.db"):
             (tmp_path / "new.db").write_bytes(b"theirs")
 
     with pytest.raises(TargetExists):

@@ -16,7 +16,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pattern_stream.db.connection.opening import open_new, open_reader, open_writer, read_mode
+from pattern_stream.db.connection.new_database import open_new
+from pattern_stream.db.connection.opening import open_reader, open_writer, read_mode
 from pattern_stream.errors import (
     CorruptDatabase,
     DatabaseBusy,

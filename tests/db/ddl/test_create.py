@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.connection.opening import open_new, open_reader, open_writer
+from pattern_stream.db.connection.new_database import open_new
+from pattern_stream.db.connection.opening import open_reader, open_writer
 from pattern_stream.db.ddl.create import create_schema, require_writable_schema, schema_version
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.ddl.migrations import MIGRATIONS, SCHEMA_VERSION
