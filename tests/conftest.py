@@ -17,9 +17,8 @@ SHARED = Path(os.environ.get("PATTERN_STREAM_SHARED", Path(__file__).resolve().p
 
 def pytest_configure() -> None:
     """What a shell or nohup ignores for what runs in the background is inherited; here Ctrl-C and hang-ups work."""
-    for name, usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
 
 

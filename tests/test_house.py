@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any, Final
-
-import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = ROOT / "requirements.lock"
@@ -63,7 +60,6 @@ def test_make_names_what_is_missing(tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="only POSIX has an executable bit")
 def test_ci_can_be_started() -> None:
     """`.ci/run` is executable and runs lint, types and tests."""
     script = ROOT / ".ci/run"

@@ -11,6 +11,7 @@ from pattern_stream.codec.strangers import HEAD_BYTES, stranger
 from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report, TruncatedArchive
 from pattern_stream.format import CAR_HEADER_BYTES
 from pattern_stream.items import Section
+from pattern_stream.streams import closing
 
 
 class ArchiveReader:
@@ -75,7 +76,7 @@ class ArchiveReader:
                  UnsupportedContainer: with offset and CID. Where `damage` takes them, only the header's.
         Source:  v3 1.
         """
-        try:
+        async with closing(self._source):
             await self.open()
             piece: bytes | memoryview | None = self._rest
             self._rest = b""
@@ -84,10 +85,6 @@ class ArchiveReader:
                     yield section
                 piece = await self._next()
             self._end()
-        finally:
-            close = getattr(self._source, "aclose", None)
-            if close is not None:
-                await close()
 
     async def _next(self) -> bytes | None:
         try:

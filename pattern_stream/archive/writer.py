@@ -30,6 +30,7 @@ from pattern_stream.items import (
     RangeWriter,
     Root,
 )
+from pattern_stream.streams import closing
 
 _RANGE_BYTES: Final = 256 * 1024
 """Pieces from this size on are copied from file to output without passing through here."""
@@ -179,16 +180,12 @@ async def write_car(
     with Spool(temporary_folders(spool_dir, near), budget=budget) as spool:
         draft = CarDraft(spool)
         async with _BackgroundFlush(spool) as background:
-            try:
+            async with closing(blocks):
                 async for event in blocks:
                     draft.add(event)
                     if spool.is_due:
                         await background.start()
                         _report(progress, "spool", spool.size, None)
-            finally:
-                close = getattr(blocks, "aclose", None)
-                if close is not None:
-                    await close()
             root = draft.finish()
         if spool.is_on_disk:
             await to_thread.run_sync(spool.flush)

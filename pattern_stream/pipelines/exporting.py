@@ -60,7 +60,7 @@ from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import map_rows
-from pattern_stream.stages.streams import closing
+from pattern_stream.streams import closing
 from pattern_stream.transport.compress import GzipOutput
 from pattern_stream.transport.files import check_output, open_output
 

@@ -36,8 +36,8 @@ from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Survey, ch
 from pattern_stream.stages.edit.translate import translate, watch_batches
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.rebuild.unchunking import unchunk
-from pattern_stream.stages.streams import closing
 from pattern_stream.stages.walk.walker import Walker, walk
+from pattern_stream.streams import closing
 from pattern_stream.transport.files import open_input
 
 __all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]

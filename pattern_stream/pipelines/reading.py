@@ -13,7 +13,7 @@ from pattern_stream.archive.shelf import Shelf
 from pattern_stream.errors import Report, storage_errors
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Progress, ProgressCallback
-from pattern_stream.stages.streams import closing
+from pattern_stream.streams import closing
 from pattern_stream.transport.compress import unwrap
 from pattern_stream.transport.files import ByteSource, open_input
 

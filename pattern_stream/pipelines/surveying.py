@@ -36,7 +36,7 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import metadata_text
-from pattern_stream.stages.streams import closing
+from pattern_stream.streams import closing
 
 PREVIEW_CHARS: Final = 200
 """How much of the first line of a memory block's text is shown."""

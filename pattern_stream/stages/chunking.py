@@ -40,7 +40,7 @@ from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.encode.out_of_line import stands_apart
 from pattern_stream.stages.encode.row_chunks import RowChunks
 from pattern_stream.stages.encode.splice import encode_chunk, fits
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 DEFAULT_LIMITS = Limits()
 _ENVELOPE_BYTES = 200

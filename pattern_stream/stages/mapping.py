@@ -13,7 +13,7 @@ from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.nodes import NodeType
 from pattern_stream.schema.model.records import MemoryBlock, Record
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from anyio import to_thread
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
 from pattern_stream.items import AsyncWriter
+from pattern_stream.streams import closing
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 """How a gzip member starts. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
@@ -131,7 +132,7 @@ async def unwrap(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
     Raises:  CorruptStream: damage or a wrong checksum; TruncatedArchive: a cut; TrailingBytes: garbage at the end.
     Source:  RFC 1952.
     """
-    try:
+    async with closing(source):
         head = await _read_head(source)
         if not head.startswith(GZIP_MAGIC):
             if head:
@@ -146,10 +147,6 @@ async def unwrap(source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
             for piece in gunzip.feed(packed):
                 yield piece
         gunzip.finish()
-    finally:
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            await close()
 
 
 async def _read_head(source: AsyncIterator[bytes]) -> bytes:

@@ -52,7 +52,7 @@ def build() -> tuple[Path, Path]:
 def install(file: Path, folder: Path) -> Path:
     """An empty environment with one distribution and its dependencies; its folder of programs."""
     venv.create(folder, with_pip=True, clear=True)
-    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    programs = folder / "bin"
     run(folder, programs / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", file)
     run(folder, programs / "python", "-m", "pip", "check", "--disable-pip-version-check")
     return programs

@@ -44,7 +44,7 @@ def find_uv() -> str:
     """uv of the machine, or one of our own."""
     if found := shutil.which("uv"):
         return found
-    programs = FOLDER / "uv" / ("Scripts" if os.name == "nt" else "bin")
+    programs = FOLDER / "uv" / "bin"
     if not (programs / "uv").exists():
         say("installing uv")
         venv.create(FOLDER / "uv", with_pip=True, clear=True)
@@ -80,7 +80,7 @@ def prepare(uv: str, python: str, name: str, resolution: str) -> Path:
     """A new environment with the project and its development tools; its Python."""
     folder = FOLDER / name
     subprocess.run([uv, "venv", "--quiet", "--clear", "--python", python, folder], check=True)
-    into = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    into = folder / "bin/python"
     wanted = ["--resolution", RESOLUTIONS[resolution], "--group", "dev", "--editable", "."]
     subprocess.run([uv, "pip", "install", "--quiet", "--python", into, *wanted], cwd=ROOT, check=True)
     listed = subprocess.run([uv, "pip", "freeze", "--python", into], cwd=ROOT, check=True, capture_output=True)

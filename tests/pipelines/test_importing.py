@@ -467,7 +467,6 @@ def test_the_summary_has_the_keys_of_the_contract(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are those of Unix")
 @pytest.mark.parametrize("living", [False, True])
 async def test_killed_at_any_moment(shared: Path, tmp_path: Path, living: bool) -> None:
     """kill -9 leaves the old database or the new one, and the next import goes through."""

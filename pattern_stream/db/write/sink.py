@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +20,7 @@ from pattern_stream.db.write.switch_interval import short_turns
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
+from pattern_stream.streams import closing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -90,7 +90,7 @@ async def write_rows(
             loader.add(parcel)
 
         try:
-            async with aclosing(_closable(events)) as source:
+            async with closing(events) as source:
                 async for event in source:
                     if parcel.add(event):
                         pending.append(asyncio.ensure_future(connection.run(add, parcel.events)))
@@ -155,16 +155,6 @@ async def _settle(pending: Iterable[asyncio.Future[None]]) -> None:
     for one in pending:
         one.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
-
-
-async def _closable(events: AsyncIterator[RowEvent]) -> Any:
-    try:
-        async for event in events:
-            yield event
-    finally:
-        close = getattr(events, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _weight_of(rows: list[tuple[Any, ...]]) -> int:

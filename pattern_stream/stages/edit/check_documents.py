@@ -20,7 +20,7 @@ from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, Recor
 from pattern_stream.schema.mapping.json_values import write_json
 from pattern_stream.schema.model.cells import Large, StoredText
 from pattern_stream.schema.model.nodes import MemoryBlockExport
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 Check = Callable[[bytes, str | None], Awaitable[object]]
 """check(document, metadata JSON text). Raises DamagedDocument or LimitExceeded."""

@@ -17,7 +17,7 @@ from pattern_stream.schema.model.nodes import (
     GroupExportThin,
     MemoryBlockExport,
 )
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 _GROUPS = frozenset({GroupExport, GroupConfigExport, GroupExportThin})
 _NAMED = _GROUPS | {AgentExport}

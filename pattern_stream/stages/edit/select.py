@@ -9,7 +9,7 @@ from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordE
 from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Wanted
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 
 @dataclass(slots=True)

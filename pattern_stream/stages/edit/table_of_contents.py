@@ -18,7 +18,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 from pattern_stream.schema.model.records import Member
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 GROUP_NODES = frozenset({GroupExport, GroupExportThin, GroupConfigExport})
 Kind = Literal["agent", "group"]

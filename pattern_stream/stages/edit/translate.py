@@ -23,7 +23,7 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.stages.mapping import record_of
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 _KEYS: dict[type[NodeType], Reference] = {AgentExport: "agent", MemoryBlockExport: "memory_block"}
 """What the keys of nodes that are referred to stand for."""

@@ -37,7 +37,7 @@ from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, enc
 from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, stands_apart
 from pattern_stream.stages.encode.pages import LinkMap
 from pattern_stream.stages.encode.splice import encode_fields, fits, splice
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 
 class Encoder(Contents):

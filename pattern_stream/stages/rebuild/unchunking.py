@@ -46,7 +46,7 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.rebuild.restoring import Batch, PendingBlock, Restoring, moved_values
-from pattern_stream.stages.streams import Events, closing
+from pattern_stream.streams import Events, closing
 
 _SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
 """Records that have a block each."""

@@ -27,10 +27,10 @@ from pattern_stream.schema.model.nodes import (
     ValueChunk,
 )
 from pattern_stream.stages.statistics import Tally
-from pattern_stream.stages.streams import Events, closing
 from pattern_stream.stages.walk.block_decoder import TOP, Recognizer
 from pattern_stream.stages.walk.pending_links import CLOSE, Finish, Inline, Links, Task, children_of, has_more
 from pattern_stream.stages.walk.shelf_protocol import Waiting, WalkLimits
+from pattern_stream.streams import Events, closing
 
 _NAMED: dict[type[NodeType], Callable[[dict[str, Any]], str]] = {
     AgentExport: lambda value: str(value["agent"]["id"]),
