@@ -266,7 +266,7 @@ def agent_archive(**manifest: Any) -> Archive:
         "archival_entry_count": 2,
         "archive_summary_count": 1,
     }
-    return archive.finish("Agent", link, stats=counts, **manifest)
+    return archive.finish("Agent", link, stats=counts | manifest.pop("stats", {}), **manifest)
 
 
 def group_archive(**manifest: Any) -> Archive:

@@ -225,7 +225,7 @@ class _Check:
             duplicates=tally.duplicates,
             unreferenced=tally.unreferenced,
             depth_first=walker.depth_first if walker is not None else False,
-            stats_match=manifest is not None and manifest["stats"] == tally.stats(),
+            stats_match=manifest is not None and manifest["stats"] == tally.stats(manifest),
             documents=Documents(self.checked, self.empty, self.failed),
             against=self.comparison,
             seconds=seconds,

@@ -35,11 +35,17 @@ _OURS: Final = "pattern-stream"
 
 
 class Tally:
-    """Counts of a walk. `sections` and `data_bytes` (lengths of the blocks) are of every section, repeated ones too."""
+    """Counts of a walk.
+
+    `sections` and `data_bytes` (lengths of the blocks) are of every section, `met` and `met_bytes` of each block that
+    a link from the root led to, once: a section that another tool repeated or added is no loss.
+    """
 
     def __init__(self) -> None:
         self.sections = 0
         self.data_bytes = 0
+        self.met = 0
+        self.met_bytes = 0
         self.distinct_blocks = 0
         self.unreferenced = 0
         self.counts: Counter[str] = Counter()
@@ -56,6 +62,11 @@ class Tally:
         """One more section, of `size` bytes of data."""
         self.sections += 1
         self.data_bytes += size
+
+    def count_met(self, size: int) -> None:
+        """One more block that a link led to, of `size` bytes, for the first time."""
+        self.met += 1
+        self.met_bytes += size
 
     def count(self, node: Node) -> None:
         """One more node."""
@@ -74,17 +85,15 @@ class Tally:
         """One more link to a node that was counted before."""
         self.again[node] += 1
 
-    def finish(self, met: int, unreferenced: int) -> None:
-        """The end: how many distinct blocks were met, and how many nothing links to."""
-        self.distinct_blocks = met + unreferenced
+    def finish(self, unreferenced: int) -> None:
+        """The end: how many blocks nothing links to."""
+        self.distinct_blocks = self.met + unreferenced
         self.unreferenced = unreferenced
 
-    def stats(self) -> dict[str, int]:
-        """The nine statistics as they should be by what was met."""
-        sections = {
-            "total_blocks": self.sections - self._top_nodes,
-            "total_bytes": self.data_bytes - self._top_bytes,
-        }
+    def stats(self, manifest: Mapping[str, Any]) -> dict[str, int]:
+        """The nine statistics as the manifest should have them. Programs of others count repeated sections too."""
+        blocks, size = (self.met, self.met_bytes) if _is_ours(manifest) else (self.sections, self.data_bytes)
+        sections = {"total_blocks": blocks - self._top_nodes, "total_bytes": size - self._top_bytes}
         return {key: self.counts[key] for key in (*_KINDS, "message_count")} | sections
 
     def compare(self, manifest: Mapping[str, Any]) -> Iterator[Finding | ArchiveError]:
@@ -93,16 +102,23 @@ class Tally:
         # Trap: the original counts memory blocks that it writes by two routes twice, and the Letta converter counts in
         its own way, so in their archives a mismatch alone proves nothing. Source: v3 7, 11 (E11).
         """
-        found = self.stats()
+        found = self.stats(manifest)
         stated = manifest["stats"]
         differing = [key for key in stated if stated[key] != found[key]]
-        ours = str(manifest.get("created_by", "")).startswith(_OURS)
+        ours = _is_ours(manifest)
         if differing:
             said = ", ".join(f"{key} is {stated[key]}, found {found[key]}" for key in differing)
             yield _difference(f"manifest and content disagree: {said}", "stats", ours)
-        if ours and manifest.get("section_count", self.distinct_blocks) != self.distinct_blocks:
-            message = f"manifest says {manifest['section_count']} distinct sections, found {self.distinct_blocks}"
+        if ours and manifest.get("section_count", self.met) != self.met:
+            message = f"manifest says {manifest['section_count']} distinct sections, found {self.met}"
             yield _difference(message, "section_count", ours)
+        if ours and self.duplicates:
+            message = f"{self.duplicates} sections repeat a block that stands in the archive already, and were ignored"
+            yield Finding("warning", "repeated-sections", message, Where(stage="walk"))
+
+
+def _is_ours(manifest: Mapping[str, Any]) -> bool:
+    return str(manifest.get("created_by", "")).startswith(_OURS)
 
 
 _KINDS: Final = tuple(dict.fromkeys(_COUNTED.values()))

@@ -108,7 +108,7 @@ class Walker:
             if links.node in REPEATABLE:
                 self._shelf.put(section, kept=True)
             links.at += 1
-            self._shelf.met(section.cid)
+            self._meet(section)
             yield from self._hand_on(links, section, first=True)
         yield from self._go_on()
 
@@ -117,7 +117,7 @@ class Walker:
         self._ended = True
         yield from self._go_on()
         left = self._shelf.leftovers()
-        self.tally.finish(self._shelf.met_count, left.unreferenced)
+        self.tally.finish(left.unreferenced)
         if left.unreferenced and not self._damaged:
             where = Where(stage="walk", offset=left.first_offset)
             message = f"{left.unreferenced} blocks are linked from nowhere and were ignored; the first is at the offset"
@@ -179,10 +179,14 @@ class Walker:
 
     def _taken(self, links: Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
         if first:
-            self._shelf.met(section.cid)
+            self._meet(section)
         else:
             self._spend(len(section.data), _REPEATED.get(links.node, "pages"))
         yield from self._hand_on(links, section, first=first)
+
+    def _meet(self, section: Section) -> None:
+        self._shelf.met(section.cid)
+        self.tally.count_met(len(section.data))
 
     def _again(self, links: Links, cid: bytes, name: str) -> Ref:
         self._repeated_links += 1

@@ -491,16 +491,25 @@ def test_exact_statistics_pass() -> None:
 def test_wrong_statistics_are_an_error_in_our_archives_only() -> None:
     """The original counts some blocks twice, so its archives only get a warning; ours must agree."""
     findings: list[Finding] = []
-    theirs, ours = agent_archive(), agent_archive(created_by="pattern-stream 0.1")
+    wrong = {"stats": {"total_blocks": 7}}
+    walked(agent_archive(**wrong), report=findings.append)
 
-    for archive in (theirs, ours):
-        archive.add(entry_record(5))
-    walked(theirs, report=findings.append)
+    assert ["stats-mismatch"] == [finding.code for finding in findings]
+    with pytest.raises(StatsMismatch, match="total_blocks is 7, found"):
+        walked(agent_archive(created_by="pattern-stream 0.1", **wrong))
 
-    assert ["unreferenced-blocks", "stats-mismatch"] == [finding.code for finding in findings]
-    assert "total_blocks is 10, found 11" in findings[1].message
-    with pytest.raises(StatsMismatch, match="total_blocks is 10, found 11"):
-        walked(ours)
+
+def test_sections_that_others_added_are_no_loss() -> None:
+    """Statistics count what the root leads to: repeated and foreign sections are warnings with counts."""
+    archive = agent_archive(created_by="pattern-stream 0.1", section_count=len(agent_archive().blocks))
+    whole = walked(archive)
+    archive.blocks += archive.blocks[1:4]
+    archive.add(entry_record(5))
+    findings: list[Finding] = []
+
+    assert whole == walked(archive, report=findings.append)
+    assert ["unreferenced-blocks", "repeated-sections"] == [finding.code for finding in findings]
+    assert ["1 blocks", "3 sections"] == [" ".join(finding.message.split()[:2]) for finding in findings]
 
 
 def test_damaged_nodes_name_their_place() -> None:
@@ -551,8 +560,7 @@ def test_links_to_what_was_met_are_counted() -> None:
 
 def test_wrong_statistics_may_be_damage_to_go_round() -> None:
     """They are no reason to stop where damage is tolerated."""
-    archive = agent_archive(created_by="pattern-stream 0.1")
-    archive.add(entry_record(5))
+    archive = agent_archive(created_by="pattern-stream 0.1", stats={"total_bytes": 7})
     damage: list[Finding] = []
 
     events = walked(archive, damage=damage.append)
