@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pattern_stream.db.catalog.columns import Columns, read_columns
-from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import active_updates, rows_by_key, table_rows_by_key
@@ -52,8 +51,7 @@ class Comparison:
 
     path: Path
     connection: Connection
-    columns: Columns
-    tables: Mapping[str, Table]
+    catalog: Catalog
     fold: Fold
     records: int = 0
     count: int = 0
@@ -103,7 +101,7 @@ class Comparison:
         """Compare records with their rows. Returns the row of the last record, where there is one."""
         names = record.key
         keys = [tuple(carried[name] for name in names) for carried in records]
-        rows = await rows_by_key(self.connection, self.columns, self.tables, record, keys)
+        rows = await rows_by_key(self.connection, self.catalog, record, keys)
         places = [record.index(name) for name in names]
         stored = {tuple(row[place] for place in places): row for row in rows}
         self.records += len(records)
@@ -146,10 +144,10 @@ class Comparison:
     async def _compare_cells(self, event: Cells) -> None:
         if event.table == CELLS_TABLE:
             for table, key, column, cell in event.rows:
-                await self._compare_rows(table, (column,), [(_key_of(self.tables.get(table), key), (cell,))])
+                await self._compare_rows(table, (column,), [(_key_of(self.catalog.tables.get(table), key), (cell,))])
             return
         names = self._told[event.table]
-        table = self.tables.get(event.table)
+        table = self.catalog.tables.get(event.table)
         if table is not None and not (set(table.key) <= set(names) and table.key):
             return
         places = [names.index(name) for name in table.key] if table is not None else []
@@ -162,7 +160,7 @@ class Comparison:
     ) -> None:
         """Rows by key against those of a table, cell by cell, in their storage classes."""
         self.records += len(carried)
-        table = self.tables.get(name)
+        table = self.catalog.tables.get(name)
         if table is None:
             message = f"archive has {len(carried)} rows of a table that the database does not have"
             self._differs("not-in-database", message, Where(table=name))
@@ -197,7 +195,7 @@ class Comparison:
     def _follow(self, table: str, key: tuple[Any, ...], large: Mapping[str, Large], where: Where) -> None:
         """Cells whose bytes come next are read beside them."""
         if large:
-            self._pieces = PieceComparison(self.connection, self.tables[table], key, large, where)
+            self._pieces = PieceComparison(self.connection, self.catalog.tables[table], key, large, where)
 
     async def _end_pieces(self) -> None:
         pieces, self._pieces = self._pieces, None
@@ -213,7 +211,7 @@ class Comparison:
     async def _compare_stored(self, block_id: str, history: MemoryHistory) -> None:
         """The stored document and version of a memory block; its rows come as Cells."""
         cells = {"frontier": history.frontier} | ({} if history.base is None else {"loro_snapshot": history.base})
-        known = {name: cell for name, cell in cells.items() if self.columns.has(MemoryBlock.table, name)}
+        known = {name: cell for name, cell in cells.items() if self.catalog.has(MemoryBlock.table, name)}
         await self._compare_rows(MemoryBlock.table, list(known), [((block_id,), tuple(known.values()))])
 
     def _differs(self, code: str, message: str, where: Where) -> None:
@@ -225,7 +223,7 @@ class Comparison:
         block_id = event.record["id"]
         where = Where(table=MemoryBlock.table, row_id=block_id, field="loro_snapshot")
         carried, stored = event.extra["loro_snapshot"], row[MemoryBlock.index("loro_snapshot")] or b""
-        updates = await active_updates(self.connection, self.columns, block_id)
+        updates = await active_updates(self.connection, self.catalog, block_id)
         if carried == stored and not updates:
             return
         metadata = row[MemoryBlock.index("metadata")]
@@ -246,8 +244,7 @@ class Comparison:
 async def open_comparison(path: Path, fold: Fold) -> AsyncGenerator[Comparison]:
     """A comparison with a database, read as one moment. Raises DatabaseError as opening does."""
     async with open_reader(path) as connection:
-        comparison = Comparison(path, connection, await read_columns(connection), await read_tables(connection), fold)
-        yield comparison
+        yield Comparison(path, connection, await read_catalog(connection), fold)
 
 
 def _differing(carried: RecordDict, found: RecordDict, skipped: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Table
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.by_key import large_cell
 from pattern_stream.errors import Where

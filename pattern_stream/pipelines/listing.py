@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pattern_stream.db.catalog.listing import list_agents, list_blocks, list_groups, list_tables
+from pattern_stream.db.catalog.scope import list_agents, list_blocks, list_groups, list_tables
 from pattern_stream.db.connection.opening import open_reader
 
 Kind = Literal["agents", "groups", "blocks", "tables"]

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 import aiosqlite
 import anyio
 
-from pattern_stream.db.connection.cursor import BoundedCursor, FailedFetch, LimitedCursor, NeedsCare, no_text, too_large
+from pattern_stream.db.connection.cursor import (
+    BoundedCursor,
+    FailedFetch,
+    LimitedCursor,
+    NeedsCare,
+    no_text,
+    text_as,
+    too_large,
+)
 from pattern_stream.db.connection.errors import translate, translated
 from pattern_stream.errors import InvalidCell, PatternStreamError, Where
 from pattern_stream.format import BATCH_ROWS
@@ -67,10 +75,15 @@ class Connection:
         with translated(self.path):
             return await self._hop(work, self._raw, *arguments, **options)
 
-    async def execute(self, sql: str, parameters: Parameters = (), *, table: str | None = None) -> list[Row]:
-        """Run a small statement and return all of its rows. `table` is for messages."""
+    async def execute(
+        self, sql: str, parameters: Parameters = (), *, table: str | None = None, escaped: bool = False
+    ) -> list[Row]:
+        """Run a small statement and return all of its rows.
+
+        `table` is for messages. `escaped`: text that is no UTF-8 is no error, but has its bytes escaped, for people.
+        """
         with translated(self.path, table=table):
-            return await self._hop(_all_rows, self._raw, sql, parameters)
+            return await self._hop(_all_rows, self._raw, sql, parameters, _escaped if escaped else str)
 
     async def execute_many(self, sql: str, rows: Iterable[Parameters]) -> None:
         """Run a statement once for each row of parameters, in one hop."""
@@ -134,16 +147,16 @@ class Connection:
     def _named(self, error: sqlite3.Error, table: str, key_column: int) -> PatternStreamError:
         """The error of a fetch as ours, with the row at fault or the row before."""
         if isinstance(error, FailedFetch) and error.bad is not None:
-            where = Where(table=table, row_id=_row_id(error.bad[key_column]), field=error.column)
+            where = Where(table=table, row_id=_escaped(error.bad[key_column]), field=error.column)
             return InvalidCell("found text that is no UTF-8, expected UTF-8", where=where)
         ours = translate(error, path=self.path, table=table)
         if isinstance(error, FailedFetch) and error.last is not None:
-            ours.message += f", after row {_row_id(error.last[key_column])}"
+            ours.message += f", after row {_escaped(error.last[key_column])}"
         return ours
 
 
-def _all_rows(raw: sqlite3.Connection, sql: str, parameters: Parameters) -> list[Row]:
-    with closing(sqlite3.Cursor(raw)) as cursor:
+def _all_rows(raw: sqlite3.Connection, sql: str, parameters: Parameters, text: Callable[[bytes], str]) -> list[Row]:
+    with text_as(raw, text), closing(sqlite3.Cursor(raw)) as cursor:
         return cursor.execute(sql, parameters).fetchall()
 
 
@@ -171,5 +184,6 @@ def _fetched(cursor: BoundedCursor) -> list[Row]:
     return rows
 
 
-def _row_id(cell: object) -> str:
+def _escaped(cell: object) -> str:
+    """A cell for people; bytes that are no UTF-8 are escaped."""
     return cell.decode(errors="backslashreplace") if isinstance(cell, bytes) else str(cell)

@@ -9,8 +9,8 @@ only one row in eight is looked at, and the rest only where those are heavy. (Me
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from operator import length_hint
 from typing import Any, Final
@@ -67,6 +67,16 @@ def limited(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, usual)
+
+
+@contextmanager
+def text_as(connection: sqlite3.Connection, factory: Callable[[bytes], Any]) -> Iterator[None]:
+    """Inside, each text is the result of the factory for its UTF-8."""
+    usual, connection.text_factory = connection.text_factory, factory
+    try:
+        yield
+    finally:
+        connection.text_factory = usual
 
 
 def weigh_cells(rows: Sequence[Sequence[Any]]) -> int:
@@ -209,17 +219,10 @@ def _locate(connection: sqlite3.Connection, sql: str, parameters: Any, error: sq
     if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
         return FailedFetch(error)
     last = None
-    usual, connection.text_factory = connection.text_factory, _text
-    cursor = sqlite3.Cursor(connection)
-    try:
+    with text_as(connection, _text), closing(sqlite3.Cursor(connection)) as cursor, suppress(sqlite3.Error):
         for row in cursor.execute(sql, parameters):
             for index, cell in enumerate(row):
                 if type(cell) is _Undecodable:
                     return FailedFetch(error, last, row, cursor.description[index][0])
             last = row
-    except sqlite3.Error:
-        pass  # the failure that is being located
-    finally:
-        connection.text_factory = usual
-        cursor.close()
     return FailedFetch(error, last)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from pattern_stream.db.catalog.columns import Columns
-from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import cell_pieces, fetch
@@ -21,8 +20,7 @@ from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Recor
 
 async def rows_by_key(
     connection: Connection,
-    columns: Columns,
-    tables: Mapping[str, Table],
+    catalog: Catalog,
     record: type[Record],
     keys: Sequence[tuple[Any, ...]],
 ) -> list[Row]:
@@ -34,7 +32,7 @@ async def rows_by_key(
     """
     alias = "b" if record is MemoryBlock else "t"
     where, parameters = _where(alias, record.key, keys)
-    query = replace(record_query(columns, tables, record, where), parameters=parameters)
+    query = replace(record_query(catalog, record, where), parameters=parameters)
     return await _all(connection, query)
 
 
@@ -80,10 +78,7 @@ async def _all(connection: Connection, query: Query) -> list[Row]:
 async def _table(connection: Connection, name: str | Table) -> Table:
     if isinstance(name, Table):
         return name
-    tables = await read_tables(connection)
-    if name not in tables:
-        raise UnsupportedSchema(f"found no ordinary table {name}", where=Where(table=name))
-    return tables[name]
+    return (await read_catalog(connection)).find(name)
 
 
 def _by_keys(table: Table, keys: Sequence[tuple[Any, ...]]) -> Query:
@@ -103,13 +98,14 @@ def _where(alias: str, names: Sequence[str], keys: Sequence[tuple[Any, ...]]) ->
     return f"WHERE ({wanted}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
 
 
-async def active_updates(connection: Connection, columns: Columns, block_id: str) -> list[tuple[int, bytes]]:
+async def active_updates(connection: Connection, catalog: Catalog, block_id: str) -> list[tuple[int, bytes]]:
     """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table."""
     table = MemoryUpdate.table
-    if not columns.has(table):
+    if not catalog.has(table):
         return []
-    active = "AND t.is_active = 1" if columns.has(table, "is_active") else ""
-    sql = f"SELECT {columns.select(MemoryUpdate, 't')} FROM {table} t WHERE t.block_id = ? {active} ORDER BY t.seq"
+    active = "AND t.is_active = 1" if catalog.has(table, "is_active") else ""
+    expressions = ", ".join(catalog.expressions(MemoryUpdate, "t"))
+    sql = f"SELECT {expressions} FROM {table} t WHERE t.block_id = ? {active} ORDER BY t.seq"
     seq, blob = MemoryUpdate.index("seq"), MemoryUpdate.index("update_blob")
     found: list[tuple[int, bytes]] = []
     async with aclosing(connection.rows(sql, (block_id,), table=table)) as fetched:

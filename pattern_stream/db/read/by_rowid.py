@@ -7,11 +7,10 @@ needs a rowid; in a table without one, and for text that is not stored as UTF-8,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from pattern_stream.db.connection.cursor import limited, too_large, weigh_cells
+from pattern_stream.db.connection.cursor import limited, text_as, too_large, weigh_cells
 from pattern_stream.db.read.query import Address, Query
 from pattern_stream.errors import CorruptDatabase, InvalidCell, LimitExceeded, Where
 from pattern_stream.format import BATCH_BYTES, LARGE_CELL_BYTES, MAX_DOCUMENT_BYTES, VALUE_PIECE_BYTES
@@ -155,7 +154,7 @@ def _select(
     text_factory: _TextFactory = lenient_text,
 ) -> Row:
     """Something of the row at an address. Raises CorruptDatabase where there is none: an index that is out of step."""
-    with _text_as(connection, text_factory):
+    with text_as(connection, text_factory):
         cursor = sqlite3.Cursor(connection)
         try:
             row: Row | None = cursor.execute(*query.one(expressions, address)).fetchone()
@@ -165,12 +164,3 @@ def _select(
         message = f"an index of the database names a row that is not there ({address[0]})"
         raise CorruptDatabase(message, where=Where("source", table=query.table.name))
     return row
-
-
-@contextmanager
-def _text_as(connection: sqlite3.Connection, factory: _TextFactory) -> Iterator[None]:
-    usual, connection.text_factory = connection.text_factory, factory
-    try:
-        yield
-    finally:
-        connection.text_factory = usual

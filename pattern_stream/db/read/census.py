@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
-from pattern_stream.db.catalog.user_tables import DERIVED, Table, count_rows
+from pattern_stream.db.catalog.catalog import DERIVED, Table, count_rows
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.included_rows import Held
@@ -52,12 +52,12 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
     """
     with_tables = selection.with_tables(scope)
     reading = await open_reading(connection, with_tables=with_tables)
-    counts = _Counts(scope, selection, reading.tables, reading.held)
+    counts = _Counts(scope, selection, reading.catalog.tables, reading.held)
     held = await counts.take(connection, counts.of_version_3())
     further = await counts.take(connection, counts.further())
     lost = {} if with_tables else await counts.take(connection, counts.lost())
     derived = {}
-    if scope.kind == "constellation" and reading.columns.has(f"{DERIVED}_rowids"):  # of a vec0 table
+    if scope.kind == "constellation" and f"{DERIVED}_rowids" in reading.catalog.internal:  # of a vec0 table
         derived = await counts.take(connection, {f"{DERIVED}_rowids": "1"})
     return Census(
         carried=held | {name: held.get(name, 0) + count for name, count in _present(further).items()},

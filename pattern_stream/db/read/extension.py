@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Table
 from pattern_stream.db.read.fetch import Fetched
 from pattern_stream.db.read.lossy_cells import read_cells
 from pattern_stream.db.read.query import table_query
@@ -39,7 +39,7 @@ async def read_beyond(reading: Reading, selection: Selection, oddities: Oddities
     async with aclosing(cells) as events:
         async for event in events:
             yield event
-    for table in reading.tables.values():
+    for table in reading.catalog.tables.values():
         if table.name not in left_out(selection):
             columns = [{"name": column.name, "type": column.type} for column in table.columns]
             async with aclosing(_part(table.name, columns, _rows(reading, table, oddities))) as events:

@@ -51,10 +51,10 @@ class BlockReader:
 
     async def _active(self, block_id: str) -> AsyncGenerator[RowEvent]:
         """The edits that are to be in the document."""
-        columns = self.reading.columns
-        if not columns.has(MemoryUpdate.table):
+        catalog = self.reading.catalog
+        if not catalog.has(MemoryUpdate.table):
             return
-        active = "AND t.is_active = 1" if columns.has(MemoryUpdate.table, "is_active") else ""
+        active = "AND t.is_active = 1" if catalog.has(MemoryUpdate.table, "is_active") else ""
         query = self.reading.query(MemoryUpdate, f"WHERE t.block_id = :id {active} ORDER BY t.seq", block_id)
         async with aclosing(self.reading.records(MemoryUpdate, query)) as found:
             async for event in found:
@@ -63,7 +63,7 @@ class BlockReader:
     async def _history(self, block_id: str) -> AsyncGenerator[RowEvent]:
         """All updates by seq, undone ones too, then all checkpoints by id."""
         for name, first in _FIRST.items():
-            if (table := self.reading.tables.get(name)) is None:
+            if (table := self.reading.catalog.tables.get(name)) is None:
                 continue
             order = ", ".join([*first, *table.order("t")])
             query = table_query(table, f"{name} t WHERE t.block_id = :id ORDER BY {order}", block_id)
@@ -72,7 +72,7 @@ class BlockReader:
                     yield event
 
     def _columns(self) -> dict[str, tuple[str, ...]]:
-        tables = self.reading.tables
+        tables = self.reading.catalog.tables
         return {name: tables[name].names if name in tables else usual for name, usual in HISTORY_COLUMNS.items()}
 
 

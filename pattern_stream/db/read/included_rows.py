@@ -9,7 +9,7 @@ import sqlite3
 from contextlib import aclosing
 from typing import Final
 
-from pattern_stream.db.catalog.columns import Columns
+from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.format import LARGE_CELL_BYTES
 
@@ -24,8 +24,8 @@ class Held:
     or document that no record can name; such rows, and what hangs on them, are beyond version 3.
     """
 
-    def __init__(self, columns: Columns, apart: frozenset[str] = frozenset()) -> None:
-        self._columns = columns
+    def __init__(self, catalog: Catalog, apart: frozenset[str] = frozenset()) -> None:
+        self._catalog = catalog
         self._apart = apart
         self.agents = self._ids("agents")
         self.groups = self._ids("agent_groups")
@@ -42,11 +42,11 @@ class Held:
 
     def sound(self, table: str, alias: str) -> str:
         """Whether a row of a table of parents can be named by a record: mostly there is no need to look."""
-        return _soundness(self._columns, table, alias) if table in self._apart else "1"
+        return _soundness(self._catalog, table, alias) if table in self._apart else "1"
 
     def living(self, alias: str) -> str:
         """Whether a message is not deleted."""
-        return f"{alias}.is_deleted = 0" if self._columns.has("messages", "is_deleted") else "1"
+        return f"{alias}.is_deleted = 0" if self._catalog.has("messages", "is_deleted") else "1"
 
     def attachment(self, alias: str, block_held: str) -> str:
         """Whether the memory block of an attachment is in the archive."""
@@ -88,28 +88,28 @@ def where(*conditions: str) -> str:
     return f"WHERE {' AND '.join(said)}" if said else ""
 
 
-async def read_held(connection: Connection, columns: Columns, *, with_tables: bool) -> Held:
+async def read_held(connection: Connection, catalog: Catalog, *, with_tables: bool) -> Held:
     """The conditions for a database, which is asked for odd ids only where odd rows have somewhere to go."""
     await connection.run(_carry_function)
     if not with_tables:
-        return Held(columns)
-    found = [table for table in _PARENTS if await _has_odd(connection, columns, table)]
-    return Held(columns, frozenset(found))
+        return Held(catalog)
+    found = [table for table in _PARENTS if await _has_odd(connection, catalog, table)]
+    return Held(catalog, frozenset(found))
 
 
-async def _has_odd(connection: Connection, columns: Columns, table: str) -> bool:
-    sql = f"SELECT 1 FROM {table} t WHERE NOT {_soundness(columns, table, 't')} LIMIT 1"
+async def _has_odd(connection: Connection, catalog: Catalog, table: str) -> bool:
+    sql = f"SELECT 1 FROM {table} t WHERE NOT {_soundness(catalog, table, 't')} LIMIT 1"
     async with aclosing(connection.rows(sql, table=table)) as found:
         async for batch in found:
             return bool(batch)
     return False
 
 
-def _soundness(columns: Columns, table: str, alias: str) -> str:
+def _soundness(catalog: Catalog, table: str, alias: str) -> str:
     if table != "memory_blocks":
         return _is_id(f"{alias}.id")
     kinds = f"typeof({alias}.loro_snapshot) = 'blob'"
-    if columns.has(table, "frontier"):
+    if catalog.has(table, "frontier"):
         kinds += f" AND typeof({alias}.frontier) IN ('blob', 'null')"
     return f"({kinds} AND {_is_id(f'{alias}.id')} AND {_is_id(f'{alias}.agent_id')})"
 

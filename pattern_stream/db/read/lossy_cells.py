@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Table
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import Fetched, cell_pieces
 from pattern_stream.db.read.query import Query, table_query
@@ -39,7 +39,7 @@ async def read_cells(reading: Reading, selection: Selection, oddities: Oddities)
     Memory:  one batch.
     """
     for record in DECLARED.values():
-        table = reading.tables.get(record.table)
+        table = reading.catalog.tables.get(record.table)
         if table is None or record.table in left_out(selection):
             continue
         unknown = tuple(column for column in table.names if column not in record.columns)

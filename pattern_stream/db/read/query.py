@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pattern_stream.db.catalog.columns import Columns
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Catalog, Table
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
 
 Address = tuple[Any, ...]
@@ -71,8 +69,7 @@ class Query:
 
 
 def record_query(
-    columns: Columns,
-    tables: Mapping[str, Table],
+    catalog: Catalog,
     record: type[Record],
     tail: str,
     subject: str | None = None,
@@ -84,11 +81,8 @@ def record_query(
     Raises UnsupportedSchema.
     """
     alias = "b" if record is MemoryBlock else "t"
-    expressions = (*columns.expressions(record, alias), *extra)
-    table = tables.get(record.table)
-    if table is None:
-        found = f"found no ordinary table {record.table}, which every schema of the original program has"
-        raise UnsupportedSchema(found, where=Where(stage="source", table=record.table))
+    table = catalog.find(record.table)
+    expressions = (*catalog.expressions(record, alias), *extra)
     body, parameters = f"{quoted(record.table)} {alias} {tail}", {"id": subject}
     whole = READ_WHOLE if record in (MemoryBlock, MemoryUpdate) else frozenset[str]()
     return Query(table, alias, (*record.columns, *extra), expressions, body, parameters, whole, record.key_column)

@@ -6,8 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from pattern_stream.db.catalog.columns import Columns, read_columns
-from pattern_stream.db.catalog.user_tables import Table, read_tables
+from pattern_stream.db.catalog.catalog import Catalog, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.fetch import Fetched, fetch, pieces
 from pattern_stream.db.read.included_rows import Held, read_held
@@ -31,14 +30,13 @@ class Reading:
     """A database being read on a borrowed connection. `lenient`: text that is no UTF-8 is NotUtf8, else an error."""
 
     connection: Connection
-    columns: Columns
-    tables: dict[str, Table]
+    catalog: Catalog
     held: Held
     lenient: bool
 
     def query(self, record: type[Record], tail: str, subject: str | None = None, extra: Sequence[str] = ()) -> Query:
         """Rows of one record type, see `record_query`."""
-        return record_query(self.columns, self.tables, record, tail, subject, extra)
+        return record_query(self.catalog, record, tail, subject, extra)
 
     def batches(self, query: Query) -> AsyncGenerator[Fetched]:
         """The rows of a query in batches."""
@@ -80,6 +78,6 @@ class Reading:
 async def open_reading(connection: Connection, *, with_tables: bool) -> Reading:
     """Look at a database. With tables, everything has somewhere to go, so nothing is refused for its text."""
     await connection.run(carry_instant_key)
-    columns = await read_columns(connection)
-    held = await read_held(connection, columns, with_tables=with_tables)
-    return Reading(connection, columns, await read_tables(connection), held, lenient=with_tables)
+    catalog = await read_catalog(connection)
+    held = await read_held(connection, catalog, with_tables=with_tables)
+    return Reading(connection, catalog, held, lenient=with_tables)

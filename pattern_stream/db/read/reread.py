@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Table
 from pattern_stream.db.read.query import Query, table_query
 from pattern_stream.db.read.reading import Reading
 from pattern_stream.db.read.row_order_sql import beyond, in_order

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pattern_stream.db.catalog.user_tables import Table
+from pattern_stream.db.catalog.catalog import Table
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.included_rows import Held, where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pattern_stream.db.catalog.writable_tables import Target
+from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.connection.sql_text import Row
 from pattern_stream.db.write.import_context import Import
 from pattern_stream.db.write.table_insert import TableInsert
@@ -25,8 +25,8 @@ class Incoming:
         self.table = table
         if len(set(columns)) != self._width:
             raise MalformedNode("table has two columns of one name", where=Where(table=table))
-        found = None if untranslated else work.targets.find(table)
-        kept = () if found is None else tuple(name for name in columns if name in found.columns)
+        found = None if untranslated else work.targets.get(table)
+        kept = () if found is None else tuple(name for name in columns if name in found.names)
         self.target: Target | None = found if kept else None
         self._missing = [name for name in columns if name not in kept] if kept else []
         self._places = [at for at, name in enumerate(columns) if name in kept]

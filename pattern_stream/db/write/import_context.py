@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pattern_stream.db.catalog.writable_tables import Targets
+from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions
 from pattern_stream.db.write.deferred_fts import DeferredIndex
 from pattern_stream.db.write.existing_rows import Sieve
@@ -50,7 +51,7 @@ class Import:
     living: bool
     loaded: Loaded
     unknown: Unknown
-    targets: Targets
+    targets: Mapping[str, Target]
     index: DeferredIndex
     blocks: BlockStore
     sieve: Sieve

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
-from pattern_stream.db.catalog.writable_tables import Target, Targets, writable_tables
+from pattern_stream.db.catalog.catalog import Target, read_targets
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.cursor import NeedsCare
 from pattern_stream.db.connection.sql_text import SHOWN_CHARS, quoted, shown
@@ -22,7 +22,7 @@ from pattern_stream.errors import Finding, Report, Where
 from pattern_stream.schema.ids.id_search import IdSearch
 from pattern_stream.schema.ids.new_ids import Identity, mint_bytes
 from pattern_stream.schema.model.id_columns import AGENT_LISTS, is_known, references_of
-from pattern_stream.schema.model.records import MemoryBlock, Message, canonical
+from pattern_stream.schema.model.records import MemoryBlock, Message
 
 _DERIVED: Final = {Message.table: ("content_preview",)}
 """Columns with nothing in them that is not in another one too."""
@@ -229,9 +229,8 @@ class _Known:
 def _noted(connection: sqlite3.Connection) -> tuple[str, list[Target]]:
     """How text is stored, and the tables where it is known what ids there are: no others get rows with new ids."""
     (encoding,) = connection.execute("PRAGMA encoding").fetchone()
-    targets, names = Targets(connection), sorted(filter(is_known, writable_tables(connection)), key=canonical)
-    found = [table for name in names if (table := targets.find(name)) is not None]
-    return encoding, [table for table in found if table.rowid is not None]
+    targets = read_targets(connection)
+    return encoding, [table for table in targets.values() if is_known(table.name) and table.rowid is not None]
 
 
 def _all(connection: sqlite3.Connection, sql: str, parameters: Sequence[object]) -> list[Any]:
@@ -240,7 +239,7 @@ def _all(connection: sqlite3.Connection, sql: str, parameters: Sequence[object])
 
 def _part_of(table: Target, *, everything: bool) -> _Part:
     left_out = {*references_of(table.name), *AGENT_LISTS.get(table.name, ()), *_DERIVED.get(table.name, ()), *table.key}
-    columns = tuple(column for column in table.columns if column not in left_out)
+    columns = tuple(column for column in table.names if column not in left_out)
     return _Part(table, columns, _LEAST if everything or table.highest is None else table.highest)
 
 

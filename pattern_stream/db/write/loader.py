@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pattern_stream.db.catalog.writable_tables import Targets
+from pattern_stream.db.catalog.catalog import read_targets
 from pattern_stream.db.connection.sql_text import has_staged
 from pattern_stream.db.write.attachments import MetAttachments
 from pattern_stream.db.write.config_only_group import thin_members
@@ -106,7 +106,7 @@ class Loader:
             living=self._living,
             loaded=self.loaded,
             unknown=Unknown(),
-            targets=Targets(connection),
+            targets=read_targets(connection),
             index=self._index,
             blocks=self._blocks,
             sieve=self._sieve,

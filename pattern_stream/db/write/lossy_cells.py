@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pattern_stream.db.catalog.writable_tables import Target
+from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.connection.sql_text import Row, assigned, equal, parameters, quoted
 from pattern_stream.db.write.import_context import Import
 from pattern_stream.db.write.tables import INDEXED
@@ -49,10 +49,10 @@ class CellRows:
         key = self._work.pieces.plain(key)
         if not isinstance(table, str) or not isinstance(column, str) or not isinstance(key, str):
             raise self._malformed("expected text for table, key and column")
-        target = self._work.targets.find(table) if table in DECLARED else None
+        target = self._work.targets.get(table) if table in DECLARED else None
         if target is None:
             self._work.unknown.add_table(table, 1)
-        elif column not in target.columns:
+        elif column not in target.names:
             self._work.unknown.add_column(table, column, 1)
         elif column in DECLARED[table].key:
             raise self._malformed(f"column {column} is the key of {table}, and no cell can change it")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from pattern_stream.db.catalog.writable_tables import writable_tables
+from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.write.conflicts import LoadOptions
@@ -132,7 +132,7 @@ async def holds_rows(connection: Connection) -> bool:
 def _holds_rows(connection: sqlite3.Connection) -> bool:
     return any(
         connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0]
-        for table in writable_tables(connection)
+        for table in Catalog.read(connection).tables
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from pattern_stream.db.catalog.writable_tables import Target
+from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.connection.sql_text import Row, equal, has_staged, parameters, quoted, shown
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.write.column_mapping import Incoming

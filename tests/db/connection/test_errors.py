@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.catalog.listing import list_groups
-from pattern_stream.db.catalog.scope import resolve_scope
+from pattern_stream.db.catalog.scope import list_groups, resolve_scope
 from pattern_stream.db.connection.errors import translate, translated
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.errors import (

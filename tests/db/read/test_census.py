@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.catalog.listing import list_tables
+from pattern_stream.db.catalog.scope import list_tables
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.census import Census, has_messages, take_census
 from pattern_stream.demo.making import make_demo

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from pattern_stream.db.catalog.columns import Columns
-from pattern_stream.db.catalog.user_tables import read_tables
+from pattern_stream.db.catalog.catalog import Catalog, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import large_cell, primary_key, table_rows_by_key
@@ -62,7 +61,7 @@ async def rows_of(path: Path, *, lenient: bool = True) -> tuple[list[int], list[
     found: list[Any] = []
     large: list[tuple[int, str, bytes]] = []
     async with open_reader(path) as connection:
-        table = (await read_tables(connection))["grid"]
+        table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
         async for fetched in fetch(connection, query, lenient=lenient):
             lengths.append(len(fetched.rows))
@@ -176,7 +175,7 @@ async def test_memory_of_a_large_cell(tmp_path: Path) -> None:
     run(path, ("UPDATE grid SET v = CAST(zeroblob(?) AS TEXT) WHERE k = 1", [40 * MIB]))
     digest, count = hashlib.blake2b(), 0
     async with open_reader(path) as connection:
-        table = (await read_tables(connection))["grid"]
+        table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
         tracemalloc.start()
         async for fetched in fetch(connection, query, lenient=True):
@@ -210,7 +209,7 @@ async def test_somebody_elses_engine(tmp_path: Path) -> None:
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     async with engine.connect() as theirs:
         connection = await Connection.of(theirs)
-        table = (await read_tables(connection))["grid"]
+        table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
         found = [fetched async for fetched in fetch(connection, query, lenient=True)]
         parts = [piece async for piece in pieces(connection, query, next(f for f in found if f.address))]
@@ -300,6 +299,5 @@ async def test_rows_by_key(tmp_path: Path) -> None:
 
 def test_records_need_their_table() -> None:
     """A schema without a table that every schema has is refused by name."""
-    columns = Columns({"messages": Message.columns})
     with pytest.raises(UnsupportedSchema, match="no ordinary table messages"):
-        record_query(columns, {}, Message, "")
+        record_query(Catalog({}), Message, "")

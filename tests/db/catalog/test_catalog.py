@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.catalog.user_tables import Column, Table, read_tables
+from pattern_stream.db.catalog.catalog import Column, Table, read_catalog, read_targets
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.ddl.builder import METADATA
 from pattern_stream.schema.model.records import canonical
@@ -20,7 +22,7 @@ async def described(path: Path, *statements: str) -> dict[str, Table]:
     """The tables of a database after these statements."""
     run(build(path), *statements)
     async with open_reader(path) as connection:
-        return await read_tables(connection)
+        return dict((await read_catalog(connection)).tables)
 
 
 async def test_the_original_schema(tmp_path: Path) -> None:
@@ -63,6 +65,7 @@ async def test_what_is_no_ordinary_table(tmp_path: Path) -> None:
         ("(rowid, _rowid_, a)", (), ("oid",)),
         ("(rowid, _rowid_, oid PRIMARY KEY)", ("oid",), ("oid",)),
         ("(rowid, _rowid_, oid)", (), ()),
+        ("(a, rowid AS (a + 1))", (), ("_rowid_",)),
     ],
 )
 async def test_what_finds_one_row(tmp_path: Path, sql: str, key: tuple[str, ...], address: tuple[str, ...]) -> None:
@@ -90,3 +93,36 @@ async def test_the_column_of_the_parent(tmp_path: Path, sql: str, index: str, pa
     found = await described(tmp_path / "a.db", f"CREATE TABLE t {sql}", f"CREATE INDEX i ON {index}")
 
     assert parent == found["t"].parent
+
+
+@pytest.mark.parametrize(
+    ("sql", "unique"),
+    [
+        ("(k PRIMARY KEY, a UNIQUE, b, UNIQUE (b, a))", {("a",), ("b", "a")}),
+        ("(k PRIMARY KEY, a, b)", {("b",)}),
+        ("(k PRIMARY KEY, b)", {("b",)}),
+    ],
+)
+async def test_further_unique_columns(tmp_path: Path, sql: str, unique: set[tuple[str, ...]]) -> None:
+    """All but the key's own; an index over a part of the rows or over an expression is none."""
+    indexes = ["CREATE UNIQUE INDEX i ON t (b)"] if len(unique) == 1 else []
+    partial = ["CREATE UNIQUE INDEX p ON t (k, b) WHERE b > 1", "CREATE UNIQUE INDEX e ON t (k, b + 1)"]
+    found = await described(tmp_path / "a.db", f"CREATE TABLE t {sql}", *indexes, *partial)
+
+    assert unique == set(found["t"].unique)
+
+
+async def test_the_highest_rowids(tmp_path: Path) -> None:
+    """Of each user table; 1 where there are rows and no rowid, None where there are no rows."""
+    path = tmp_path / "a.db"
+    run(
+        build(path, messages=[("m1", "1"), ("m2", "2")]),
+        "CREATE TABLE t (k PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE u (k PRIMARY KEY) WITHOUT ROWID",
+        "INSERT INTO t VALUES ('a'), ('b')",
+    )
+    with closing(sqlite3.connect(path)) as raw:
+        found = read_targets(raw)
+
+    assert [2, 1, None, None] == [found[name].highest for name in ("messages", "t", "u", "tasks")]
+    assert ["rowid <= 2", "1"] == [found[name].before for name in ("messages", "t")]

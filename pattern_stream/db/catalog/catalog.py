@@ -1,0 +1,240 @@
+"""The tables of a database, as SQLite itself describes them, and the SELECT lists that follow from their columns.
+
+User tables: tables that store rows of their own. So no views, no virtual tables and none of the tables in which those
+keep their content, nothing of SQLite's or of the migrations. Source: database 2, 3; v4 3.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Final
+
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.sql_text import quoted
+from pattern_stream.errors import UnsupportedSchema, Where
+from pattern_stream.items import Row
+from pattern_stream.schema.model.records import MemoryBlock, Record, canonical
+
+DERIVED: Final = "embeddings"
+"""The virtual table of vectors; with the tables that hold its content it can be made again from the others."""
+
+_INTERNAL: Final = ("sqlite_", "_sqlx_", DERIVED)
+_ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
+_SELECTS_AT_ONCE: Final = 100
+"""# Trap: a statement has at most 500 SELECTs, and a database may have more tables."""
+
+_STORED: Final = "s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%'"
+_KINDS: Final = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'"
+_VIRTUAL: Final = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%'"
+_MODULES: Final = "SELECT lower(name) FROM pragma_module_list"
+_COLUMNS: Final = f"""SELECT s.name, c.name, c.type, c.dflt_value IS NOT NULL, c.pk, c.hidden
+    FROM sqlite_schema s JOIN pragma_table_xinfo(s.name) c WHERE {_STORED} ORDER BY s.name, c.cid"""
+_INDEXES: Final = f"""SELECT s.name, i.name, i."unique" AND i.origin <> 'pk', c.name
+    FROM sqlite_schema s JOIN pragma_index_list(s.name) i JOIN pragma_index_info(i.name) c
+    WHERE {_STORED} AND i.partial = 0 ORDER BY s.name, i.seq, c.seqno"""
+_PARENTS: Final = f"""SELECT s.name, min(f."from"), min(f."to") FROM sqlite_schema s
+    JOIN pragma_foreign_key_list(s.name) f WHERE {_STORED} AND f."table" = s.name COLLATE NOCASE
+    GROUP BY s.name, f.id HAVING count(*) = 1"""
+_module_named: Final = re.compile(r"""\sUSING\s+["'`\[]?(\w+)""", re.IGNORECASE).search
+
+_NEWEST_CHECKPOINT = """CASE WHEN length({alias}.loro_snapshot) = 0 THEN coalesce((SELECT c.snapshot
+    FROM memory_block_checkpoints c WHERE c.block_id = {alias}.id ORDER BY c.created_at DESC, c.id DESC LIMIT 1),
+    {alias}.loro_snapshot) ELSE {alias}.loro_snapshot END"""
+"""An empty document with a checkpoint starts from the checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A stored column: its declared type as written, and whether a default is declared."""
+
+    name: str
+    type: str
+    has_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A user table. `key`: the columns of its primary key, none where it has none.
+
+    `rowid`: a name by which the rowid can be read; None: it has none, or its columns have taken all the names.
+    `parent`: the column in which a row names another of this table by its key, where an index finds the children.
+    `leading`: the columns that stand first in an index. `unique`: further columns that must be unique; indexes over a
+    part of the rows or over expressions are left to the insert itself.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    rowid: str | None
+    parent: str | None
+    leading: frozenset[str]
+    unique: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in physical order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def address(self) -> tuple[str, ...]:
+        """The columns that find one row: the rowid or, without one, the primary key."""
+        return (self.rowid,) if self.rowid else self.key
+
+    def order(self, alias: str) -> tuple[str, ...]:
+        """The columns to sort by: the primary key, then the rowid, as a key may be NULL in several rows."""
+        columns = [*self.key, *([self.rowid] if self.rowid else [])]
+        return tuple(f"{alias}.{quoted(column)}" for column in columns)
+
+    def select(self, alias: str) -> tuple[str, ...]:
+        """All stored columns as SQL."""
+        return tuple(f"{alias}.{quoted(column.name)}" for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The user tables of a database by name, in canonical key order. `internal`: all other tables that store rows."""
+
+    tables: Mapping[str, Table]
+    internal: frozenset[str] = frozenset()
+    _lists: dict[tuple[type[Record], str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def read(cls, raw: sqlite3.Connection) -> Catalog:
+        """Read the catalog of a database, on the driver's thread."""
+        columns, indexes, parents = (_grouped(raw.execute(sql)) for sql in (_COLUMNS, _INDEXES, _PARENTS))
+        without_rowid = _user_tables(raw)
+        tables = {
+            name: _table(name, without_rowid[name], columns[name], indexes[name], parents[name])
+            for name in sorted(without_rowid, key=canonical)
+        }
+        return cls(tables, frozenset(columns) - frozenset(tables))
+
+    def has(self, table: str, column: str | None = None) -> bool:
+        """Whether there is such a user table, or such a column in it."""
+        return table in self.tables and (column is None or column in self.tables[table].names)
+
+    def find(self, table: str) -> Table:
+        """A user table. Raises UnsupportedSchema where there is none."""
+        found = self.tables.get(table)
+        if found is None:
+            raise UnsupportedSchema(f"found no ordinary table {table}", where=Where(stage="source", table=table))
+        return found
+
+    def expressions(self, record: type[Record], alias: str) -> tuple[str, ...]:
+        """The SELECT list of a record, in `record.columns` order; a missing column reads as its default.
+
+        Raises UnsupportedSchema where a column is missing that every schema has.
+        """
+        key = record, alias
+        if key not in self._lists:  # every agent asks for them
+            self._lists[key] = tuple(self._expression(record, column, alias) for column in record.columns)
+        return self._lists[key]
+
+    def _expression(self, record: type[Record], column: str, alias: str) -> str:
+        if not self.has(record.table, column):
+            missing = next(field.missing for field in record.fields if field.column == column)
+            if missing is None or not self.has(record.table):
+                raise UnsupportedSchema(
+                    f"found no column {column}, expected it in every schema of the original program",
+                    where=Where(stage="source", table=record.table, field=column),
+                )
+            return missing
+        if record is MemoryBlock and column == "loro_snapshot" and self.has("memory_block_checkpoints"):
+            return _NEWEST_CHECKPOINT.format(alias=alias)
+        return f'{alias}."{column}"'
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Table):
+    """A table that an import may write into. `highest`: its highest rowid before the import (1 where there are rows
+    without rowids), None where it was empty."""
+
+    highest: int | None = None
+
+    @property
+    def before(self) -> str:
+        """The condition that a row was there before the import, as far as can be known."""
+        return "1" if self.rowid is None else f"{self.rowid} <= {self.highest or 0}"
+
+
+def read_targets(raw: sqlite3.Connection) -> dict[str, Target]:
+    """All user tables before an import: an archive's word on a table is only ever compared with these."""
+    return {
+        name: Target(**{part.name: getattr(table, part.name) for part in fields(table)}, highest=_highest(raw, table))
+        for name, table in Catalog.read(raw).tables.items()
+    }
+
+
+async def read_catalog(connection: Connection) -> Catalog:
+    """Read the catalog of a database."""
+    return await connection.run(Catalog.read)
+
+
+async def count_rows(connection: Connection, sources: Mapping[str, str], subject: str | None = None) -> dict[str, int]:
+    """Rows by name; `sources`: the SQL after FROM, with `subject` as `:id`. Many in one statement."""
+    counts: dict[str, int] = {}
+    for at in range(0, len(sources), _SELECTS_AT_ONCE):
+        names = list(sources)[at : at + _SELECTS_AT_ONCE]
+        parts = (f"SELECT {number}, count(*) FROM {sources[name]}" for number, name in enumerate(names))
+        rows = await connection.execute(" UNION ALL ".join(parts), {"id": subject})
+        counts |= {names[number]: count for number, count in rows}
+    return counts
+
+
+def _user_tables(raw: sqlite3.Connection) -> dict[str, bool]:
+    """The names of user tables, and whether each is WITHOUT ROWID.
+
+    # Trap: SQLite knows which tables belong to a virtual one only where its module is loaded; else by their names.
+    """
+    loaded = {module for (module,) in raw.execute(_MODULES)}
+    virtual = [(name, _module_named(sql)) for name, sql in raw.execute(_VIRTUAL)]
+    unloaded = tuple(f"{name}_" for name, found in virtual if found is None or found[1].lower() not in loaded)
+    return {
+        name: bool(without_rowid)
+        for name, kind, without_rowid in raw.execute(_KINDS)
+        if kind == "table" and not name.startswith(_INTERNAL) and not name.startswith(unloaded)
+    }
+
+
+def _table(
+    name: str, without_rowid: bool, columns: Sequence[Row], indexes: Sequence[Row], parents: Sequence[Row]
+) -> Table:
+    key = tuple(row[0] for row in sorted((row for row in columns if row[3]), key=lambda row: row[3]))
+    taken = {row[0].lower() for row in columns}
+    free = [] if without_rowid else [alias for alias in _ROWID_NAMES if alias not in taken]
+    parts: defaultdict[tuple[str, bool], list[str | None]] = defaultdict(list)
+    for index, unique, column in indexes:
+        parts[index, bool(unique)].append(column)
+    leading = frozenset(listed[0] for listed in parts.values() if listed[0] is not None)
+    up = [child for child, target in parents if child in leading and key == (target or key[0],)] if key else []
+    return Table(
+        name,
+        tuple(Column(row[0], row[1] or "", bool(row[2])) for row in columns if not row[4]),  # hidden or generated
+        key,
+        free[0] if free else None,
+        up[0] if up else None,
+        leading,
+        tuple(
+            tuple(column for column in listed if column is not None)
+            for (_, unique), listed in parts.items()
+            if unique and None not in listed
+        ),
+    )
+
+
+def _highest(raw: sqlite3.Connection, table: Table) -> int | None:
+    highest = "1" if table.rowid is None else f"max({table.rowid})"
+    found = raw.execute(f"SELECT {highest} FROM {quoted(table.name)} LIMIT 1").fetchone()
+    return None if found is None else found[0]
+
+
+def _grouped(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
+    """Rows by their first cell, without it."""
+    found: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[0]].append(row[1:])
+    return found
