@@ -1,7 +1,11 @@
-"""A worker from the inside: what every module that runs as one begins with. `process` starts it.
+"""A worker from the inside: the frames it speaks, and the loop that every module that runs as one begins with.
 
-It answers on standard output what it is asked on standard input, in order, and ends when its input does, so that it
-never outlives who asked. It tells nobody what is wrong: whatever it cannot do is done again by who asked.
+It answers on standard output the requests on standard input, in order, and ends when its input does, so it never
+outlives its parent. It reports no faults: whatever it cannot do is done again by its parent. Both are this program, so
+values are marshalled and believed.
+
+Requests: a length and a marshalled value each; a bare number is a slot that is free again. Answers: frames, each a
+kind, the slot that has its bytes (NO_SLOT: they follow), two lengths, a marshalled value and bytes.
 """
 
 from __future__ import annotations
@@ -9,22 +13,39 @@ from __future__ import annotations
 import gc
 import marshal
 import os
+import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Final
 
-from pattern_stream.workers.frames import FRAME, LENGTH, NO_SLOT, READY
 from pattern_stream.workers.slots import Slots
+
+LENGTH: Final = struct.Struct(">I")
+FRAME: Final = struct.Struct(">ciII")
+NO_SLOT: Final = -1
+READY: Final = b"r"
+"""The kind of a worker's first frame, once it has opened what it was asked to open."""
+
+MORE: Final = b"m"
+LAST: Final = b"e"
+REST: Final = b"n"
+"""Kinds of frames of an answer: others follow; it is complete; the rest of it is the parent's work."""
 
 PIECES_AT_ONCE: Final = 512
 
-Say = Callable[[bytes, Any, Sequence[bytes]], None]
+Send = Callable[[bytes, Any, Sequence[bytes]], None]
 Answer = Callable[..., None]
 
 
-class Voice:
-    """What is heard and said. `slots`: where the bytes of answers go, each until it is said to be free again."""
+def request(value: Any) -> bytes:
+    """A request as it is sent."""
+    body = marshal.dumps(value)
+    return LENGTH.pack(len(body)) + body
+
+
+class WorkerIO:
+    """Requests in, frames out. `slots`: the bytes of frames go there, each slot until the parent frees it."""
 
     def __init__(self, source: BinaryIO, out: int, slots: Slots | None = None) -> None:
         self._source = source
@@ -34,13 +55,13 @@ class Voice:
         self._requests: deque[Any] = deque()
         self._ended = False
 
-    def heard(self) -> Any:
+    def receive(self) -> Any:
         """The next request, None at the end."""
         while not self._requests and not self._ended:
-            self._listen()
+            self._receive_one()
         return self._requests.popleft() if self._requests else None
 
-    def _listen(self) -> None:
+    def _receive_one(self) -> None:
         head = self._source.read(LENGTH.size)
         if len(head) < LENGTH.size:
             self._ended = True
@@ -51,19 +72,19 @@ class Voice:
         else:
             self._requests.append(value)
 
-    def say(self, kind: bytes, about: Any, parts: Sequence[bytes]) -> None:
-        """Send a frame: a kind, what is to be known, and bytes in pieces."""
-        told, size = marshal.dumps(about), sum(map(len, parts))
+    def send(self, kind: bytes, about: Any, parts: Sequence[bytes]) -> None:
+        """Send a frame: a kind, a value that describes it, and bytes in pieces."""
+        described, size = marshal.dumps(about), sum(map(len, parts))
         if size and self._slots is not None and size <= self._slots.size_bytes:
             while not self._free and not self._ended:
-                self._listen()
+                self._receive_one()
             if not self._free:
                 raise BrokenPipeError
             slot = self._free.pop()
             self._slots.put(slot, b"".join(parts))
-            self._write([FRAME.pack(kind, slot, len(told), size), told])
+            self._write([FRAME.pack(kind, slot, len(described), size), described])
         else:
-            self._write([FRAME.pack(kind, NO_SLOT, len(told), size), told, *parts])
+            self._write([FRAME.pack(kind, NO_SLOT, len(described), size), described, *parts])
 
     def _write(self, pieces: Sequence[bytes]) -> None:
         for start in range(0, len(pieces), PIECES_AT_ONCE):
@@ -75,21 +96,21 @@ class Voice:
 
 
 def serve(prepare: Callable[..., Answer]) -> None:
-    """Serve until the input ends or nobody takes the output. `prepare` gets the slots, None where there are none, and
-    what is to be opened; what it returns is called with `Say` and each request.
+    """Serve until the input ends or nobody reads the output. `prepare` gets the slots, None where there are none, and
+    the values to open; its result is called with `Send` and each request.
     """
     source, out = sys.stdin.buffer, sys.stdout.fileno()
     try:
-        if (opening := Voice(source, out).heard()) is None:
+        if (opening := WorkerIO(source, out).receive()) is None:
             return
-        shape, to_say, values = opening
+        shape, answers_in_slots, values = opening
         slots = None if shape is None else Slots.opened(*shape)
-        voice = Voice(source, out, slots if to_say else None)
+        io = WorkerIO(source, out, slots if answers_in_slots else None)
         answer = prepare(slots, *values)
         gc.freeze()
         gc.set_threshold(50_000)
-        voice.say(READY, None, ())
-        while (request := voice.heard()) is not None:
-            answer(voice.say, *request)
+        io.send(READY, None, ())
+        while (asked := io.receive()) is not None:
+            answer(io.send, *asked)
     except (BrokenPipeError, KeyboardInterrupt):
         os._exit(1)

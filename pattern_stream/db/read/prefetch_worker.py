@@ -1,11 +1,7 @@
-"""The worker that reads messages ahead of an export.
+"""The worker that reads messages ahead of an export: it fetches, maps and encodes the messages of whole statements.
 
-Messages are most of an export, and most of the work on one is done before anything of the others matters: fetching it,
-mapping it, encoding it. This does that for whole statements. Whatever is not plain it leaves to who asked, who knows
-how to say what is wrong and where.
-
-Asked first how to open the database, then for statements. Says `m` messages, `e` the last messages of a statement, `n`
-the last that are for here: what is to be known of them, column by column, and their bytes.
+The rest of a statement from the first lossy message on is left to its parent, who knows how to say what is wrong and
+where. Frames have ids, positions, sizes and container counts of messages, column by column, and their bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from pattern_stream.workers.serving import Say, serve
+from pattern_stream.workers.serving import LAST, MORE, REST, Send, serve
 from pattern_stream.workers.slots import Slots
 
 if TYPE_CHECKING:
@@ -27,11 +23,11 @@ if TYPE_CHECKING:
 FRAME_BYTES: Final = 256 * 1024
 """Bytes of messages that are sent at once."""
 
-Batch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
+EncodedBatch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
 
 
-class Reader:
-    """Plain messages of a statement, ready to be spliced. `longest_bytes`: a longer message is not plain."""
+class MessageEncoder:
+    """Messages of a statement on the fast path, ready to be spliced. `longest_bytes`: a longer message is not."""
 
     def __init__(self, connection: sqlite3.Connection, longest_bytes: int) -> None:
         from pattern_stream.codec.dagcbor import encode_records
@@ -48,24 +44,24 @@ class Reader:
         self._encode, self._survives = encode_records, batch_survives
         self._id, self._position = Message.index("id"), Message.index("position")
 
-    def answer(self, say: Say, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
-        """Send the messages of a statement, up to the first that is not plain. `sql` has them by position alone, which
-        is quick: from where two positions tie on, `total_sql` is read.
+    def answer(self, send: Send, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
+        """Send the messages of a statement, up to the first that is not on the fast path. `sql` has them by position
+        alone, which is quick: from where two positions tie on, `total_sql` is read.
         """
-        gathered: list[Batch] = []
-        size, kind = 0, b"e"
-        for batch in self._plain(sql, total_sql, parameters):
+        gathered: list[EncodedBatch] = []
+        size, kind = 0, LAST
+        for batch in self._batches(sql, total_sql, parameters):
             if batch is None:
-                kind = b"n"
+                kind = REST
                 break
             gathered.append(batch)
             if (size := size + sum(batch[2])) >= FRAME_BYTES:
-                say(b"m", *_joined(gathered))
+                send(MORE, *_joined(gathered))
                 gathered, size = [], 0
-        say(kind, *_joined(gathered))
+        send(kind, *_joined(gathered))
 
-    def _plain(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Iterator[Batch | None]:
-        """A few messages at a time; None where one of them is not plain, and who asked will see why."""
+    def _batches(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Iterator[EncodedBatch | None]:
+        """A few messages at a time; None where one of them is not on the fast path, and the parent will see why."""
         try:
             done = yield from self._untied(sql, parameters)
             if done is not None:
@@ -74,7 +70,7 @@ class Reader:
         except (sqlite3.Error, ValueError, OverflowError):
             yield None
 
-    def _untied(self, sql: str, parameters: dict[str, Any]) -> Generator[Batch | None, None, int | None]:
+    def _untied(self, sql: str, parameters: dict[str, Any]) -> Generator[EncodedBatch | None, None, int | None]:
         """The messages before the first of those whose positions tie; returns how many, None where none do.
 
         The last row of each piece waits for the next, which may begin with its position.
@@ -84,7 +80,9 @@ class Reader:
         for piece in self._rows(sql, parameters):
             rows = waiting + piece
             if len({row[self._position] for row in rows}) < len(rows):
-                if alone := self._before_tie(rows):
+                positions = [row[self._position] for row in rows]
+                tie = next(at for at, both in enumerate(pairwise(positions)) if both[0] == both[1])
+                if alone := rows[:tie]:
                     yield self._encoded(alone)
                 return done + len(alone)
             *rows, last = rows
@@ -96,10 +94,6 @@ class Reader:
             yield self._encoded(waiting)
         return None
 
-    def _before_tie(self, rows: list[Any]) -> list[Any]:
-        positions = [row[self._position] for row in rows]
-        return rows[: next(at for at, both in enumerate(pairwise(positions)) if both[0] == both[1])]
-
     def _rows(self, sql: str, parameters: dict[str, Any]) -> Iterator[list[Any]]:
         """A few rows, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of
         512.
@@ -109,7 +103,7 @@ class Reader:
             self._scale.weigh(rows)
             yield rows
 
-    def _encoded(self, rows: list[Any]) -> Batch | None:
+    def _encoded(self, rows: list[Any]) -> EncodedBatch | None:
         mapped = self._mapper.map_plain(rows)
         if mapped is None or not self._survives(self._record, rows, mapped[0]):
             return None
@@ -121,8 +115,8 @@ class Reader:
         return [row[self._id] for row in rows], [row[self._position] for row in rows], sizes, containers, parts
 
 
-def _joined(batches: list[Batch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
-    """What is to be known of the messages, column by column, and their bytes."""
+def _joined(batches: list[EncodedBatch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
+    """The columns of the messages, and their bytes."""
     columns = tuple(list(chain.from_iterable(batch[at] for batch in batches)) for at in range(4))
     return columns, list(chain.from_iterable(batch[4] for batch in batches))
 
@@ -146,8 +140,8 @@ def prepare(
     longest_cell_bytes: int,
     longest_bytes: int,
 ) -> Callable[..., None]:
-    """Open what is to be read."""
-    return Reader(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer
+    """Open the database."""
+    return MessageEncoder(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer
 
 
 def main() -> None:

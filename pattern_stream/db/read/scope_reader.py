@@ -15,9 +15,9 @@ from pattern_stream.db.read.extension import read_beyond
 from pattern_stream.db.read.history import BlockReader
 from pattern_stream.db.read.included_rows import where
 from pattern_stream.db.read.parent_order import ENTRY_TAIL, ENTRY_TREE_TAIL, SUMMARY_TAIL, SUMMARY_TREE_TAIL
-from pattern_stream.db.read.prefetch import Ahead
+from pattern_stream.db.read.prefetch import MessagePrefetch
 from pattern_stream.db.read.query import Query
-from pattern_stream.db.read.ranges import living_messages, message_order
+from pattern_stream.db.read.ranges import message_queries
 from pattern_stream.db.read.reading import Found, Reading, open_reading
 from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.mapping.lossy_types import Oddities
@@ -53,9 +53,9 @@ _BY_ID = "length(CAST(t.id AS BLOB)), t.id"
 class _Walk:
     """One pass over a scope. Memory: a batch, and the id of each block that is shared."""
 
-    def __init__(self, reading: Reading, selection: Selection, *, history: bool, ahead: Ahead | None) -> None:
+    def __init__(self, reading: Reading, selection: Selection, *, history: bool, prefetch: MessagePrefetch | None) -> None:
         self._reading = reading
-        self._ahead = ahead
+        self._prefetch = prefetch
         self._held = reading.held
         self._selection = selection
         self._blocks = BlockReader(reading, history)
@@ -76,9 +76,9 @@ class _Walk:
         """Every agent, every group, all attachments, the blocks of no agent."""
         held = self._held
         all_agents = f"{where(held.sound('agents', 't'))} ORDER BY {_BY_ID}"
-        if self._ahead is not None and self._selection.messages:
+        if self._prefetch is not None and self._selection.messages:
             async with aclosing(self._each(Agent, all_agents)) as agents:
-                self._ahead.line_up([agent.row[Agent.index("id")] async for agent in agents])
+                self._prefetch.schedule([agent.row[Agent.index("id")] async for agent in agents])
         async for agent in self._each(Agent, all_agents):
             async for event in self._agent(agent, key=agent.row[Agent.index("id")]):
                 yield event
@@ -188,11 +188,11 @@ class _Walk:
         return self._all(SharedAttachment, f"{present} ORDER BY t.block_id, t.agent_id", group_id)
 
     async def _messages(self, agent_id: str) -> AsyncGenerator[RowEvent]:
-        if self._ahead is None:
-            tail = f"{living_messages(self._reading)} {await message_order(self._reading, agent_id)}"
-            found: AsyncGenerator[RowEvent] = self._all(Message, tail, agent_id)
+        if self._prefetch is None:
+            (query,) = await message_queries(self._reading, agent_id)
+            found: AsyncGenerator[RowEvent] = self._reading.records(Message, query)
         else:
-            found = self._ahead.messages(self._reading, agent_id)
+            found = self._prefetch.messages(self._reading, agent_id)
         async with aclosing(found) as events:
             async for event in events:
                 yield event
@@ -256,15 +256,15 @@ async def read_scope(
     scope: ResolvedScope,
     selection: Selection = Selection(),  # noqa: B008  frozen
     oddities: Oddities | None = None,
-    ahead: Ahead | None = None,
+    prefetch: MessagePrefetch | None = None,
 ) -> AsyncGenerator[RowEvent]:
     """The rows of a scope as events, depth first, parents before children.
 
     In:      a connection inside a read transaction, borrowed; a scope that was found in it. `oddities`: what the
-             mapping of these very rows notes, event by event. `ahead`: processes that read messages, see there.
+             mapping of these very rows notes, event by event. `prefetch`: workers that read messages, see there.
     Out:     one tree of Open ... Close. Memory blocks carry their active updates; a block or agent that is linked
              again is a Ref. With history, a block ends with a History of stored cells; with tables, the constellation
-             ends with cells and tables beyond version 3. Pieces follow what has Large cells. Only with `ahead`
+             ends with cells and tables beyond version 3. Pieces follow what has Large cells. Only with `prefetch`
              there is Encoded, in place of batches of messages.
     Memory:  one batch a level of the tree, one id per shared block.
     Raises:  CorruptDatabase, InvalidCell, LimitExceeded, DatabaseBusy, UnsupportedSchema.
@@ -272,7 +272,7 @@ async def read_scope(
     """
     with_tables = selection.with_tables(scope)
     reading = await open_reading(await Connection.of(connection), with_tables=with_tables)
-    walk = _Walk(reading, selection, history=selection.with_history(scope), ahead=ahead)
+    walk = _Walk(reading, selection, history=selection.with_history(scope), prefetch=prefetch)
     noted = (oddities if oddities is not None else Oddities()) if with_tables else None
     tree = walk.whole(noted) if scope.kind == "constellation" else walk.scope(scope)
     async with aclosing(tree) as events:

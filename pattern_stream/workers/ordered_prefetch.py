@@ -1,0 +1,90 @@
+"""Work done ahead of its turn by workers, and taken in order. Whatever they cannot do, the caller does itself.
+
+Workers only ever do plain work, and say of the rest that it is the caller's. So results, findings and errors are the
+same without any worker, also where one does not start, or dies.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from pattern_stream.workers.process import Frame, Worker, WorkerDied
+from pattern_stream.workers.serving import MORE, READY, REST
+from pattern_stream.workers.slots import Slots
+
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True)
+class Asked(Generic[Item]):
+    """An item in its place, and the worker that still owes frames of its answer."""
+
+    item: Item
+    worker: Worker | None = None
+    complete: bool = False
+    """Whether the worker did all of it. Known when there are no more frames."""
+
+    async def receive(self) -> Frame | None:
+        """The next frame; None after the last one, and where there is no worker."""
+        if self.worker is None:
+            return None
+        try:
+            frame = await self.worker.receive()
+        except WorkerDied:
+            self.worker = None
+            return None
+        if frame.kind != MORE:
+            self.worker, self.complete = None, frame.kind != REST
+        return frame
+
+
+@dataclass(slots=True)
+class OrderedPrefetch(Generic[Item]):
+    """Items in order, and the workers that are asked for them in turn."""
+
+    workers: list[Worker] = field(default_factory=list)
+    queue: deque[Asked[Item]] = field(default_factory=deque)
+    _ready_count: int = 0
+    _turn: int = 0
+
+    def start(self, module: str, opening: tuple[Any, ...], slots: Iterable[Slots], *, answers_in_slots: bool) -> None:
+        """Start a worker for each of these slots; nobody waits for them. Where the system has no room, none is left."""
+        try:
+            for each in slots:
+                self.workers.append(Worker.start(module, opening, each, answers_in_slots=answers_in_slots))
+        except OSError:
+            self.end()
+
+    async def is_ready(self, seconds: float | None = None) -> bool:
+        """Whether all workers have opened what they need; waits so long for them. They are ended where one cannot."""
+        if self._ready_count < len(self.workers):
+            with anyio.move_on_after(seconds):
+                try:
+                    while self._ready_count < len(self.workers):
+                        if (await self.workers[self._ready_count].receive()).kind != READY:
+                            raise WorkerDied
+                        self._ready_count += 1
+                except WorkerDied:
+                    self.end()
+        return self._ready_count == len(self.workers) and any(worker.alive for worker in self.workers)
+
+    def add(self, item: Item, request: tuple[Any, ...] | None = None) -> bool:
+        """Queue an item, and send a request for it. Returns whether a worker was asked."""
+        asked = Asked(item)
+        if request is not None and (alive := [worker for worker in self.workers if worker.alive]):
+            self._turn += 1
+            worker = alive[self._turn % len(alive)]
+            asked.worker = worker if worker.ask(request) else None
+        self.queue.append(asked)
+        return asked.worker is not None
+
+    def end(self) -> None:
+        """End the workers. Items in the queue are the caller's work from now on."""
+        for worker in self.workers:
+            worker.end()
+        self.workers.clear()
