@@ -8,20 +8,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pattern_stream.format import MAX_BLOCK_BYTES
-
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Each field says what it bounds and in which unit."""
 
+    spool_memory_bytes: int = 4 * 1024 * 1024
+    """Archive bytes kept in memory before the spool goes to disk."""
+
+    spool_reserve_bytes: int = 16 * 1024 * 1024
+    """Free bytes that the spool leaves on its disk for others."""
+
+    shelf_memory_bytes: int = 8 * 1024 * 1024
+    """Blocks that came before they were wanted, kept in memory before they go to disk."""
+
+    shelf_reserve_bytes: int = 32 * 1024 * 1024
+    """Free bytes below which nothing more is put on the shelf."""
+
+    met_log_bytes: int = 1024 * 1024
+    """CIDs of blocks handed on that are logged in memory before they go to the shelf."""
+
+    # --- worker processes ---
+
     processors: int | None = None
     """Processors that worker processes may count on; None: those that the system lets this process use."""
 
-    # --- messages read by workers during an export ---
-
     message_workers: int = 2
-    """Processes."""
+    """Processes that read messages during an export."""
 
     message_slots: int = 6
     """Frames of messages that one process has ready."""
@@ -38,13 +51,11 @@ class Budget:
     least_file_bytes: int = 8 * 1024 * 1024
     """A smaller database cannot have so many messages."""
 
-    # --- chunks decoded by a worker during an import ---
-
     chunk_slots: int = 5
-    """Chunks that the process has at a time."""
+    """Chunks that the process that decodes them during an import has at a time."""
 
-    chunk_slot_bytes: int = MAX_BLOCK_BYTES * 3 // 2
-    """Bytes of a chunk, and of the rows made of it: these have no column names, but quotes around their JSON."""
+    chunk_slot_bytes: int = 3 * 1024 * 1024 // 2
+    """Bytes of the largest chunk, and of the rows made of it: these have no column names, but quotes around their JSON."""
 
     least_chunk_bytes: int = 16 * 1024
     """Smaller chunks are decoded here."""

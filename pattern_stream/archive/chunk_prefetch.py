@@ -57,8 +57,8 @@ class _QueuedFindings:
 class ChunkPrefetch:
     """Sections of one archive on their way to the walk. `made`: rows that a worker made of the section that came last.
 
-    `with_rows`: without, chunks are checked and counted, and their rows are not made. `asked_count` and `useless_count`:
-    chunks that a worker was asked for, and those of them that the walk had to decode, or did not need.
+    `with_rows`: without, chunks are checked and counted, and their rows are not made. Of `asked_count` chunks that a
+    worker was asked for, it decoded `answered_count`; `useless_count` had to be decoded here after all, or by nobody.
 
     Memory:  the slots, and `most_waiting_bytes` of sections; the worker some 30 MB.
     """
@@ -67,6 +67,7 @@ class ChunkPrefetch:
     budget: Budget = BUDGET
     made: dict[bytes, MadeRows] = field(default_factory=dict)
     asked_count: int = 0
+    answered_count: int = 0
     useless_count: int = 0
     prefetch: OrderedPrefetch[_QueuedSection | _QueuedFindings] = field(default_factory=OrderedPrefetch)
     _slots: Slots | None = None
@@ -75,7 +76,7 @@ class ChunkPrefetch:
     _waiting_bytes: int = 0
 
     async def sections(self, sections: AsyncIterator[Section]) -> AsyncGenerator[Section]:
-        """The same sections in the same order. While one is looked at, `made` has its rows by its CID, if there are any."""
+        """The same sections in the same order. While one is looked at, `made` has its rows by its CID, if any."""
         queue, fault, ended = self.prefetch.queue, None, False
         try:
             while queue or not ended:
@@ -137,8 +138,7 @@ class ChunkPrefetch:
         if self.prefetch.queue[0].worker is None or (self.with_rows and not self._free):
             return True
         return (
-            self._waiting_bytes > self.budget.most_waiting_bytes
-            or len(self.prefetch.queue) > self.budget.most_waiting
+            self._waiting_bytes > self.budget.most_waiting_bytes or len(self.prefetch.queue) > self.budget.most_waiting
         )
 
     async def _takes(self, section: Section) -> bool:
@@ -169,6 +169,7 @@ class ChunkPrefetch:
                 self.prefetch.start(WORKER, (), [self._slots], answers_in_slots=False)
             if not self.prefetch.workers:
                 self.useless_count = budget.most_useless
+            return False
         return await self.prefetch.is_ready(budget.chunk_start_seconds)
 
     async def _receive(self, queued: Asked[Any], item: _QueuedSection) -> None:
@@ -179,6 +180,7 @@ class ChunkPrefetch:
             if frame is None or not queued.complete:
                 self.useless_count += 1
                 return
+            self.answered_count += 1
             fields, count, sizes = frame.about
             self.made[item.section.cid] = MadeRows(fields, count, partial(self._rows, slot, sizes))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
+from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.varint import encode_varint
 from pattern_stream.db.catalog.scope import resolve_scope
@@ -22,7 +23,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader
 from pattern_stream.db.ddl.migrations import schema_version
 from pattern_stream.db.read.census import Census, has_messages, take_census
-from pattern_stream.db.read.prefetch import LEAST_MESSAGES, Ahead, reading_ahead, watched
+from pattern_stream.db.read.prefetch import MessagePrefetch, open_message_prefetch
 from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import (
     Finding,
@@ -92,6 +93,7 @@ class ExportOptions:
     history: bool = False
     newest_version: int = WIDE_VERSION
     gzip_level: int | None = None
+    budget: Budget = BUDGET
 
     def __post_init__(self) -> None:
         if self.portable and self.history:
@@ -210,7 +212,7 @@ class _Line:
     sandbox: Sandbox
     options: ExportOptions
     progress: ProgressCallback | None
-    ahead: Ahead | None = None
+    prefetch: MessagePrefetch | None = None
     log: FindingLog = field(default_factory=FindingLog)
     too_large: Callable[[LimitExceeded], None] = refuse
     folded_blocks: int = 0
@@ -219,7 +221,7 @@ class _Line:
         """The line itself: straight calls, one stage a line."""
         selection = self.options.selection
         oddities = Oddities() if selection.with_tables(self.scope) else None
-        rows = read_scope(self.connection, self.scope, selection, oddities, self.ahead)
+        rows = read_scope(self.connection, self.scope, selection, oddities, self.prefetch)
         folded = fold_memory(self._watched(rows), self._fold, self.log.report)
         records = map_rows(folded, self.log.report, oddities)
         drafts = chunk(records, self.options.limits)
@@ -365,23 +367,24 @@ async def _open_line(
     options: ExportOptions,
     progress: ProgressCallback | None,
 ) -> _Line:
-    watch = await resources.enter_async_context(watched(database)) if isinstance(database, Path) else None
-    ahead = await resources.enter_async_context(reading_ahead(watch if options.messages else None))
+    prefetch = None
+    if isinstance(database, Path) and options.messages:
+        prefetch = await resources.enter_async_context(open_message_prefetch(database, options.budget))
     connection = (
         await resources.enter_async_context(open_reader(database))
         if isinstance(database, Path)
         else await Connection.of(database)
     )
     resolved = await resolve_scope(connection, scope)
-    many = options.messages and await has_messages(connection, resolved, LEAST_MESSAGES)
-    if ahead is not None and not many:  # they started meanwhile, in vain
-        ahead.end()
-        ahead = None
+    many = options.messages and await has_messages(connection, resolved, options.budget.least_messages)
+    if prefetch is not None and not many:  # the workers started meanwhile, in vain
+        prefetch.end()
+        prefetch = None
     sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
-    return _Line(connection, resolved, census, sandbox, options, progress, ahead)
+    return _Line(connection, resolved, census, sandbox, options, progress, prefetch)
 
 
 def _result(line: _Line, written: WriteResult, seconds: float) -> ExportResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.write.conflicts import OnConflict
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
@@ -33,6 +34,7 @@ class ImportOptions:
     verify_documents: bool = True
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     spool_dir: Path | None = None
+    budget: Budget = BUDGET
 
     def __post_init__(self) -> None:
         if self.id_key is not None and not self.new_ids:

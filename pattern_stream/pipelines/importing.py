@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pattern_stream.archive.chunk_prefetch import decoding_ahead
+from pattern_stream.archive.chunk_prefetch import open_chunk_prefetch
 from pattern_stream.archive.tee import Replay
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
@@ -129,8 +129,9 @@ class _Line:
         root = await archive.reader.open()
         sections, made = archive.reader.sections(), None
         if self.identity is None or not read_messages:  # ids are replaced in records, not in rows
-            decoding = resources.enter_context(decoding_ahead(with_rows=read_messages))
-            sections, made = decoding.sections(sections), decoding.made
+            prefetch = open_chunk_prefetch(with_rows=read_messages, budget=self.options.budget)
+            chunks = resources.enter_context(prefetch)
+            sections, made = chunks.sections(sections), chunks.made
         walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
         nodes = walk(sections, walker, archive.shelf)
         unread: frozenset[type[Record]] = frozenset() if read_messages else frozenset({Message})

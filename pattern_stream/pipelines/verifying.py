@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import ChunkPrefetch, open_chunk_prefetch
+from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import (
     ArchiveError,
@@ -112,6 +113,7 @@ async def verify_archive(
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
+    budget: Budget = BUDGET,
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
 
@@ -124,15 +126,15 @@ async def verify_archive(
     async with AsyncExitStack() as resources:
         resources.enter_context(few_collections())
         check = _Check(max_document_bytes, documents)
-        decoding = resources.enter_context(decoding_ahead(with_rows=False))
-        damage = decoding.in_turn(check.report)
+        chunks = resources.enter_context(open_chunk_prefetch(with_rows=False, budget=budget))
+        damage = chunks.in_turn(check.report)
         archive = await resources.enter_async_context(
             open_archive(source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir)
         )
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:
             check.comparison = await resources.enter_async_context(open_comparison(against, check.sandbox.fold))
-        await check.run(archive, decoding)
+        await check.run(archive, chunks)
         return check.result(archive, time.monotonic() - started)
 
 
@@ -157,7 +159,7 @@ class _Check:
         self.errors += finding.severity == "error"
         self.log.report(finding)
 
-    async def run(self, archive: OpenArchive, decoding: Decoding) -> None:
+    async def run(self, archive: OpenArchive, chunks: ChunkPrefetch) -> None:
         """Read everything; what is wrong with the archive goes to the log."""
         try:
             root = await archive.reader.open()
@@ -166,7 +168,7 @@ class _Check:
             return
         sections, made = archive.reader.sections(), None
         if self.comparison is None:  # which looks at records
-            sections, made = decoding.sections(sections), decoding.made
+            sections, made = chunks.sections(sections), chunks.made
         self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report, made=made)
         nodes = walk(sections, self.walker, archive.shelf)
         try:

@@ -95,7 +95,7 @@ class Channel:
     async def exited(self, seconds: float) -> None:
         """Give the process so much time to exit by itself."""
         with anyio.move_on_after(seconds, shield=True):
-            while self.process.poll() is None:
+            while self.process.poll() is None:  # noqa: ASYNC110  no event tells
                 await anyio.sleep(EXIT_POLL_SECONDS)
 
     def end(self) -> None:

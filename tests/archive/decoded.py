@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.archive import chunk_prefetch as decoding_module
-from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import ChunkPrefetch, open_chunk_prefetch
 from pattern_stream.archive.reader import ArchiveReader, read_sections
 from pattern_stream.archive.shelf import Shelf
+from pattern_stream.budget import Budget
 from pattern_stream.errors import ArchiveError, Finding
 from pattern_stream.items import RecordEvent, Rows, Section
 from pattern_stream.schema.model.records import Message
@@ -22,7 +21,6 @@ from pattern_stream.stages.edit.translate import watch_batches
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.rebuild.unchunking import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
-from pattern_stream.workers import process as process_module
 from tests.acceptance.car import Link, cid_of, encode
 from tests.archives import Archive, entry_record, memory_record, message_record
 from tests.drive import collect, dribble
@@ -71,60 +69,45 @@ def chunked(
     return archive.finish("Agent", link, stats=counts, created_by="pattern-stream 0.1")
 
 
+EAGER = Budget(processors=2, least_prefetch_bytes=1, least_chunk_bytes=1, chunk_start_seconds=60)
+"""The first chunk starts a worker, which all further ones are given to once it is ready; one processor is enough."""
+
+ALONE = Budget(processors=1)
+
+
 @dataclass
 class Watched:
-    """What became of chunks: given to a worker, answered by it with something that is of use."""
+    """What became of chunks in all lines of a test."""
 
-    decodings: list[Decoding] = field(default_factory=list)
-    asked: int = 0
-    answered: int = 0
+    prefetches: list[ChunkPrefetch] = field(default_factory=list)
+
+    @property
+    def asked(self) -> int:
+        """How many were given to a worker."""
+        return sum(prefetch.asked_count for prefetch in self.prefetches)
+
+    @property
+    def answered(self) -> int:
+        """How many it decoded."""
+        return sum(prefetch.answered_count for prefetch in self.prefetches)
 
     @property
     def used(self) -> int:
         """How many were of use to the walk."""
-        return self.asked - sum(decoding._useless for decoding in self.decodings)
-
-
-async def prompt(sections: AsyncIterator[Section], decoding: Decoding) -> AsyncGenerator[Section]:
-    """The same sections, each only when a worker that was started has said that it is ready, or has died."""
-    try:
-        async for section in sections:
-            if decoding._ready is not None and not decoding._ready.done():
-                await asyncio.wait({decoding._ready})
-            yield section
-    finally:
-        close = getattr(sections, "aclose", None)
-        if close is not None:
-            await close()
+        return self.asked - sum(prefetch.useless_count for prefetch in self.prefetches)
 
 
 @contextmanager
-def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """The first chunk starts a worker, all further ones are given to it; one processor is enough."""
-    watched = Watched()
-    sections, asked, answer = Decoding.sections, Decoding._asked, Decoding._answer
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """Look at everything that decodes chunks ahead."""
+    watched, sections = Watched(), ChunkPrefetch.sections
 
-    def watch(self: Decoding, source: AsyncIterator[Section]) -> AsyncGenerator[Section]:
-        watched.decodings.append(self)
-        return sections(self, prompt(source, self))
-
-    def ask(self: Decoding, section: Section) -> int | None:
-        slot = asked(self, section)
-        watched.asked += slot is not None
-        return slot
-
-    async def hear(self: Decoding, slot: int) -> Any:
-        made = await answer(self, slot)
-        watched.answered += made is not None
-        return made
+    def watch(self: ChunkPrefetch, source: AsyncIterator[Section]) -> AsyncGenerator[Section]:
+        watched.prefetches.append(self)
+        return sections(self, source)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Decoding, "sections", watch)
-        patched.setattr(Decoding, "_asked", ask)
-        patched.setattr(Decoding, "_answer", hear)
-        patched.setattr(decoding_module, "LEAST_BYTES", 1)
-        patched.setattr(decoding_module, "LEAST_CHUNK_BYTES", 1)
-        patched.setattr(process_module, "_processors", lambda: 2)
+        patched.setattr(ChunkPrefetch, "sections", watch)
         yield watched
 
 
@@ -153,14 +136,16 @@ class Found:
                 yield event
 
 
-Step = Callable[[Found, Decoding], None]
+Step = Callable[[Found, ChunkPrefetch], None]
 
 
-async def found(raw: bytes, *, ahead: bool = True, step: Step = lambda found, decoding: None) -> Found:
+async def found(
+    raw: bytes, *, ahead: bool = True, step: Step = lambda found, decoding: None, budget: Budget = EAGER
+) -> Found:
     """The line of an import as far as rows, with a worker or without; `step` is called whenever something came out."""
     result = Found()
     reader = ArchiveReader(dribble(raw, 4096))
-    with decoding_ahead() as decoding, Shelf() as shelf:
+    with open_chunk_prefetch(budget=budget) as decoding, Shelf() as shelf:
         try:
             root = await reader.open()
             sections, made = reader.sections(), None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pattern_stream.archive import chunk_prefetch as decoding_module
-from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import ChunkPrefetch, open_chunk_prefetch
 from pattern_stream.archive.reader import ArchiveReader
 from pattern_stream.archive.shelf import Shelf
+from pattern_stream.budget import Budget
 from pattern_stream.errors import DigestMismatch, Finding, MalformedBlock, MalformedNode, TruncatedArchive
 from pattern_stream.items import MadeRows, Node, Section
 from pattern_stream.schema.model.nodes import MessageChunk
@@ -21,23 +21,21 @@ from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archive.decoded import (
     CHUNKS,
     EACH,
+    EAGER,
     Watched,
     chunk_section,
     chunked,
     chunks_of,
-    eager,
     flipped,
     found,
     messages,
     sections_of,
+    watching,
 )
 from tests.archives import Archive, message_record
 from tests.drive import dribble, feed
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="nothing is decoded ahead on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
 RAW = chunked().to_bytes()
 MESSAGES = CHUNKS * EACH
@@ -47,8 +45,8 @@ ODD = 10 * EACH + 7
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A few chunks are enough to be worth it."""
-    with eager(monkeypatch) as found:
+    """Every line of a test."""
+    with watching(monkeypatch) as found:
         yield found
 
 
@@ -58,15 +56,11 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 @pytest.mark.parametrize("with_rows", [True, False])
 @pytest.mark.parametrize("slots", [1, 2, 5, 50])
 @pytest.mark.parametrize("waiting_bytes", [1, 30_000, 10**9])
-async def test_the_same_sections(
-    monkeypatch: pytest.MonkeyPatch, watched: Watched, with_rows: bool, slots: int, waiting_bytes: int
-) -> None:
+async def test_the_same_sections(watched: Watched, with_rows: bool, slots: int, waiting_bytes: int) -> None:
     """All of them in their order, whatever waits; what is known of one is there while it is looked at, not longer."""
-    monkeypatch.setattr(decoding_module, "SLOTS", slots)
-    monkeypatch.setattr(decoding_module, "SLOT_BYTES", 50_000)
-    monkeypatch.setattr(decoding_module, "MOST_WAITING_BYTES", waiting_bytes)
+    budget = replace(EAGER, chunk_slots=slots, chunk_slot_bytes=50_000, most_waiting_bytes=waiting_bytes)
     expected, seen, known = await sections_of(RAW), list[Section](), 0
-    with decoding_ahead(with_rows=with_rows) as decoding:
+    with open_chunk_prefetch(with_rows=with_rows, budget=budget) as decoding:
         async for section in decoding.sections(feed(expected)):
             seen.append(section)
             assert {section.cid} >= set(decoding.made)
@@ -79,9 +73,8 @@ async def test_the_same_sections(
     assert {} == left
 
 
-async def test_what_needs_no_answer_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_needs_no_answer_does_not_wait() -> None:
     """A block behind a chunk is handed on with it, before anything more is read."""
-    monkeypatch.setattr(decoding_module, "SLOTS", 2)
     sections, read = await sections_of(RAW), list[Section]()
     first, second, third, *_ = chunks = chunks_of(sections)
 
@@ -90,7 +83,7 @@ async def test_what_needs_no_answer_does_not_wait(monkeypatch: pytest.MonkeyPatc
             read.append(section)
             yield section
 
-    with decoding_ahead() as decoding:
+    with open_chunk_prefetch(budget=replace(EAGER, chunk_slots=2)) as decoding:
         seen = [(section, len(read)) async for section in decoding.sections(source())]
 
     assert [(first, 1), (second, 4), (sections[-1], 4), (third, 5)] == seen[:4]
@@ -160,16 +153,14 @@ async def test_what_is_not_plain_is_decoded_here(watched: Watched, name: str) ->
     assert RAW != raw
 
 
-async def test_rows_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_that_do_not_fit() -> None:
     """A chunk whose rows are longer than it is, and than a slot: its JSON is full of quotes."""
     odd = {number: {"content_json": {"Text": '"' * 2000}} for number in range(10 * EACH, 11 * EACH)}
     raw = chunked(odd).to_bytes()
     longest = max(len(section.data) for section in await sections_of(raw))
-    monkeypatch.setattr(decoding_module, "SLOTS", 1)
-    monkeypatch.setattr(decoding_module, "SLOT_BYTES", longest)
-    tight = await found(raw)
-    monkeypatch.setattr(decoding_module, "SLOT_BYTES", 2 * longest)
-    ample = await found(raw)
+    tight, ample = [
+        await found(raw, budget=replace(EAGER, chunk_slots=1, chunk_slot_bytes=size)) for size in (longest, 2 * longest)
+    ]
 
     assert await found(raw, ahead=False) == tight == ample
     assert [CHUNKS - 2, CHUNKS - 1] == [tight.made, ample.made]
@@ -182,7 +173,7 @@ async def test_many_odd_ones_end_it(watched: Watched) -> None:
 
     assert await found(raw, ahead=False) == result
     assert 0 == watched.answered
-    assert decoding_module.MOST_USELESS <= watched.asked < decoding_module.MOST_USELESS + decoding_module.SLOTS
+    assert EAGER.most_useless <= watched.asked < EAGER.most_useless + EAGER.chunk_slots
     assert CHUNKS == [finding.code for finding in result.findings].count("bare-number")
 
 
@@ -220,7 +211,7 @@ async def test_findings_have_their_turn(watched: Watched, numbers: list[int]) ->
     for number in numbers:
         raw = flipped(raw, chunk_section(sections, number))
 
-    async def told(decoding: Decoding, *, ahead: bool) -> list[Any]:
+    async def told(decoding: ChunkPrefetch, *, ahead: bool) -> list[Any]:
         log: list[Any] = []
         reader = ArchiveReader(dribble(raw, 4096), damage=decoding.in_turn(log.append) if ahead else log.append)
         source = reader.sections()
@@ -229,7 +220,7 @@ async def test_findings_have_their_turn(watched: Watched, numbers: list[int]) ->
                 log.append(section.cid)
         return [(one.code, one.where) if isinstance(one, Finding) else one for one in log]
 
-    with decoding_ahead() as decoding:
+    with open_chunk_prefetch(budget=EAGER) as decoding:
         plain = await told(decoding, ahead=False)
         waited = await told(decoding, ahead=True)
 
@@ -254,12 +245,12 @@ async def test_behind_before(watched: Watched) -> None:
     archive = chunked()
     raw = archive.to_bytes(archive.blocks[::-1])
     result = await found(raw)
-    (decoding,) = watched.decodings
+    (decoding,) = watched.prefetches
 
     assert await found(raw, ahead=False) == result
     assert (0, MESSAGES) == (result.made, messages(result))
-    assert decoding_module.MOST_USELESS <= watched.asked < decoding_module.MOST_USELESS + decoding_module.SLOTS
-    assert watched.asked == decoding._useless
+    assert EAGER.most_useless <= watched.asked < EAGER.most_useless + EAGER.chunk_slots
+    assert watched.asked == decoding.useless_count
 
 
 async def test_repeated_chunks(watched: Watched) -> None:
@@ -275,10 +266,10 @@ async def test_repeated_chunks(watched: Watched) -> None:
 # --- checks alone ------------------------------------------------------------------------------------------------
 
 
-async def checked(raw: bytes) -> list[Node]:
+async def checked(raw: bytes, budget: Budget) -> list[Node]:
     """The chunks that a walk hands on where nobody wants their rows."""
     nodes = list[Node]()
-    with decoding_ahead(with_rows=False) as decoding:
+    with open_chunk_prefetch(with_rows=False, budget=budget) as decoding:
         reader = ArchiveReader(dribble(raw, 4096))
         root = await reader.open()
         with Shelf() as shelf:
@@ -291,11 +282,9 @@ async def checked(raw: bytes) -> list[Node]:
     return nodes
 
 
-async def test_without_rows(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+async def test_without_rows(watched: Watched) -> None:
     """Fields and count are known, rows are not made; what finds no slot is decoded here meanwhile."""
-    monkeypatch.setattr(decoding_module, "SLOTS", 2)
-    monkeypatch.setattr(decoding_module, "MOST_WAITING_BYTES", 50_000)
-    nodes = await checked(RAW)
+    nodes = await checked(RAW, replace(EAGER, chunk_slots=2, most_waiting_bytes=50_000))
     made = [isinstance(node.value["messages"], MadeRows) for node in nodes]
 
     assert [EACH] * CHUNKS == [len(node.value["messages"]) for node in nodes]

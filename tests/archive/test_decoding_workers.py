@@ -5,33 +5,41 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from pattern_stream.archive import chunk_prefetch as decoding_module
-from pattern_stream.archive.chunk_prefetch import Decoding, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import ChunkPrefetch, open_chunk_prefetch
 from pattern_stream.items import Section
-from pattern_stream.workers import process as process_module
-from tests.archive.decoded import Found, Watched, chunked, chunks_of, descriptors, eager, found, sections_of
+from pattern_stream.workers.process import Worker
+from tests.archive.decoded import (
+    ALONE,
+    EAGER,
+    Found,
+    Watched,
+    chunked,
+    chunks_of,
+    descriptors,
+    found,
+    sections_of,
+    watching,
+)
 from tests.contracts import check_stage
 from tests.drive import collect, feed
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="nothing is decoded ahead on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
 RAW = chunked().to_bytes()
 
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A few chunks are enough to be worth it."""
-    with eager(monkeypatch) as found:
+    """Every line of a test."""
+    with watching(monkeypatch) as found:
         yield found
 
 
@@ -42,16 +50,17 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
 async def test_one_that_dies_is_made_up_for(watched: Watched, after: int) -> None:
     """Killed in the middle: all messages are there, once."""
 
-    def kill(result: Found, decoding: Decoding) -> None:
-        if result.made == after and decoding.worker is not None:
-            decoding.worker.process.kill()
-            decoding.worker.process.wait()
+    def kill(result: Found, decoding: ChunkPrefetch) -> None:
+        if result.made == after:
+            (worker,) = decoding.prefetch.workers
+            worker.channel.process.kill()
+            worker.channel.process.wait()
 
     result = await found(RAW, step=kill)
 
     assert await found(RAW, ahead=False) == result
-    assert after <= result.made <= after + decoding_module.SLOTS
-    assert watched.asked <= after + 1 + decoding_module.SLOTS
+    assert after <= result.made <= after + EAGER.chunk_slots
+    assert watched.asked <= after + 1 + EAGER.chunk_slots
 
 
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
@@ -85,6 +94,15 @@ async def test_where_there_is_no_room_for_one(monkeypatch: pytest.MonkeyPatch, w
     assert before == descriptors()
 
 
+async def started(decoding: ChunkPrefetch) -> Worker:
+    """Its worker, which the first chunk starts."""
+    async with aclosing(decoding.sections(feed(await sections_of(RAW)))) as stream:
+        async for _ in stream:
+            if decoding.prefetch.workers:
+                break
+    return decoding.prefetch.workers[0]
+
+
 # --- nobody is left ----------------------------------------------------------------------------------------------
 
 
@@ -92,7 +110,7 @@ async def test_it_is_a_stage() -> None:
     """An early stop closes what is before it; no sections are none; errors pass. With chunks that wait, too."""
 
     async def stage(source: AsyncIterator[Section]) -> AsyncGenerator[Section]:
-        with decoding_ahead() as decoding:
+        with open_chunk_prefetch(budget=EAGER) as decoding:
             async with aclosing(decoding.sections(source)) as stream:
                 async for section in stream:
                     yield section
@@ -105,30 +123,27 @@ async def test_it_is_a_stage() -> None:
 async def test_nobody_is_left(watched: Watched) -> None:
     """Leaving in the middle, while some wait, ends the worker and gives back all descriptors."""
     before, sections = descriptors(), await sections_of(RAW)
-    with decoding_ahead() as decoding:
+    with open_chunk_prefetch(budget=EAGER) as decoding:
         async with aclosing(decoding.sections(feed(sections))) as stream:
             async for section in stream:
                 if section.cid in decoding.made:
                     break
-        worker = decoding.worker
-        waiting = len(decoding._waiting)
-    assert worker is not None
+        (worker,) = decoding.prefetch.workers
+        waiting = len(decoding.prefetch.queue)
 
     assert 0 < waiting
-    assert worker.process.returncode is not None
-    assert decoding.worker is None
+    assert worker.channel.process.returncode is not None
+    assert [] == decoding.prefetch.workers
     assert before == descriptors()
 
 
 async def test_nobody_is_left_that_has_not_begun(watched: Watched) -> None:
     """Leaving before the worker is ready ends it as well."""
     before = descriptors()
-    with decoding_ahead() as decoding:
-        decoding._start()
-        worker = decoding.worker
-    assert worker is not None
+    with open_chunk_prefetch(budget=replace(EAGER, chunk_start_seconds=0)) as decoding:
+        worker = await started(decoding)
 
-    assert worker.process.returncode is not None
+    assert worker.channel.process.returncode is not None
     assert before == descriptors()
 
 
@@ -137,15 +152,12 @@ async def test_nobody_is_left_by_who_is_cancelled(watched: Watched, ready: bool)
     """In a cancelled scope, as after Ctrl-C, no await comes back: the worker is ended and reaped nevertheless."""
     before = descriptors()
     with anyio.CancelScope() as scope:
-        with decoding_ahead() as decoding:
-            decoding._start()
-            worker, greeting = decoding.worker, decoding._ready
-            if ready and greeting is not None:
-                await greeting
+        seconds = EAGER.chunk_start_seconds if ready else 0
+        with open_chunk_prefetch(budget=replace(EAGER, chunk_start_seconds=seconds)) as decoding:
+            worker = await started(decoding)
             scope.cancel()
             await anyio.sleep(60)
-    assert worker is not None
-    left = worker.process.poll() is None, before != descriptors()
+    left = worker.channel.process.poll() is None, before != descriptors()
     worker.end()
 
     assert scope.cancelled_caught
@@ -155,26 +167,24 @@ async def test_nobody_is_left_by_who_is_cancelled(watched: Watched, ready: bool)
 # --- not worth it ------------------------------------------------------------------------------------------------
 
 
-async def test_little_is_not_worth_it(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+async def test_little_is_not_worth_it() -> None:
     """Below so many bytes of chunks no worker is started; other blocks and small chunks do not count."""
     sections = await sections_of(RAW)
     sizes = [len(section.data) for section in chunks_of(sections)]
-    started = []
+    begun = []
     for least, least_chunk in ((sum(sizes) + 1, 1), (1, max(sizes) + 1), (sum(sizes), 1), (1, max(sizes))):
-        monkeypatch.setattr(decoding_module, "LEAST_BYTES", least)
-        monkeypatch.setattr(decoding_module, "LEAST_CHUNK_BYTES", least_chunk)
-        with decoding_ahead() as decoding:
+        budget = replace(EAGER, least_prefetch_bytes=least, least_chunk_bytes=least_chunk)
+        with open_chunk_prefetch(budget=budget) as decoding:
             assert sections == await collect(decoding.sections(feed(sections)))
-            started.append(decoding.worker is not None)
+            begun.append(bool(decoding.prefetch.workers))
 
-    assert [False, False, True, True] == started
+    assert [False, False, True, True] == begun
 
 
-async def test_one_processor_is_not_enough(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+async def test_one_processor_is_not_enough() -> None:
     """Whoever decoded would only take the time of whoever stores."""
-    monkeypatch.setattr(process_module, "_processors", lambda: 1)
     sections = await sections_of(RAW)
-    with decoding_ahead() as decoding:
+    with open_chunk_prefetch(budget=replace(EAGER, processors=ALONE.processors)) as decoding:
         assert sections == await collect(decoding.sections(feed(sections)))
 
-        assert decoding.worker is None
+        assert [] == decoding.prefetch.workers

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
 
-from pattern_stream.archive.chunk_prefetch import MOST_WAITING, decoding_ahead
+from pattern_stream.archive.chunk_prefetch import open_chunk_prefetch
 from pattern_stream.errors import Finding
 from pattern_stream.items import Section
-from tests.archive.decoded import chunked, eager, sections_of
+from tests.archive.decoded import EAGER, chunked, sections_of
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="nothing is decoded ahead on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
-MANY = 3 * MOST_WAITING
+MANY = 3 * EAGER.most_waiting
 
 
 @pytest.mark.parametrize("each", [0, 1, MANY])
-async def test_findings_wait_too(monkeypatch: pytest.MonkeyPatch, each: int) -> None:
+async def test_findings_wait_too(each: int) -> None:
     """Behind every section come as many findings of two codes: the log has sections and codes in the same order, and
     the first of them in their own words.
     """
     sections = (await sections_of(chunked().to_bytes()))[:12]
     log: list[str] = []
-    with eager(monkeypatch) as watched, decoding_ahead() as decoding:
+    with open_chunk_prefetch(budget=EAGER) as decoding:
         tell = decoding.in_turn(lambda finding: log.append(f"{finding.code} {finding.message}"))
 
         async def read() -> AsyncGenerator[Section]:
@@ -47,4 +43,4 @@ async def test_findings_wait_too(monkeypatch: pytest.MonkeyPatch, each: int) -> 
     assert [each] * 12 == [len(lines) for lines in behind]
     assert all([f"even {at}.0", f"odd {at}.1"] == lines[:2] for at, lines in enumerate(behind) if each > 1)
     assert all(each // 2 == sum(line.startswith("odd") for line in lines) for lines in behind)
-    assert watched.asked
+    assert decoding.asked_count

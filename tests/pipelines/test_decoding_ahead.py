@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import random
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pattern_stream.archive import chunk_prefetch as decoding_module
-from pattern_stream.archive.chunk_prefetch import SLOTS
+from pattern_stream.budget import Budget
 from pattern_stream.errors import DigestMismatch, ExitCode, Finding
 from pattern_stream.pipelines.creating import create_database
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
@@ -20,16 +18,13 @@ from pattern_stream.pipelines.importing import ImportOptions, ImportResult, impo
 from pattern_stream.pipelines.verifying import verify_archive
 from pattern_stream.schema.model.scopes import Limits
 from tests.acceptance.world import World, making
-from tests.archive.decoded import Watched, chunk_section, chunked, eager, flipped, sections_of
+from tests.archive.decoded import ALONE, EAGER, Watched, chunk_section, chunked, flipped, sections_of, watching
 from tests.archives import Archive, agent_record, entry_record
 from tests.db.importing import query
 from tests.drive import dribble, feed
 from tests.soak.contents import contents
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="nothing is decoded ahead on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
 MESSAGES = 150
 """Of each of two agents."""
@@ -38,19 +33,14 @@ SIZE = Limits(max_messages=30)
 CHUNKS = 2 * MESSAGES // 30
 KEY = bytes(range(32))
 BATCH = "31358194177998848"
-UNREAD = ImportOptions(verify_documents=False)
+UNREAD = ImportOptions(verify_documents=False, budget=EAGER)
 
 
 @pytest.fixture(autouse=True)
 def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
-    """A few chunks are enough to be worth it."""
-    with eager(monkeypatch) as found:
+    """Every line of a test."""
+    with watching(monkeypatch) as found:
         yield found
-
-
-def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on without a worker."""
-    monkeypatch.setattr(decoding_module, "may_help", lambda: False)
 
 
 def fill(world: World, agent: str) -> None:
@@ -92,10 +82,10 @@ IMPORTS = {
     "without messages": (ImportOptions(messages=False), CHUNKS - 1),
     "without archival entries": (ImportOptions(archival=False), CHUNKS - 1),
     "renamed": (ImportOptions(renames=(("name of a", "other"),)), CHUNKS - 1),
-    "only one": (ImportOptions(only=("agent:name of b",)), CHUNKS - 1 + SLOTS),
+    "only one": (ImportOptions(only=("agent:name of b",)), CHUNKS - 1 + EAGER.chunk_slots),
     "new ids": (ImportOptions(new_ids=True, id_key=KEY), 0),
-    "only one, new ids": (ImportOptions(new_ids=True, id_key=KEY, only=("agent:name of b",)), SLOTS),
-    "of another owner": (ImportOptions(owner="somebody"), CHUNKS - 1 + SLOTS),
+    "only one, new ids": (ImportOptions(new_ids=True, id_key=KEY, only=("agent:name of b",)), EAGER.chunk_slots),
+    "of another owner": (ImportOptions(owner="somebody"), CHUNKS - 1 + EAGER.chunk_slots),
     "dry": (ImportOptions(dry_run=True), CHUNKS - 1),
 }
 """With how many chunks a worker decodes: all but the first of a pass that wants rows, as many as there are slots of one
@@ -103,16 +93,13 @@ that does not, and none where ids are replaced."""
 
 
 @pytest.mark.parametrize("name", IMPORTS)
-async def test_the_same_database(
-    monkeypatch: pytest.MonkeyPatch, watched: Watched, packed: Path, tmp_path: Path, name: str
-) -> None:
+async def test_the_same_database(watched: Watched, packed: Path, tmp_path: Path, name: str) -> None:
     """Every table has the same rows, and the same is said of them, whatever is left out, chosen or replaced."""
     options, decoded = IMPORTS[name]
     ahead, plain = tmp_path / "ahead.db", tmp_path / "plain.db"
-    result = await import_archive(packed, ahead, options=options)
+    result = await import_archive(packed, ahead, options=replace(options, budget=EAGER))
     used = watched.used
-    alone(monkeypatch)
-    expected = await import_archive(packed, plain, options=options)
+    expected = await import_archive(packed, plain, options=replace(options, budget=ALONE))
 
     assert told(expected) == told(result)
     assert ahead.exists() is plain.exists() is not options.dry_run
@@ -123,7 +110,7 @@ async def test_the_same_database(
 @pytest.mark.parametrize("messages", [True, False])
 async def test_all_messages_or_none(packed: Path, tmp_path: Path, messages: bool) -> None:
     """Rows that a worker made are left out like others."""
-    await import_archive(packed, tmp_path / "new.db", options=ImportOptions(messages=messages))
+    await import_archive(packed, tmp_path / "new.db", options=ImportOptions(messages=messages, budget=EAGER))
     columns = "id, position, content_json, batch_id, source_metadata, is_archived"
     found, source = (
         query(tmp_path / name, f"SELECT {columns} FROM messages ORDER BY id") for name in ("new.db", "source.db")
@@ -136,7 +123,7 @@ async def test_all_messages_or_none(packed: Path, tmp_path: Path, messages: bool
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("seed", [None, 1])
 async def test_into_a_living_database(
-    monkeypatch: pytest.MonkeyPatch, watched: Watched, packed: Path, tmp_path: Path, wrapped: bool, seed: int | None
+    watched: Watched, packed: Path, tmp_path: Path, wrapped: bool, seed: int | None
 ) -> None:
     """Read twice, from a file in any order or from a stream: what was there stays, and what comes is the same."""
     raw = packed.read_bytes() if seed is None else shuffled(seed)
@@ -147,10 +134,9 @@ async def test_into_a_living_database(
         await create_database(path)
         await import_archive(feed([other.to_bytes()]), path)
         kept.append(path)
-        if name == "plain.db":
-            alone(monkeypatch)
+        budget = ALONE if name == "plain.db" else EAGER
         source = dribble(gzip.compress(raw) if wrapped else raw, 4096)
-        await import_archive(source, path, options=UNREAD)
+        await import_archive(source, path, options=replace(UNREAD, budget=budget))
 
     assert contents(kept[1]) == contents(kept[0])
     assert [(2 * MESSAGES if seed is None else 480,)] == query(kept[0], "SELECT count(*) FROM messages")
@@ -164,7 +150,7 @@ def shuffled(seed: int) -> bytes:
     return archive.to_bytes(random.Random(seed).sample(archive.blocks, len(archive.blocks)))
 
 
-async def test_findings_are_the_same(monkeypatch: pytest.MonkeyPatch, watched: Watched, tmp_path: Path) -> None:
+async def test_findings_are_the_same(watched: Watched, tmp_path: Path) -> None:
     """Odd batch ids and bare numbers are told of in their order, wherever the messages round them were decoded."""
     odd = {number: {"content_json": number} for number in (3, 100, 250)} | {
         number: {"batch_id": f"odd {number}"} for number in (40, 101, 300)
@@ -172,8 +158,8 @@ async def test_findings_are_the_same(monkeypatch: pytest.MonkeyPatch, watched: W
     raw = chunked(odd).to_bytes()
     result = await import_archive(dribble(raw, 4096), tmp_path / "ahead.db", options=UNREAD)
     used = watched.used
-    alone(monkeypatch)
-    expected = await import_archive(dribble(raw, 4096), tmp_path / "plain.db", options=UNREAD)
+    alone = replace(UNREAD, budget=ALONE)
+    expected = await import_archive(dribble(raw, 4096), tmp_path / "plain.db", options=alone)
 
     assert expected.findings == result.findings
     assert ["bare-number", "odd-batch-id"] == sorted({finding.code for finding in result.findings})
@@ -188,7 +174,7 @@ async def test_damage_leaves_nothing(watched: Watched, packed: Path, tmp_path: P
     bad = tmp_path / "bad.car"
     bad.write_bytes(flipped(raw, section))
     with pytest.raises(DigestMismatch) as caught:
-        await import_archive(bad, tmp_path / "new.db")
+        await import_archive(bad, tmp_path / "new.db", options=ImportOptions(budget=EAGER))
 
     assert section.offset == caught.value.where.offset
     assert watched.answered
@@ -198,13 +184,13 @@ async def test_damage_leaves_nothing(watched: Watched, packed: Path, tmp_path: P
 # --- verifying ---------------------------------------------------------------------------------------------------
 
 
-async def judged(raw: bytes) -> tuple[dict[str, object], list[Finding], ExitCode]:
+async def judged(raw: bytes, budget: Budget = EAGER) -> tuple[dict[str, object], list[Finding], ExitCode]:
     """What verification says, but for the time it took."""
-    found = await verify_archive(dribble(raw, 4096), documents=False)
+    found = await verify_archive(dribble(raw, 4096), documents=False, budget=budget)
     return found.as_dict() | {"seconds": None}, found.findings, found.exit_code
 
 
-async def test_judged_the_same(monkeypatch: pytest.MonkeyPatch, watched: Watched) -> None:
+async def test_judged_the_same(watched: Watched) -> None:
     """A good archive, one with a bit flipped in each of its sections in turn, and in some of them at once."""
     raw = chunked(chunks=8).to_bytes()
     sections = await sections_of(raw)
@@ -214,8 +200,7 @@ async def test_judged_the_same(monkeypatch: pytest.MonkeyPatch, watched: Watched
     archives.append(raw)
     found = [await judged(one) for one in archives]
     answered = watched.answered
-    alone(monkeypatch)
-    expected = [await judged(one) for one in archives]
+    expected = [await judged(one, ALONE) for one in archives]
 
     assert expected == found
     assert [ExitCode.DONE] == [code for _, _, code in found if code != ExitCode.CORRUPT]
@@ -224,14 +209,13 @@ async def test_judged_the_same(monkeypatch: pytest.MonkeyPatch, watched: Watched
 
 
 @pytest.mark.parametrize("cut", [3, 4000, 30_000])
-async def test_cuts_are_judged_the_same(monkeypatch: pytest.MonkeyPatch, watched: Watched, cut: int) -> None:
+async def test_cuts_are_judged_the_same(watched: Watched, cut: int) -> None:
     """An end that comes too early, also inside gzip, is told of behind what was found before it."""
     raw = chunked({30: {"role": "nobody"}}, chunks=8).to_bytes()
     archives = [raw[:-cut], gzip.compress(raw)[: -cut // 10]]
     found = [await judged(one) for one in archives]
     answered = watched.answered
-    alone(monkeypatch)
-    expected = [await judged(one) for one in archives]
+    expected = [await judged(one, ALONE) for one in archives]
 
     assert expected == found
     assert "malformed-node" == found[0][1][0].code
@@ -240,7 +224,7 @@ async def test_cuts_are_judged_the_same(monkeypatch: pytest.MonkeyPatch, watched
 
 async def test_against_a_database_nothing_is_decoded_ahead(watched: Watched, packed: Path, tmp_path: Path) -> None:
     """A comparison looks at records."""
-    found = await verify_archive(packed, against=tmp_path / "source.db")
+    found = await verify_archive(packed, against=tmp_path / "source.db", budget=EAGER)
 
     assert found.against is not None
     assert (True, 0) == (found.ok, watched.asked)

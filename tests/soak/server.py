@@ -17,14 +17,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
-from select import select
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from pattern_stream.archive.chunk_prefetch import Decoding
+from typing import Any, NoReturn
 
 SMALL_BYTES = 8 * 1024
 LARGE_CELL_BYTES = 48 * 1024
@@ -72,32 +67,12 @@ def read_ahead() -> None:
     """Let two processes read messages ahead from the first one on, few at a time, and one decode all but the first
     chunk of them, on one processor too.
     """
-    from pattern_stream.archive import chunk_prefetch as decoding
-    from pattern_stream.db.read import prefetch as ahead
-    from pattern_stream.db.read import ranges
-    from pattern_stream.workers import process
+    from pattern_stream.budget import BUDGET
 
-    for module, name, value in (
-        (ahead, "LEAST_MESSAGES", 1),
-        (ahead, "LEAST_FILE_BYTES", 1),
-        (ranges, "RANGE_ROWS", 8),
-        (decoding, "LEAST_BYTES", 1),
-        (decoding, "LEAST_CHUNK_BYTES", 1),
-        (process, "_processors", lambda: 2),
-        (decoding.Decoding, "_start", waiting(decoding.Decoding._start)),
-    ):
-        setattr(module, name, value)
-
-
-def waiting(start: Callable[[Decoding], None]) -> Callable[[Decoding], None]:
-    """Nobody waits for a worker to start; here all chunks would have gone by before it has."""
-
-    def start_and_wait(decoding: Decoding) -> None:
-        start(decoding)
-        if decoding.worker is not None and (said := decoding.worker.process.stdout) is not None:
-            select([said], [], [], PATIENCE_SECONDS)
-
-    return start_and_wait
+    small = {"processors": 2, "least_messages": 1, "least_file_bytes": 1, "range_rows": 8}
+    eager = {"least_prefetch_bytes": 1, "least_chunk_bytes": 1, "chunk_start_seconds": PATIENCE_SECONDS}
+    for name, value in {**small, **eager}.items():
+        object.__setattr__(BUDGET, name, value)  # the defaults of commands that were imported already
 
 
 class Shim:

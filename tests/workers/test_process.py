@@ -15,19 +15,16 @@ from typing import IO, Any
 
 import pytest
 
-from pattern_stream.archive.chunk_prefetch import SLOTS, WORKER
+from pattern_stream.archive.chunk_prefetch import WORKER
+from pattern_stream.budget import BUDGET
 from pattern_stream.codec.dagcbor import encode_node
-from pattern_stream.db.read.prefetch import ASKED_AHEAD
-from pattern_stream.workers import process as process_module
-from pattern_stream.workers.frames import FRAME, NO_SLOT, READY, request
-from pattern_stream.workers.process import HELD_BYTES, READ_BYTES, REQUEST_BYTES, Gone, Said, Worker, may_help
+from pattern_stream.workers.channel import READ_BYTES, Channel, may_help
+from pattern_stream.workers.process import REQUEST_BYTES, Frame, Worker, WorkerDied
+from pattern_stream.workers.serving import FRAME, LAST, NO_SLOT, READY, REST, request
 from pattern_stream.workers.slots import Slots
 from tests.archives import message_chunk, message_record
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="no workers on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
 SIZE_BYTES = 100_000
 CHUNK = encode_node(message_chunk(0, [message_record(number) for number in range(40)]))
@@ -40,7 +37,7 @@ async def started() -> AsyncGenerator[tuple[Worker, Slots]]:
     slots = Slots(2, SIZE_BYTES)
     worker = Worker.start(WORKER, (), slots)
     try:
-        assert Said(READY, None, b"") == await worker.hear()
+        assert Frame(READY, None, b"") == await worker.receive()
         yield worker, slots
     finally:
         worker.end()
@@ -49,14 +46,7 @@ async def started() -> AsyncGenerator[tuple[Worker, Slots]]:
 @contextmanager
 def running(script: str, slots: Slots | None = None) -> Iterator[Worker]:
     """A worker of another kind, which does what a script says."""
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", f"import sys; out = sys.stdout.buffer\n{script}"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    )
-    worker = Worker(process, slots)
-    os.set_blocking(pipe(process.stdout).fileno(), False)
+    worker = Worker(Channel.start(["-c", f"import sys; out = sys.stdout.buffer\n{script}"]), slots)
     try:
         yield worker
     finally:
@@ -73,14 +63,14 @@ async def answer(worker: Worker, slots: Slots, slot: int = 0) -> tuple[bytes, An
     """What a worker says of a plain chunk."""
     slots.put(slot, CHUNK)
     worker.ask((slot, len(CHUNK), True))
-    said = await worker.hear()
+    said = await worker.receive()
     return said.kind, said.about[1] if said.about is not None else None
 
 
 def is_running(worker: Worker) -> bool:
     """Whether there is such a process, even one that has ended and was not reaped."""
     try:
-        os.kill(worker.process.pid, 0)
+        os.kill(worker.channel.process.pid, 0)
     except ProcessLookupError:
         return False
     return True
@@ -88,7 +78,7 @@ def is_running(worker: Worker) -> bool:
 
 def is_listened_to(worker: Worker) -> bool:
     """Whether the loop still looks at a worker's pipe."""
-    return asyncio.get_running_loop().remove_reader(pipe(worker.process.stdout).fileno())
+    return asyncio.get_running_loop().remove_reader(pipe(worker.channel.process.stdout).fileno())
 
 
 async def test_answers_come_in_order() -> None:
@@ -98,19 +88,19 @@ async def test_answers_come_in_order() -> None:
         slots.put(1, b"\xa1\x68messages\x80" + bytes(5000))
         for slot, size in ((0, len(CHUNK)), (1, 5011), (1, 0)):
             worker.ask((slot, size, True))
-        found = [await worker.hear() for _ in range(2)]
+        found = [await worker.receive() for _ in range(2)]
 
-    assert [b"d", b"n"] == [said.kind for said in found]
+    assert [LAST, REST] == [said.kind for said in found]
     assert 40 == found[0].about[1]
 
 
 async def test_one_that_ends_is_gone() -> None:
     """Killed, it is Gone for whoever hears it, every time, and asking it does nothing."""
     async with started() as (worker, slots):
-        worker.process.kill()
-        worker.process.wait()
+        worker.channel.process.kill()
+        worker.channel.process.wait()
         for _ in range(3):
-            with pytest.raises(Gone):
+            with pytest.raises(WorkerDied):
                 await answer(worker, slots)
 
         assert not worker.alive
@@ -122,11 +112,11 @@ async def test_what_was_said_before_the_end_is_heard() -> None:
     about = marshal.dumps([1])
     frame = FRAME.pack(b"m", NO_SLOT, len(about), 3) + about + b"abc"
     with running(f"out.write({2 * frame + frame[:5]!r})") as worker:
-        found = [await worker.hear(), await worker.hear()]
-        with pytest.raises(Gone):
-            await worker.hear()
+        found = [await worker.receive(), await worker.receive()]
+        with pytest.raises(WorkerDied):
+            await worker.receive()
 
-    assert [Said(b"m", [1], b"abc")] * 2 == found
+    assert [Frame(b"m", [1], b"abc")] * 2 == found
 
 
 @pytest.mark.parametrize("about", [b"", b"?", b"[\x02\x00\x00\x00N", b"\xff" * 20])
@@ -135,31 +125,25 @@ async def test_one_that_says_what_it_should_not_is_gone(about: bytes) -> None:
     said = FRAME.pack(b"m", NO_SLOT, len(about), 0) + about + FRAME.pack(b"r", NO_SLOT, 1, 0) + b"N"
     with running(f"out.write({said!r}); out.flush(); sys.stdin.read()") as worker:
         for _ in range(2):
-            with pytest.raises(Gone):
-                await worker.hear()
+            with pytest.raises(WorkerDied):
+                await worker.receive()
 
         assert not worker.alive
 
 
 async def test_long_answers_come_whole() -> None:
-    """One that is larger than what is taken of answers that nobody hears yet; and no more than that is taken."""
-    size = 2 * HELD_BYTES + 17
+    """One that is larger than a pipe, and each with all of its bytes and no others."""
+    size = 2 * 1024 * 1024 + 17
     script = (
         f"head = {FRAME.pack(b'm', NO_SLOT, 1, size)!r} + b'N'\n"
         f"for at in range(3): out.write(head + bytes([at]) * {size}); out.flush()\n"
         "sys.stdin.read()"
     )
-    held = []
     with running(script) as worker:
         for at in range(3):
-            said = await worker.hear()
+            said = await worker.receive()
             assert size == len(said.data) == said.data.count(at)
-            for _ in range(50):
-                await asyncio.sleep(0.001)
-            held.append(worker._said_bytes)
-
-    assert 0 == held[-1]
-    assert 0 < max(held) < HELD_BYTES + READ_BYTES
+    assert READ_BYTES < size
 
 
 async def test_a_request_that_is_too_large_is_not_sent() -> None:
@@ -168,48 +152,46 @@ async def test_a_request_that_is_too_large_is_not_sent() -> None:
         assert not worker.ask(("x" * REQUEST_BYTES, 0, True))
         slots.put(0, CHUNK)
         assert worker.ask((0, len(CHUNK), True))
-        assert b"d" == (await worker.hear()).kind
-    assert max(ASKED_AHEAD, SLOTS) * REQUEST_BYTES < 64 * 1024
+        assert LAST == (await worker.receive()).kind
+    assert max(BUDGET.asked_ahead, BUDGET.chunk_slots) * REQUEST_BYTES < 64 * 1024
 
 
 async def test_end_reaps() -> None:
     """The process has ended, its pipes are closed, nobody listens; ended twice is ended; and it is Gone."""
     async with started() as (worker, _):
-        heard = asyncio.ensure_future(worker.hear())
+        heard = asyncio.ensure_future(worker.receive())
         await asyncio.sleep(0)
-        listened = worker._listening
+        listened = is_listened_to(worker)
         heard.cancel()
         worker.end()
         worker.end()
-        with pytest.raises(Gone):
-            await worker.hear()
+        with pytest.raises(WorkerDied):
+            await worker.receive()
 
     assert listened
-    assert not worker._listening
-    assert -signal.SIGKILL == worker.process.returncode
-    assert pipe(worker.process.stdin).closed
-    assert pipe(worker.process.stdout).closed
+    assert -signal.SIGKILL == worker.channel.process.returncode
+    assert pipe(worker.channel.process.stdin).closed
+    assert pipe(worker.channel.process.stdout).closed
     assert not is_running(worker)
 
 
 async def test_it_ends_with_its_input() -> None:
     """Whoever asked may be killed: then the worker goes by itself, and says no fault."""
     async with started() as (worker, _):
-        pipe(worker.process.stdin).close()
-        with pytest.raises(Gone):
-            await worker.hear()
+        pipe(worker.channel.process.stdin).close()
+        with pytest.raises(WorkerDied):
+            await worker.receive()
 
-        assert 0 == worker.process.wait(timeout=PATIENCE_SECONDS)
+        assert 0 == worker.channel.process.wait(timeout=PATIENCE_SECONDS)
 
 
 async def test_it_ends_when_nobody_hears_it() -> None:
     """An answer that cannot be sent is the last."""
     async with started() as (worker, slots):
-        worker._listen(on=False)
-        pipe(worker.process.stdout).close()
+        pipe(worker.channel.process.stdout).close()
         slots.put(0, CHUNK)
         worker.ask((0, len(CHUNK), True))
-        code = await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS)
+        code = await asyncio.to_thread(worker.channel.process.wait, PATIENCE_SECONDS)
 
     assert 1 == code
 
@@ -218,12 +200,12 @@ async def test_one_that_does_not_start_is_gone() -> None:
     """There is no such module: whoever asked goes on without it."""
     worker = Worker.start("pattern_stream.workers.nowhere", ())
     try:
-        with pytest.raises(Gone):
-            await worker.hear()
+        with pytest.raises(WorkerDied):
+            await worker.receive()
     finally:
         worker.end()
 
-    assert 1 == worker.process.returncode
+    assert 1 == worker.channel.process.returncode
 
 
 async def test_slots_end_with_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,18 +235,18 @@ async def test_bytes_of_answers_go_through_slots() -> None:
         f"out.write({FRAME.pack(b'm', NO_SLOT, 1, len(request(1)))!r} + b'N' + freed); out.flush()"
     )
     with running(script, slots) as worker:
-        found = [await worker.hear(), await worker.hear()]
+        found = [await worker.receive(), await worker.receive()]
 
-    assert [Said(b"m", None, b"in the slot"), Said(b"m", None, request(1))] == found
+    assert [Frame(b"m", None, b"in the slot"), Frame(b"m", None, request(1))] == found
 
 
 async def test_it_does_not_mind_an_interruption() -> None:
     """Ctrl-C reaches every process of a terminal: it is for who asked, who then ends the worker."""
     async with started() as (worker, slots):
-        os.kill(worker.process.pid, signal.SIGINT)
+        os.kill(worker.channel.process.pid, signal.SIGINT)
 
-        assert (b"d", 40) == await answer(worker, slots)
-        assert worker.process.poll() is None
+        assert (LAST, 40) == await answer(worker, slots)
+        assert worker.channel.process.poll() is None
 
 
 async def test_it_sees_only_what_it_is_given() -> None:
@@ -272,29 +254,25 @@ async def test_it_sees_only_what_it_is_given() -> None:
     if sys.platform != "linux":
         pytest.skip("looks into /proc")
     async with started() as (worker, slots):
-        folder, memory = f"/proc/{worker.process.pid}/fd", os.readlink(f"/proc/self/fd/{slots.descriptor}")
+        folder, memory = f"/proc/{worker.channel.process.pid}/fd", os.readlink(f"/proc/self/fd/{slots.descriptor}")
         found = {int(name): os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
 
     assert memory == found[slots.descriptor]
     assert {memory} == {target for number, target in found.items() if number > 2}
 
 
-@pytest.mark.parametrize(("there", "wanted", "helps"), [(1, 2, False), (2, 2, True), (2, 3, False), (8, 3, True)])
-def test_one_processor_is_not_enough(monkeypatch: pytest.MonkeyPatch, there: int, wanted: int, helps: bool) -> None:
-    """Where there is only one, nobody would gain anything; some want more."""
-    monkeypatch.setattr(process_module, "_processors", lambda: there)
-
-    assert helps == may_help(wanted)
+@pytest.mark.parametrize(("processors", "helps"), [(1, False), (2, True), (8, True)])
+def test_one_processor_is_not_enough(processors: int, helps: bool) -> None:
+    """Where there is only one, nobody would gain anything."""
+    assert helps == may_help(processors)
 
 
-def test_processors_are_counted() -> None:
+@pytest.mark.parametrize(("processors", "helps"), [(1, False), (2, True)])
+def test_processors_are_counted(monkeypatch: pytest.MonkeyPatch, processors: int, helps: bool) -> None:
     """Those that this process may use; without that knowledge, all."""
-    assert process_module._processors() >= 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)), raising=False)
+    known = may_help()
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
 
-
-def test_not_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pipes cannot be listened to there."""
-    monkeypatch.setattr(process_module, "_processors", lambda: 8)
-    monkeypatch.setattr(sys, "platform", "win32")
-
-    assert not may_help()
+    assert helps == known == may_help()

@@ -5,17 +5,13 @@ from __future__ import annotations
 import io
 import marshal
 import os
-import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import pytest
 
-from pattern_stream.workers.frames import FRAME, NO_SLOT, request
-from pattern_stream.workers.serving import PIECES_AT_ONCE, Voice
+from pattern_stream.workers.serving import FRAME, NO_SLOT, PIECES_AT_ONCE, WorkerIO, request
 from pattern_stream.workers.slots import Slots
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no workers on Windows")
 
 REQUESTS: list[tuple[Any, ...]] = [(), (0, 17, True), ("text", b"bytes", None, 2**70, [1.5]), ("x" * 100_000,)]
 
@@ -47,8 +43,8 @@ def test_requests_are_heard() -> None:
         with os.fdopen(into, "wb", buffering=0) as sink:
             for value in REQUESTS[:3]:
                 sink.write(request(value))
-        voice = Voice(source, -1)
-        found = [voice.heard() for _ in range(5)]
+        worker = WorkerIO(source, -1)
+        found = [worker.receive() for _ in range(5)]
 
     assert [*REQUESTS[:3], None, None] == found
 
@@ -67,8 +63,8 @@ def test_long_requests_are_heard_whole() -> None:
             buffer[: len(piece)] = piece
             return len(piece)
 
-    voice = Voice(io.BufferedReader(Slow(), 16), -1)
-    found = [voice.heard() for _ in range(len(REQUESTS) + 1)]
+    worker = WorkerIO(io.BufferedReader(Slow(), 16), -1)
+    found = [worker.receive() for _ in range(len(REQUESTS) + 1)]
 
     assert [*REQUESTS, None] == found
 
@@ -76,15 +72,15 @@ def test_long_requests_are_heard_whole() -> None:
 @pytest.mark.parametrize("length", range(4))
 def test_a_head_that_is_cut_is_the_end(length: int) -> None:
     """Who asked is gone in the middle of a request."""
-    assert Voice(io.BytesIO(request((1,))[:length]), -1).heard() is None
+    assert WorkerIO(io.BytesIO(request((1,))[:length]), -1).receive() is None
 
 
 def test_frames_are_said() -> None:
     """A kind, what is to be known, and bytes put together, over a pipe."""
     out, into = os.pipe()
-    voice = Voice(asked(), into)
-    voice.say(b"r", None, ())
-    voice.say(b"d", ({"key": "value"}, 3, [1, 2]), [b"one", b"", b"two"])
+    worker = WorkerIO(asked(), into)
+    worker.send(b"r", None, ())
+    worker.send(b"d", ({"key": "value"}, 3, [1, 2]), [b"one", b"", b"two"])
     os.close(into)
     with os.fdopen(out, "rb") as source:
         found = frames(source.read())
@@ -109,24 +105,24 @@ def test_a_pipe_that_takes_little_at_once(monkeypatch: pytest.MonkeyPatch, most:
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", write)
         patched.setattr(os, "writev", writev)
-        voice = Voice(asked(), -1)
-        voice.say(b"m", [1], parts)
-        voice.say(b"e", [2], ())
+        worker = WorkerIO(asked(), -1)
+        worker.send(b"m", [1], parts)
+        worker.send(b"e", [2], ())
 
     assert [(b"m", [1], b"".join(parts)), (b"e", [2], b"")] == frames(bytes(taken))
 
 
-def said(voice_slots: Slots, source: BinaryIO, *data: bytes) -> tuple[list[tuple[bytes, Any, bytes]], list[int], Voice]:
+def said(shared: Slots, source: BinaryIO, *data: bytes) -> tuple[list[tuple[bytes, Any, bytes]], list[int], WorkerIO]:
     """What is said by one that has slots: the frames, the slot of each, and who said them."""
     out, into = os.pipe()
-    voice = Voice(source, into, voice_slots)
+    worker = WorkerIO(source, into, shared)
     for number, piece in enumerate(data):
-        voice.say(b"m", number, [piece])
+        worker.send(b"m", number, [piece])
     os.close(into)
     with os.fdopen(out, "rb") as pipe:
         raw = pipe.read()
-    found = frames(raw, voice_slots)
-    return found, slots_of(raw), voice
+    found = frames(raw, shared)
+    return found, slots_of(raw), worker
 
 
 def slots_of(raw: bytes) -> list[int]:
@@ -152,8 +148,8 @@ def test_bytes_go_through_slots() -> None:
 def test_a_slot_is_used_again_when_it_is_free() -> None:
     """Where none is free, one waits until it is said to be; requests that come meanwhile are heard later."""
     with Slots(2, 10) as slots:
-        _, used, voice = said(slots, asked((1,), 0, (2,), 1, (3,)), b"a", b"b", b"c", b"d")
-        rest = [voice.heard() for _ in range(4)]
+        _, used, worker = said(slots, asked((1,), 0, (2,), 1, (3,)), b"a", b"b", b"c", b"d")
+        rest = [worker.receive() for _ in range(4)]
 
     assert [0, 1] == used[2:]
     assert [(1,), (2,), (3,), None] == rest

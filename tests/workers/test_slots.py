@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import sys
 import tempfile
 from pathlib import Path
 
@@ -13,8 +12,6 @@ import pytest
 
 from pattern_stream.workers import slots as slots_module
 from pattern_stream.workers.slots import Slots
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no workers on Windows")
 
 COUNT = 3
 SIZE_BYTES = 5000

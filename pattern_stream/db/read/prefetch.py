@@ -114,8 +114,9 @@ class MessagePrefetch:
             while queue and queue[0].item.agent_id == agent_id:
                 asked, done = queue.popleft(), 0
                 while (frame := await asked.receive()) is not None:
-                    encoded = Encoded(*frame.about, frame.data)
-                    done += len(encoded.ids)
+                    ids, positions, sizes, most_containers = frame.about
+                    encoded = Encoded(ids, positions, sizes, most_containers, frame.data)
+                    done += len(ids)
                     yield encoded
                     del encoded, frame  # or two frames are alive while the next one is received
                 if not asked.complete:

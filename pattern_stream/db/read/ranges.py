@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from pattern_stream.db.connection.cursor import batches
 from pattern_stream.db.read.included_rows import where
 from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.reading import Reading
@@ -30,7 +28,8 @@ async def message_queries(reading: Reading, agent_id: str, range_rows: int = 0) 
     if range_rows and (bounds := await _range_bounds(reading, agent_id, not_deleted, range_rows)):
         return _ranges(reading, agent_id, not_deleted, bounds)
     tie = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"
-    order = TOTAL_ORDER if await _all(reading, tie, agent_id) else _BY_POSITION
+    tied = await reading.connection.execute(tie, {"id": agent_id}, table=Message.table)
+    order = TOTAL_ORDER if tied else _BY_POSITION
     return iter([reading.query(Message, f"{not_deleted} {order}", agent_id)])
 
 
@@ -45,25 +44,25 @@ async def _range_bounds(reading: Reading, agent_id: str, not_deleted: str, range
     The index on positions has them, so no message is read. Without that index, or with a position that is none, there
     are no ranges.
     """
-    nth = f"SELECT t.position FROM messages t {not_deleted}{{}} ORDER BY t.position DESC LIMIT 1 OFFSET {range_rows - 1}"
+    nth = (
+        f"SELECT t.position FROM messages t {not_deleted}{{}} ORDER BY t.position DESC LIMIT 1 OFFSET {range_rows - 1}"
+    )
     sql = f"""WITH RECURSIVE bound(position) AS (SELECT ({nth.format("")}) UNION ALL
         SELECT ({nth.format(" AND t.position < bound.position")}) FROM bound WHERE bound.position IS NOT NULL)
         SELECT position FROM bound WHERE position IS NOT NULL"""
     no_position = f"SELECT 1 FROM messages t {not_deleted} AND t.position IS NULL LIMIT 1"
+
+    async def execute(statement: str) -> list[Any]:
+        return await reading.connection.execute(statement, {"id": agent_id}, table=Message.table)
+
     try:
-        plan = [str(row[3]) for row in await _all(reading, f"EXPLAIN QUERY PLAN {sql}", agent_id)]
+        plan = [str(row[3]) for row in await execute(f"EXPLAIN QUERY PLAN {sql}")]
         searches = [step for step in plan if step.startswith("SEARCH t USING")]
-        sorts = any("TEMP B-TREE" in step for step in plan)
-        if len(searches) != 2 or sorts or await _all(reading, no_position, agent_id):
+        if len(searches) != 2 or any("TEMP B-TREE" in step for step in plan) or await execute(no_position):
             return []
-        return [row[0] for row in await _all(reading, sql, agent_id)]
+        return [row[0] for row in await execute(sql)]
     except PatternStreamError:
         return []  # reading the messages will say more
-
-
-async def _all(reading: Reading, sql: str, agent_id: str) -> list[Any]:
-    async with aclosing(batches(reading.connection, sql, {"id": agent_id}, table=Message.table)) as found:
-        return [row async for batch in found for row in batch]
 
 
 def _ranges(reading: Reading, agent_id: str, not_deleted: str, bounds: Sequence[Any]) -> Iterator[Query]:

@@ -53,7 +53,9 @@ _BY_ID = "length(CAST(t.id AS BLOB)), t.id"
 class _Walk:
     """One pass over a scope. Memory: a batch, and the id of each block that is shared."""
 
-    def __init__(self, reading: Reading, selection: Selection, *, history: bool, prefetch: MessagePrefetch | None) -> None:
+    def __init__(
+        self, reading: Reading, selection: Selection, *, history: bool, prefetch: MessagePrefetch | None
+    ) -> None:
         self._reading = reading
         self._prefetch = prefetch
         self._held = reading.held

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, asynccontextmanager, closing
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ from typing import Any
 import anyio
 import pytest
 
+from pattern_stream.budget import Budget
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.ddl.create import schema_statements
-from pattern_stream.db.read import prefetch as ahead_module
-from pattern_stream.db.read import ranges
-from pattern_stream.db.read.prefetch import Ahead, reading_ahead, watched
-from pattern_stream.db.read.prefetch_worker import Reader
+from pattern_stream.db.read.prefetch import MessagePrefetch, open_message_prefetch
+from pattern_stream.db.read.prefetch_worker import MessageEncoder
+from pattern_stream.db.read.ranges import TOTAL_ORDER
 from pattern_stream.db.read.reading import open_reading
 from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import InvalidCell, ignore_findings
@@ -28,27 +28,17 @@ from pattern_stream.items import Encoded, RowEvent, Rows
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import ResolvedScope
-from pattern_stream.workers import process as process_module
-from pattern_stream.workers.process import Gone
+from pattern_stream.workers.process import WorkerDied
 from tests.acceptance.world import World, making
 from tests.drive import collect
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(sys.platform == "win32", reason="nothing is read ahead on Windows"),
-]
+pytestmark = pytest.mark.anyio
 
 ROWS = 7
+SMALL = Budget(processors=2, least_file_bytes=1, range_rows=ROWS)
+"""A few rows are enough to be worth it, on one processor too."""
+
 CONSTELLATION = ResolvedScope("constellation")
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows are enough to be worth it, on one processor too."""
-    monkeypatch.setattr(ahead_module, "LEAST_MESSAGES", 1)
-    monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 1)
-    monkeypatch.setattr(ranges, "RANGE_ROWS", ROWS)
-    monkeypatch.setattr(process_module, "_processors", lambda: 2)
 
 
 def fill(world: World, agent: str, positions: Iterator[int] | range, **odd: dict[str, Any]) -> None:
@@ -70,13 +60,12 @@ def build(path: Path, **odd: dict[str, Any]) -> Path:
 
 
 @asynccontextmanager
-async def reading(path: Path) -> AsyncGenerator[tuple[Ahead | None, AsyncGenerator[RowEvent]]]:
+async def reading(path: Path) -> AsyncGenerator[tuple[MessagePrefetch | None, AsyncGenerator[RowEvent]]]:
     """The rows of a constellation, with processes ahead."""
     async with (
-        watched(path) as watch,
+        open_message_prefetch(path, SMALL) as found,
         open_reader(path) as connection,
-        reading_ahead(watch) as found,
-        aclosing(read_scope(connection, CONSTELLATION, ahead=found)) as events,
+        aclosing(read_scope(connection, CONSTELLATION, prefetch=found)) as events,
     ):
         yield found, events
 
@@ -121,9 +110,9 @@ async def test_the_same_messages_in_the_same_order(tmp_path: Path) -> None:
 async def test_one_agent_alone(tmp_path: Path) -> None:
     """An agent is read ahead wherever it is met, not only in its turn of a constellation."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch) as ahead:
+    async with open_message_prefetch(path, SMALL) as ahead, open_reader(path) as reader:
         found = [
-            await collect(read_scope(reader, ResolvedScope("agent", name), ahead=ahead)) for name in ("d", "a", "c")
+            await collect(read_scope(reader, ResolvedScope("agent", name), prefetch=ahead)) for name in ("d", "a", "c")
         ]
     everything = dict(await alone(path))
 
@@ -134,10 +123,10 @@ async def test_one_agent_alone(tmp_path: Path) -> None:
 async def test_agents_out_of_their_turn(tmp_path: Path) -> None:
     """Whoever was lined up and does not come leaves nothing behind that could be taken for another's."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, open_reader(path) as reader, reading_ahead(watch) as ahead:
+    async with open_message_prefetch(path, SMALL) as ahead, open_reader(path) as reader:
         assert ahead is not None
         read = await open_reading(reader, with_tables=False)
-        ahead.line_up(["a", "d"])
+        ahead.schedule(["a", "d"])
         found = [await collect(ahead.messages(read, name)) for name in ("a", "b", "d")]
     everything = await alone(path)
 
@@ -214,9 +203,9 @@ async def test_processes_that_die_are_made_up_for(tmp_path: Path) -> None:
         async for event in events:
             found.append(event)
             if ahead_count(found) == 3 * ROWS:
-                for worker in ahead.workers:
-                    worker.process.kill()
-                    worker.process.wait()
+                for worker in ahead.prefetch.workers:
+                    worker.channel.process.kill()
+                    worker.channel.process.wait()
 
     assert await alone(path) == encoded(found)
     assert ahead_count(found) < 160
@@ -228,11 +217,10 @@ async def test_another_moment_is_not_read(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
     expected = await alone(path)
-    async with watched(path) as watch, open_reader(path) as reader:
+    async with open_message_prefetch(path, SMALL) as ahead, open_reader(path) as reader:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE messages SET content_json = '\"changed\"'")
-        async with reading_ahead(watch) as ahead:
-            found = await collect(read_scope(reader, CONSTELLATION, ahead=ahead))
+        found = await collect(read_scope(reader, CONSTELLATION, prefetch=ahead))
 
     assert expected == encoded(found)
     assert 0 == ahead_count(found)
@@ -243,10 +231,9 @@ async def test_another_file_is_not_read(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db")
     other = build(tmp_path / "b.db", a50={"content_json": '"other"'})
     expected = await alone(path)
-    async with watched(path) as watch, open_reader(path) as reader:
+    async with open_message_prefetch(path, SMALL) as ahead, open_reader(path) as reader:
         os.replace(other, path)
-        async with reading_ahead(watch) as ahead:
-            found = await collect(read_scope(reader, CONSTELLATION, ahead=ahead))
+        found = await collect(read_scope(reader, CONSTELLATION, prefetch=ahead))
 
     assert expected == encoded(found)
     assert 0 == ahead_count(found)
@@ -281,49 +268,44 @@ async def test_nobody_is_left_behind(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db")
     async with reading(path) as (ahead, events):
         assert ahead is not None
-        workers = list(ahead.workers)
+        workers = list(ahead.prefetch.workers)
         async for event in events:
             if isinstance(event, Encoded):
                 break
 
     assert 2 == len(workers)
-    assert all(worker.process.returncode is not None for worker in workers)
+    assert all(worker.channel.process.returncode is not None for worker in workers)
 
 
 async def test_a_process_ends_with_its_input(tmp_path: Path) -> None:
     """Whoever asked may be killed: a process whose input ends goes by itself."""
     path = build(tmp_path / "a.db")
-    async with watched(path) as watch, reading_ahead(watch) as ahead:
+    async with open_message_prefetch(path, SMALL) as ahead:
         assert ahead is not None
-        worker = ahead.workers[0]
-        greeting, *_ = await worker.hear()
-        assert worker.process.stdin is not None
-        worker.process.stdin.close()
-        with pytest.raises(Gone):
-            await worker.hear()
+        worker = ahead.prefetch.workers[0]
+        greeting, *_ = await worker.receive()
+        assert worker.channel.process.stdin is not None
+        worker.channel.process.stdin.close()
+        with pytest.raises(WorkerDied):
+            await worker.receive()
 
         assert b"r" == greeting
-        assert 0 == worker.process.wait(timeout=60)
+        assert 0 == worker.channel.process.wait(timeout=60)
 
 
-async def test_little_is_not_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_little_is_not_worth_it(tmp_path: Path) -> None:
     """A small file, one processor: nothing is watched, and nobody is asked."""
     path = build(tmp_path / "a.db")
-    monkeypatch.setattr(process_module, "_processors", lambda: 1)
-    async with watched(path) as watch, reading_ahead(watch) as ahead:
-        assert watch is None
-        assert ahead is None
-    monkeypatch.setattr(process_module, "_processors", lambda: 2)
-    monkeypatch.setattr(ahead_module, "LEAST_FILE_BYTES", 10**9)
-    async with watched(path) as watch:
-        assert watch is None
+    for budget in (replace(SMALL, processors=1), replace(SMALL, least_file_bytes=10**9)):
+        async with open_message_prefetch(path, budget) as ahead:
+            assert ahead is None
 
 
 def test_ties_are_found_wherever_they_are() -> None:
     """Ten messages, each with the position of the one before it or the next: rows come in pieces, and no piece hides a
     tie. Whole runs of equal positions are sorted by id, which here is not how they are stored.
     """
-    total = f"SELECT {', '.join(f't.{name}' for name in Message.columns)} FROM messages t {ranges.TOTAL_ORDER}"
+    total = f"SELECT {', '.join(f't.{name}' for name in Message.columns)} FROM messages t {TOTAL_ORDER}"
     with closing(sqlite3.connect(":memory:")) as connection:
         for statement in schema_statements():
             connection.execute(statement)
@@ -342,5 +324,5 @@ def answered(connection: sqlite3.Connection, total: str) -> tuple[list[bytes], l
     """What a process says of all messages: the kinds of its frames, and the ids in them."""
     said: list[tuple[bytes, list[str]]] = []
     quick = total.removesuffix(", t.id")
-    Reader(connection, 10**6).answer(lambda kind, columns, _: said.append((kind, columns[0])), quick, total, {})
+    MessageEncoder(connection, 10**6).answer(lambda kind, columns, _: said.append((kind, columns[0])), quick, total, {})
     return [kind for kind, _ in said], [name for _, names in said for name in names]
