@@ -18,6 +18,7 @@ from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.errors import ArchiveError, Finding, Report
 from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import MadeRows, Row, Section
+from pattern_stream.streams import closing
 from pattern_stream.workers.channel import may_help
 from pattern_stream.workers.ordered_prefetch import Asked, OrderedPrefetch
 from pattern_stream.workers.slots import Slots
@@ -78,7 +79,7 @@ class ChunkPrefetch:
     async def sections(self, sections: AsyncIterator[Section]) -> AsyncGenerator[Section]:
         """The same sections in the same order. While one is looked at, `made` has its rows by its CID, if any."""
         queue, fault, ended = self.prefetch.queue, None, False
-        try:
+        async with closing(sections):
             while queue or not ended:
                 if queue and (ended or self._is_full()):
                     queued = queue.popleft()
@@ -102,10 +103,6 @@ class ChunkPrefetch:
                     yield section
             if fault is not None:
                 raise fault
-        finally:
-            close = getattr(sections, "aclose", None)
-            if close is not None:
-                await close()
 
     def in_turn(self, report: Report) -> Report:
         """Reports findings of the reader after the sections before them, as if no section had waited.
