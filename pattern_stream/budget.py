@@ -54,8 +54,8 @@ class Budget:
     chunk_slots: int = 5
     """Chunks that the process that decodes them during an import has at a time."""
 
-    chunk_slot_bytes: int = 3 * 1024 * 1024 // 2
-    """Bytes of the largest chunk, and of the rows made of it: these have no column names, but quotes around their JSON."""
+    chunk_slot_bytes: int = 1_500_000
+    """Bytes of the largest chunk, or of its rows: these have no column names, but quotes around their JSON."""
 
     least_chunk_bytes: int = 16 * 1024
     """Smaller chunks are decoded here."""
