@@ -15,6 +15,7 @@ from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.pipelines.surveying import Survey
 from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 
 
@@ -74,8 +75,9 @@ async def inspect_archive(
         archive = await resources.enter_async_context(
             open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir)
         )
-        survey = Survey(log, await resources.enter_async_context(Sandbox()))
         walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
+        sandbox = await resources.enter_async_context(Sandbox())
+        survey = Survey(log, sandbox, lambda: is_ours(walker.manifest or {}))
         nodes = survey.count_chunks(walk(archive.reader.sections(), walker, archive.shelf))
         await survey.take(unchunk(nodes))
         manifest = walker.manifest or {}

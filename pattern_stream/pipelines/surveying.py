@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Where
-from pattern_stream.format import EMPTY_DOCUMENT_BYTES
 from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
@@ -60,9 +59,12 @@ class Document(NamedTuple):
 
 
 class Survey:
-    """What was met so far. Memory: an entry for each agent, group and memory block."""
+    """What was met so far. Memory: an entry for each agent, group and memory block.
 
-    def __init__(self, log: FindingLog, sandbox: Sandbox) -> None:
+    `ours`: whether this program made the archive, asked when the manifest has been read.
+    """
+
+    def __init__(self, log: FindingLog, sandbox: Sandbox, ours: Callable[[], bool]) -> None:
         self.agents: dict[str, dict[str, Any]] = {}
         self.groups: list[dict[str, Any]] = []
         self.unowned_blocks: list[dict[str, Any]] = []
@@ -71,6 +73,7 @@ class Survey:
         self.cells = 0
         self._log = log
         self._sandbox = sandbox
+        self._ours = ours
         self._open: list[type[NodeType]] = []
         self._agent: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
@@ -186,12 +189,12 @@ class Survey:
 
     async def _block_entry(self, event: Open) -> dict[str, Any]:
         block, document = event.record, event.extra["loro_snapshot"]
-        text = None if type(block["content_preview"]) is Large else block["content_preview"]
-        if text is None and len(document) > EMPTY_DOCUMENT_BYTES:
-            found = await self._look(event)
-            text = found.rendered if found is not None else None
-        elif text and len(document) <= EMPTY_DOCUMENT_BYTES:
-            await self._check_emptied(event, text)
+        stored = None if type(block["content_preview"]) is Large else block["content_preview"]
+        found = await self._look(event)
+        text = stored if found is None or found.rendered is None else found.rendered
+        if found is not None and found.empty and stored and stored != text and not self._ours():
+            text = stored
+            self._report_emptied(block, stored)
         return {
             "id": block["id"],
             "label": block["label"],
@@ -201,16 +204,14 @@ class Survey:
             "preview": _first_line(text),
         }
 
-    async def _check_emptied(self, event: Open, text: str) -> None:
+    def _report_emptied(self, block: RecordDict, preview: str) -> None:
         """# Trap: the original exports documents as they were created, without the edits (v3 11, E1)."""
-        found = await self._look(event)
-        if found is not None and found.empty and found.rendered != text:
-            message = (
-                f"memory block {event.record['label']!r} has an empty document, but its preview has "
-                f"{len(text)} characters: the original program exported it without its edits"
-            )
-            where = Where(table="memory_blocks", row_id=event.record["id"])
-            self._log.report(Finding("warning", "emptied-document", message, where))
+        message = (
+            f"memory block {block['label']!r} has an empty document, but its preview has {len(preview)} characters: "
+            "the original program exported it without its edits"
+        )
+        where = Where(table="memory_blocks", row_id=block["id"])
+        self._log.report(Finding("warning", "emptied-document", message, where))
 
     async def _look(self, event: Open) -> Document | None:
         metadata = event.record["metadata"]

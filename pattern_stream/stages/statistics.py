@@ -92,7 +92,7 @@ class Tally:
 
     def stats(self, manifest: Mapping[str, Any]) -> dict[str, int]:
         """The nine statistics as the manifest should have them. Programs of others count repeated sections too."""
-        blocks, size = (self.met, self.met_bytes) if _is_ours(manifest) else (self.sections, self.data_bytes)
+        blocks, size = (self.met, self.met_bytes) if is_ours(manifest) else (self.sections, self.data_bytes)
         sections = {"total_blocks": blocks - self._top_nodes, "total_bytes": size - self._top_bytes}
         return {key: self.counts[key] for key in (*_KINDS, "message_count")} | sections
 
@@ -105,7 +105,7 @@ class Tally:
         found = self.stats(manifest)
         stated = manifest["stats"]
         differing = [key for key in stated if stated[key] != found[key]]
-        ours = _is_ours(manifest)
+        ours = is_ours(manifest)
         if differing:
             said = ", ".join(f"{key} is {stated[key]}, found {found[key]}" for key in differing)
             yield _difference(f"manifest and content disagree: {said}", "stats", ours)
@@ -117,7 +117,8 @@ class Tally:
             yield Finding("warning", "repeated-sections", message, Where(stage="walk"))
 
 
-def _is_ours(manifest: Mapping[str, Any]) -> bool:
+def is_ours(manifest: Mapping[str, Any]) -> bool:
+    """Whether this program made the archive of a manifest, and not Pattern itself or another tool."""
     return str(manifest.get("created_by", "")).startswith(_OURS)
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from pattern_stream.codec.cid import cid_text
+from pattern_stream.demo.making import make_demo
 from pattern_stream.errors import MissingBlock
+from pattern_stream.pipelines.dumping import dump_archive
+from pattern_stream.pipelines.exporting import export_archive
 from pattern_stream.pipelines.inspecting import inspect_archive
 from tests.archives import (
     AT,
@@ -152,3 +155,23 @@ async def test_emptied_documents_of_real_archives_are_named(shared: Path) -> Non
     assert emptied
     assert all(finding.where.table == "memory_blocks" for finding in emptied)
     assert 173 == found.agents[0]["messages"]
+
+
+async def test_first_lines_are_those_of_the_documents(tmp_path: Path) -> None:
+    """A stored preview may be old: inspect shows the text that dump shows, and blames nobody else."""
+    await make_demo(tmp_path / "d.db", messages=40)
+    await export_archive(tmp_path / "d.db", tmp_path / "a.car")
+    texts = {
+        record["id"]: record["text"] or ""
+        async for record in dump_archive(tmp_path / "a.car", "blocks")
+        if record["kind"] == "memory_block"
+    }
+
+    found = await inspect_archive(tmp_path / "a.car")
+
+    blocks = [block for agent in found.agents for block in agent["memory_blocks"]] + found.unowned_blocks
+    first = {id: next((line.strip() for line in text.split("\n") if line.strip()), "") for id, text in texts.items()}
+    assert {block["id"]: block["preview"] for block in blocks} == {
+        id: line if len(line) <= 200 else line[:199] + "…" for id, line in first.items()
+    }
+    assert "emptied-document" not in {finding.code for finding in found.findings}
