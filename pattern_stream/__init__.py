@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pattern_stream.db.connection.opening import open_reader, open_writer
     from pattern_stream.db.read.scope_reader import read_scope
     from pattern_stream.db.write.sink import write_rows
-    from pattern_stream.demo.making import make_demo
+    from pattern_stream.demo.database import make_demo
     from pattern_stream.errors import ExitCode, Finding, PatternStreamError, Where
     from pattern_stream.items import (
         AsyncWriter,
@@ -119,7 +119,7 @@ _HOMES = {
     ),
     "memory.sandbox": ("Sandbox",),
     "pipelines.creating": ("create_database",),
-    "demo.making": ("make_demo",),
+    "demo.database": ("make_demo",),
     "pipelines.dumping": ("dump_archive",),
     "pipelines.exporting": (
         "ExportOptions",

@@ -30,7 +30,7 @@ DEFAULT_MESSAGES: Final = 600
 def demo(session: Session, db: Path, messages: int, seed: int) -> int:
     """Make a constellation of invented content, with every kind of row and memory document, edits pending."""
     require_stdout(session)
-    from pattern_stream.demo.making import make_demo
+    from pattern_stream.demo.database import make_demo
 
     run(session, lambda progress: make_demo(db, messages=messages, seed=seed, progress=progress))
     summary = {"db": db, "created": True, "messages": messages, "seed": seed}

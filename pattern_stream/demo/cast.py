@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pattern_stream.demo.random_text import Voice
+from pattern_stream.demo.random_text import Dice
 from pattern_stream.format import CONSTELLATION_OWNER
 from pattern_stream.schema.mapping.json_values import write_json
 
@@ -65,7 +65,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """A memory block to be: the document's life is `steps`, told to whoever can write documents."""
+    """A memory block to be: the document's life is `steps`, written by the sandbox."""
 
     id: str
     owner: str
@@ -115,12 +115,12 @@ GROUPS: Final = {
 }
 
 
-def build_world(voice: Voice, rounds: int) -> World:
+def build_world(dice: Dice, rounds: int) -> World:
     """The cast and all memory blocks, each with so many rounds of edits or more."""
-    people = [Person(p.name, p.status, p.share, p.about, voice.hex()) for p in _CAST]
-    world = World(people, {name: voice.hex() for name in GROUPS})
+    people = [Person(p.name, p.status, p.share, p.about, dice.hex()) for p in _CAST]
+    world = World(people, {name: dice.hex() for name in GROUPS})
     for person in people[:-1]:
-        world.blocks += (_plan(voice, person.id, *usual[:3], rounds, usual[3]) for usual in _USUAL)
+        world.blocks += (_plan(dice, person.id, *usual[:3], rounds, usual[3]) for usual in _USUAL)
     special: tuple[tuple[str, str, str, Schema | None, str], ...] = (
         (CONSTELLATION_OWNER, "weather", "working", TEXT, "plain"),
         (CONSTELLATION_OWNER, "house rules", "core", None, "consolidated"),
@@ -128,11 +128,11 @@ def build_world(voice: Voice, rounds: int) -> World:
         (people[0].id, "unused", "working", TEXT, "untouched"),
         (people[1].id, "doubts", "working", TEXT, "emptied"),
         (people[1].id, "drafts", "archival", TEXT, "branched"),
-        (voice.hex(), "left behind", "working", TEXT, "plain"),
+        (dice.hex(), "left behind", "working", TEXT, "plain"),
     )
-    for owner, label, kind, schema, fate in special:
-        world.blocks.append(_plan(voice, owner, label, kind, schema, rounds, fate))
-    forgotten = _plan(voice, people[2].id, "old route", "working", TEXT, rounds, "plain", is_active=False)
+    for owner, label, kind, schema, ending in special:
+        world.blocks.append(_plan(dice, owner, label, kind, schema, rounds, ending))
+    forgotten = _plan(dice, people[2].id, "old route", "working", TEXT, rounds, "plain", is_active=False)
     world.blocks.append(forgotten)
     return world
 
@@ -148,27 +148,27 @@ _USUAL: Final = (
 
 
 def _plan(
-    voice: Voice,
+    dice: Dice,
     owner: str,
     label: str,
     kind: str,
     schema: Schema | None,
     rounds: int,
-    fate: str,
+    ending: str,
     *,
     is_active: bool = True,
 ) -> BlockPlan:
-    edits = [_edits(voice, schema or TEXT, number) for number in range(rounds + voice.between(0, 3))]
+    edits = [_edits(dice, schema or TEXT, number) for number in range(rounds + dice.between(0, 3))]
     permission = "append" if kind == "log" else "human" if label == "partner" else "read_write"
-    steps = _life(edits, fate)
+    steps = _life(edits, ending)
     return BlockPlan(
-        "mem_" + voice.hex(), owner, label, kind, schema, voice.random.getrandbits(48), steps, permission, is_active
+        "mem_" + dice.hex(), owner, label, kind, schema, dice.random.getrandbits(48), steps, permission, is_active
     )
 
 
-def _life(edits: list[list[Step]], fate: str) -> list[Step]:
-    """The edits, each persisted, and what befalls the document between and after them."""
-    if fate == "untouched":
+def _life(edits: list[list[Step]], ending: str) -> list[Step]:
+    """The edits, each persisted, and the events of its life between and after them."""
+    if ending == "untouched":
         return []
     persisted: list[list[Step]] = [[*edit, ("persist",)] for edit in edits]
     half, last = len(persisted) // 2, persisted[-1]
@@ -179,51 +179,49 @@ def _life(edits: list[list[Step]], fate: str) -> list[Step]:
         "emptied": [("undo",)] * len(persisted),
     }
     between: dict[str, list[Step]] = {"consolidated": [("consolidate",)], "reloaded": [("reload",), ("persist",)]}
-    lived = [*persisted[:half], between.get(fate, []), *persisted[half:], after.get(fate, [])]
+    lived = [*persisted[:half], between.get(ending, []), *persisted[half:], after.get(ending, [])]
     return [step for part in lived for step in part]
 
 
-def _edits(voice: Voice, schema: Schema, number: int) -> list[Step]:
+def _edits(dice: Dice, schema: Schema, number: int) -> list[Step]:
     (variant,) = schema
     if variant == "Map":
-        return _map_edits(voice, number)
+        return _map_edits(dice, number)
     if variant == "List":
-        return _list_edits(voice, number)
+        return _list_edits(dice, number)
     if variant == "Log":
-        entry = {"timestamp": voice.moment(90 * number), "agent_id": voice.hex(), "noticed": voice.text(1)}
+        entry = {"timestamp": dice.moment(90 * number), "agent_id": dice.hex(), "noticed": dice.text(1)}
         return [("push", "entries", entry)]
     if variant == "Composite":
-        rules: list[Step] = [("splice", "section_rules_content", -1, 0, voice.text(1) + "\n")]
-        return [*rules, ("set", "section_today_fields", "name", voice.text(1))]
-    return _text_edits(voice, number)
+        rules: list[Step] = [("splice", "section_rules_content", -1, 0, dice.text(1) + "\n")]
+        return [*rules, ("set", "section_today_fields", "name", dice.text(1))]
+    return _text_edits(dice, number)
 
 
-def _text_edits(voice: Voice, number: int) -> list[Step]:
+def _text_edits(dice: Dice, number: int) -> list[Step]:
     if number % 5 == 4:
-        return [("splice", "content", 0, -1, voice.lines(4))]
+        return [("splice", "content", 0, -1, dice.lines(4))]
     if number % 3 == 2:
-        return [
-            ("splice", "content", voice.between(0, 20), voice.between(0, 15), voice.pick("again ", "perhaps ", "…"))
-        ]
-    return [("splice", "content", -1, 0, voice.lines(voice.between(2, 6)) + "\n")]
+        return [("splice", "content", dice.between(0, 20), dice.between(0, 15), dice.pick("again ", "perhaps ", "…"))]
+    return [("splice", "content", -1, 0, dice.lines(dice.between(2, 6)) + "\n")]
 
 
-def _map_edits(voice: Voice, number: int) -> list[Step]:
-    always: list[Step] = [("set", "fields", "energy", voice.between(1, 9)), ("count", "counter_visits", 1)]
+def _map_edits(dice: Dice, number: int) -> list[Step]:
+    always: list[Step] = [("set", "fields", "energy", dice.between(1, 9)), ("count", "counter_visits", 1)]
     if number % 2 == 0:
         always += [
-            ("set", "fields", "name", voice.pick("Odalys", "Bram", "Ingrid")),
-            ("push", "list_habits", voice.text(1)),
+            ("set", "fields", "name", dice.pick("Odalys", "Bram", "Ingrid")),
+            ("push", "list_habits", dice.text(1)),
         ]
-    seen = ("set", "fields", "seen", voice.moment(300 * number))
-    return [*always, seen, ("set", "fields", "travelling", voice.chance(0.5))]
+    seen = ("set", "fields", "seen", dice.moment(300 * number))
+    return [*always, seen, ("set", "fields", "travelling", dice.chance(0.5))]
 
 
-def _list_edits(voice: Voice, number: int) -> list[Step]:
+def _list_edits(dice: Dice, number: int) -> list[Step]:
     if number % 4 == 3:
-        return [("put", "items", 0, {"text": voice.text(1), "done": True})]
+        return [("put", "items", 0, {"text": dice.text(1), "done": True})]
     if number % 7 == 6:
         return [("drop", "items", 1)]
     if number % 2:
-        return [("push", "items", voice.text(1)), ("push", "items", voice.between(1, 90) / 4)]
-    return [("push", "items", {"text": voice.text(1), "done": voice.chance(0.3)})]
+        return [("push", "items", dice.text(1)), ("push", "items", dice.between(1, 90) / 4)]
+    return [("push", "items", {"text": dice.text(1), "done": dice.chance(0.3)})]

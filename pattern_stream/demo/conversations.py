@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pattern_stream.demo.cast import BlockPlan, Person
-from pattern_stream.demo.random_text import MINUTE, START_AT, Voice, moment, snowflake
+from pattern_stream.demo.random_text import MINUTE, START_AT, Dice, moment, snowflake
+from pattern_stream.items import Row
 from pattern_stream.schema.mapping.json_values import write_json
-
-Row = tuple[Any, ...]
 
 MESSAGE_COLUMNS: Final = (
     "id", "agent_id", "position", "batch_id", "sequence_in_batch", "role", "content_json", "content_preview",
@@ -47,7 +46,7 @@ class Thread:
 class Conversations:
     """So many messages among the people. `summaries` is complete when `rows` is exhausted."""
 
-    voice: Voice
+    dice: Dice
     people: list[Person]
     blocks: list[BlockPlan]
     total: int
@@ -63,19 +62,19 @@ class Conversations:
         ]
         shares = [person.share for person in self.people]
         while self._made < self.total:
-            (thread,) = self.voice.random.choices(self._threads, shares)
+            (thread,) = self.dice.random.choices(self._threads, shares)
             yield from self._exchange(thread)
 
     def _exchange(self, thread: Thread) -> Iterator[Row]:
         """One request and all that came of it: a batch."""
-        self._now += int(self._gap() * MINUTE * (0.1 + 1.8 * self.voice.random.random()))
+        self._now += int(self._gap() * MINUTE * (0.1 + 1.8 * self.dice.random.random()))
         kind, turns = self._turns()
         about = self._about(kind, thread)
         batch = str(snowflake(self._now, 0))
         for number, turn in enumerate(turns):
             if self._made >= self.total:
                 break
-            self._now += 1_000_000 * self.voice.between(1, 9_000) + self.voice.between(0, 999_999)
+            self._now += 1_000_000 * self.dice.between(1, 9_000) + self.dice.between(0, 999_999)
             yield self._row(thread, batch, number, turn, kind, about)
         self._summarize(thread)
 
@@ -94,8 +93,8 @@ class Conversations:
         role, content, preview = turn
         source = {"agent_to_agent": "agent", "system_trigger": None}.get(kind, "cli")
         return (
-            "msg_" + self.voice.hex(), thread.person.id, position, batch, number, role, write_json(content), preview,
-            kind, source, about, int(archived), moment(self._now), int(self.voice.chance(0.02)),
+            "msg_" + self.dice.hex(), thread.person.id, position, batch, number, role, write_json(content), preview,
+            kind, source, about, int(archived), moment(self._now), int(self.dice.chance(0.02)),
         )  # fmt: skip
 
     def _summarize(self, thread: Thread) -> None:
@@ -103,10 +102,10 @@ class Conversations:
         share = self.total * ARCHIVED_SHARE * max(thread.person.share, 0.01)
         if thread.count < max(share / SUMMARIES_PER_AGENT, 8):
             return
-        identity = "sum_" + self.voice.hex()
+        identity = "sum_" + self.dice.hex()
         self.summaries.append(
             (
-                identity, thread.person.id, self.voice.text(6), thread.first, thread.last, thread.count,
+                identity, thread.person.id, self.dice.text(6), thread.first, thread.last, thread.count,
                 thread.summary_id, thread.depth, moment(self._now + 1_000),
             )
         )  # fmt: skip
@@ -127,61 +126,60 @@ class Conversations:
 
     def _turns(self) -> tuple[str, list[Turn]]:
         """The kind of a batch and its messages."""
-        dice = self.voice.random.random()
-        if dice < 0.70:
+        kind = self.dice.random.random()
+        if kind < 0.70:
             return "user_request", [self._asked(), *self._worked(), self._answered()]
-        if dice < 0.82:
+        if kind < 0.82:
             return "agent_to_agent", [self._said("user", 2, 5), self._answered()]
-        if dice < 0.94:
+        if kind < 0.94:
             return "system_trigger", [self._said("system", 1, 2), *self._worked(), self._answered()]
         return "continuation", [self._answered(), *self._worked()]
 
     def _said(self, role: str, least: int, most: int) -> Turn:
-        text = self.voice.text(self.voice.between(least, most))
+        text = self.dice.text(self.dice.between(least, most))
         return role, {"Text": text}, text
 
     def _asked(self) -> Turn:
-        if not self.voice.chance(0.06):
+        if not self.dice.chance(0.06):
             return self._said("user", 1, 3)
-        text = self.voice.text(2)
+        text = self.dice.text(2)
         source = (
-            {"Url": f"https://example.org/{self.voice.hex(32)}.png"} if self.voice.chance(0.8) else {"Base64": "aGk="}
+            {"Url": f"https://example.org/{self.dice.hex(32)}.png"} if self.dice.chance(0.8) else {"Base64": "aGk="}
         )
         image = {"content_type": "image/png", "source": source}
         return "user", {"Parts": [{"Text": text}, {"Image": image}]}, text
 
     def _answered(self) -> Turn:
-        if self.voice.chance(0.55):
+        if self.dice.chance(0.55):
             return self._said("assistant", 1, 5)
-        thought, text = self.voice.text(self.voice.between(1, 2)), self.voice.text(self.voice.between(1, 3))
-        blocks: list[dict[str, Any]] = [{"Thinking": {"text": thought, "signature": self.voice.hex(256)}}]
-        if self.voice.chance(0.05):
-            blocks.append({"RedactedThinking": {"data": self.voice.hex(512)}})
+        thought, text = self.dice.text(self.dice.between(1, 2)), self.dice.text(self.dice.between(1, 3))
+        blocks: list[dict[str, Any]] = [{"Thinking": {"text": thought, "signature": self.dice.hex(256)}}]
+        if self.dice.chance(0.05):
+            blocks.append({"RedactedThinking": {"data": self.dice.hex(512)}})
         return "assistant", {"Blocks": [*blocks, {"Text": {"text": text}}]}, f"{thought}\n{text}"
 
     def _worked(self) -> list[Turn]:
-        """No tool, or some: a call and its response, in one of the two manners of the original."""
-        if self.voice.chance(0.45):
+        """No tool, or some: a call and its response, in one of the two forms of the original."""
+        if self.dice.chance(0.45):
             return []
-        call, tool = f"call_{self.voice.hex(60)}", self.voice.pick("recall", "context", "search", "send_message")
-        manner: Callable[[str, str], list[Turn]] = self._called if self.voice.chance(0.6) else self._used
-        return manner(call, tool)
+        call, tool = f"call_{self.dice.hex(60)}", self.dice.pick("recall", "context", "search", "send_message")
+        return self._called(call, tool) if self.dice.chance(0.6) else self._used(call, tool)
 
     def _called(self, call: str, tool: str) -> list[Turn]:
         arguments = {
-            "query": self.voice.text(1),
-            "limit": self.voice.between(1, 20),
-            "fuzz": self.voice.between(0, 8) / 8,
+            "query": self.dice.text(1),
+            "limit": self.dice.between(1, 20),
+            "fuzz": self.dice.between(0, 8) / 8,
         }
-        result = self.voice.text(self.voice.between(1, 6))
+        result = self.dice.text(self.dice.between(1, 6))
         called = {"ToolCalls": [{"call_id": call, "fn_name": tool, "fn_arguments": arguments}]}
         answered = {"ToolResponses": [{"call_id": call, "content": result}]}
         return [("assistant", called, None), ("tool", answered, result)]
 
     def _used(self, call: str, tool: str) -> list[Turn]:
-        text, result = self.voice.text(1), self.voice.text(self.voice.between(1, 5))
-        use = {"ToolUse": {"id": call, "name": tool, "input": {"label": "notebook", "content": self.voice.text(2)}}}
-        found: dict[str, Any] = {"tool_use_id": call, "content": result, "is_error": self.voice.chance(0.04)}
+        text, result = self.dice.text(1), self.dice.text(self.dice.between(1, 5))
+        use = {"ToolUse": {"id": call, "name": tool, "input": {"label": "notebook", "content": self.dice.text(2)}}}
+        found: dict[str, Any] = {"tool_use_id": call, "content": result, "is_error": self.dice.chance(0.04)}
         return [
             ("assistant", {"Blocks": [{"Text": {"text": text}}, use]}, text),
             ("tool", {"Blocks": [{"ToolResult": found}]}, None),

@@ -1,17 +1,14 @@
-"""A lifelike constellation of invented content, written row by row into a new database. The same seed, the same rows.
-
-Memory documents are not written here: whoever calls brings something that authors them.
-"""
+"""A lifelike constellation of invented content, written row by row into a new database; the same seed, the same rows."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, open_new
@@ -20,56 +17,21 @@ from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.write.deferred_fts import DeferredIndex
 from pattern_stream.demo.cast import BlockPlan, build_world
 from pattern_stream.demo.conversations import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
-from pattern_stream.demo.random_text import Voice, plain_moment
+from pattern_stream.demo.random_text import Dice, plain_moment
 from pattern_stream.demo.rows import DAY, TableRow, archival_rows, cast_rows, other_rows, shared_rows
-from pattern_stream.errors import TargetExists
+from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Progress, ProgressCallback
+from pattern_stream.memory.answers import Authored
+from pattern_stream.memory.sandbox import Sandbox
 
+DEFAULT_MESSAGES: Final = 600
 MESSAGES_PER_ENTRY: Final = 25
 LEAST_ENTRIES: Final = 48
 ROUNDS: Final = 5
 MOST_ROUNDS: Final = 40
 MESSAGES_PER_ROUND: Final = 5_000
 STEP_MINUTES: Final = 7
-
-
-class StoredEdit(Protocol):
-    """An edit or a checkpoint of a document, as it is stored. `at` is the index of the step that stored it."""
-
-    @property
-    def at(self) -> int: ...
-    @property
-    def blob(self) -> bytes: ...
-    @property
-    def version(self) -> bytes: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def active(self) -> bool: ...
-    @property
-    def consolidated(self) -> int: ...
-
-
-class StoredDocument(Protocol):
-    """What the original would have stored for a document that lived through a plan's steps."""
-
-    @property
-    def snapshot(self) -> bytes: ...
-    @property
-    def frontier(self) -> bytes: ...
-    @property
-    def last_seq(self) -> int: ...
-    @property
-    def preview(self) -> str: ...
-    @property
-    def rows(self) -> Sequence[StoredEdit]: ...
-    @property
-    def checkpoints(self) -> Sequence[StoredEdit]: ...
-
-
-Author = Callable[[str | None, int, Sequence[Sequence[Any]]], Awaitable[StoredDocument]]
-"""author(metadata JSON text, seed, steps) -> what is stored of the document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +48,22 @@ class DemoResult:
         return {"db": str(self.path), "created": True, "seed": self.seed, "rows": self.rows, "bytes": self.bytes}
 
 
-async def write_demo(
-    path: Path, author: Author, *, messages: int, seed: int, progress: ProgressCallback | None = None
+async def make_demo(
+    path: Path, *, messages: int = DEFAULT_MESSAGES, seed: int = 0, progress: ProgressCallback | None = None
 ) -> DemoResult:
-    """Make the database: built as `NAME.partial`, renamed at the end, mode 0600.
+    """Make a lifelike constellation of invented content: every kind of row and memory document, edits pending.
 
+    The same seed and number of messages give the same rows, memory documents to the byte (under one release of Loro).
     Memory:  one batch of rows, and the documents of one block.
-    Raises:  TargetExists, DatabaseError, OSError; what `author` raises.
+    Raises:  UsageError, TargetExists, DatabaseError, WorkerFailed, OSError.
     """
+    if messages < 0:
+        raise UsageError(f"number of messages is {messages}, expected at least 0")
     if os.path.lexists(path):
         clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
-    async with open_new(path) as connection:
-        story = _Story(connection, author, messages, seed, progress)
+    async with Sandbox() as sandbox, open_new(path) as connection:
+        story = _Story(connection, sandbox, messages, seed, progress)
         await story.write()
     return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
 
@@ -108,7 +73,7 @@ class _Story:
     """A demonstration under way."""
 
     connection: Connection
-    author: Author
+    sandbox: Sandbox
     messages: int
     seed: int
     progress: ProgressCallback | None
@@ -125,23 +90,23 @@ class _Story:
         await self.connection.execute("COMMIT")
 
     async def _fill(self) -> None:
-        voice = Voice(self.seed)
-        world = build_world(voice, min(ROUNDS + self.messages // MESSAGES_PER_ROUND, MOST_ROUNDS))
-        await self._mixed(cast_rows(voice, world))
-        async for row in self._documents(voice, world.blocks):
+        dice = Dice(self.seed)
+        world = build_world(dice, min(ROUNDS + self.messages // MESSAGES_PER_ROUND, MOST_ROUNDS))
+        await self._mixed(cast_rows(dice, world))
+        async for row in self._documents(dice, world.blocks):
             await self._mixed([row])
-        await self._mixed(shared_rows(voice, world))
-        talk = Conversations(voice, world.people, world.blocks, self.messages)
+        await self._mixed(shared_rows(dice, world))
+        talk = Conversations(dice, world.people, world.blocks, self.messages)
         await self._uniform("messages", MESSAGE_COLUMNS, talk.rows())
         await self._uniform("archive_summaries", SUMMARY_COLUMNS, talk.summaries)
         entries = max(self.messages // MESSAGES_PER_ENTRY, LEAST_ENTRIES if self.messages else 0)
-        await self._mixed(archival_rows(voice, world, entries))
-        await self._mixed(other_rows(voice, world))
+        await self._mixed(archival_rows(dice, world, entries))
+        await self._mixed(other_rows(dice, world))
 
-    async def _documents(self, voice: Voice, plans: Sequence[BlockPlan]) -> AsyncGenerator[TableRow]:
+    async def _documents(self, dice: Dice, plans: Sequence[BlockPlan]) -> AsyncGenerator[TableRow]:
         for number, plan in enumerate(plans):
-            document = await self.author(plan.metadata, plan.seed, plan.steps)
-            for row in block_rows(voice, plan, document, minutes=DAY + 3 * number):
+            document = await self.sandbox.author(plan.metadata, plan.seed, plan.steps)
+            for row in block_rows(dice, plan, document, minutes=DAY + 3 * number):
                 yield row
 
     async def _mixed(self, rows: Iterable[TableRow]) -> None:
@@ -162,7 +127,7 @@ class _Story:
         self.rows[table] += len(rows)
 
 
-def block_rows(voice: Voice, plan: BlockPlan, document: StoredDocument, *, minutes: int) -> Iterator[TableRow]:
+def block_rows(dice: Dice, plan: BlockPlan, document: Authored, *, minutes: int) -> Iterator[TableRow]:
     """A memory block with its checkpoints and updates. Nothing is folded: that is how the original leaves it."""
     edited = bool(document.last_seq)
     yield "memory_blocks", {
@@ -171,18 +136,18 @@ def block_rows(voice: Voice, plan: BlockPlan, document: StoredDocument, *, minut
         "char_limit": 5000, "permission": plan.permission, "pinned": int(plan.label == "persona"),
         "loro_snapshot": document.snapshot, "content_preview": document.preview or None, "metadata": plan.metadata,
         "embedding_model": "bge-small" if plan.label == "notebook" else None, "is_active": int(plan.is_active),
-        "created_at": voice.moment(minutes),
-        "updated_at": plain_moment(minutes + STEP_MINUTES * len(plan.steps)) if edited else voice.moment(minutes),
+        "created_at": dice.moment(minutes),
+        "updated_at": plain_moment(minutes + STEP_MINUTES * len(plan.steps)) if edited else dice.moment(minutes),
         "frontier": document.frontier, "last_seq": document.last_seq,
     }  # fmt: skip
     for checkpoint in document.checkpoints:
         yield "memory_block_checkpoints", {
             "block_id": plan.id, "snapshot": checkpoint.blob, "updates_consolidated": checkpoint.consolidated,
-            "created_at": voice.moment(minutes + STEP_MINUTES * checkpoint.at), "frontier": checkpoint.version,
+            "created_at": dice.moment(minutes + STEP_MINUTES * checkpoint.at), "frontier": checkpoint.version,
         }  # fmt: skip
     for update in document.rows:
         yield "memory_block_updates", {
             "block_id": plan.id, "seq": update.seq, "update_blob": update.blob, "byte_size": len(update.blob),
-            "source": "agent", "created_at": voice.moment(minutes + STEP_MINUTES * update.at),
+            "source": "agent", "created_at": dice.moment(minutes + STEP_MINUTES * update.at),
             "frontier": update.version, "is_active": int(update.active),
         }  # fmt: skip

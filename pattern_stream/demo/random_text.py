@@ -41,7 +41,7 @@ _WHEN: Final = (
 )  # fmt: skip
 
 
-class Voice:
+class Dice:
     """Everything random in a demonstration. Only this object draws, so a seed gives the same story."""
 
     def __init__(self, seed: int) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pattern_stream.db.ddl.create import schema_statements
-from pattern_stream.demo.making import make_demo
+from pattern_stream.demo.database import make_demo
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, import_archive
 from tests.acceptance.generated import Filling, Life

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pattern_stream.db.ddl.builder import METADATA
-from pattern_stream.demo.making import make_demo
+from pattern_stream.demo.database import make_demo
 from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import SNOWFLAKE_EPOCH_MS
 from pattern_stream.memory.sandbox import Sandbox

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.demo.making import make_demo
+from pattern_stream.demo.database import make_demo
 from pattern_stream.pipelines.exporting import export_archive
 from pattern_stream.pipelines.importing import ImportOptions, import_archive
 

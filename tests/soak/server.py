@@ -51,7 +51,7 @@ def shrink() -> None:
     setattr(format, "COPY_BYTES", SMALL_BYTES)  # noqa: B010
     setattr(format, "LARGE_CELL_BYTES", LARGE_CELL_BYTES)  # noqa: B010  a name that is meant to be constant
     from pattern_stream.cli import demo_command, export_command, import_command, init_command, verify_command
-    from pattern_stream.demo import making as demoing
+    from pattern_stream.demo import database as demoing
     from pattern_stream.pipelines import creating, exporting, importing, verifying
 
     del demo_command, export_command, import_command, init_command, verify_command

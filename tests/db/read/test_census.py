@@ -13,7 +13,7 @@ import pytest
 from pattern_stream.db.catalog.scope import list_tables
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.census import Census, has_messages, take_census
-from pattern_stream.demo.making import make_demo
+from pattern_stream.demo.database import make_demo
 from pattern_stream.schema.model.records import Group, MemoryUpdate, Message, SharedAttachment
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from tests.db.read.test_extension import FIXTURES, of_version_3, run

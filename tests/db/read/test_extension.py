@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.demo.making import make_demo
+from pattern_stream.demo.database import make_demo
 from pattern_stream.items import Cells, Open, Ref, Rows
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport, TableExport
