@@ -1,4 +1,4 @@
-"""A lifelike constellation of invented content, written row by row into a new database; the same seed, the same rows."""
+"""A lifelike constellation of invented content, written into a new database; the same seed gives the same rows."""
 
 from __future__ import annotations
 
