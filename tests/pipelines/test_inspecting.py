@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pattern_stream.demo.making import make_demo
 
 from pattern_stream.codec.cid import cid_text
+from pattern_stream.demo.database import make_demo
 from pattern_stream.errors import MissingBlock
 from pattern_stream.pipelines.dumping import dump_archive
 from pattern_stream.pipelines.exporting import export_archive
