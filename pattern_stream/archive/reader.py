@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from pattern_stream.codec.car import Header, SectionSplitter, verify_section
@@ -80,11 +80,17 @@ class ArchiveReader:
             await self.open()
             piece: bytes | memoryview | None = self._rest
             self._rest = b""
-            while piece is not None and not self.failed:
-                for section in self._split(piece):
-                    yield section
-                piece = await self._next()
-            self._end()
+            try:
+                while piece is not None and not self.failed:
+                    for section in self._splitter.feed(piece):
+                        self.section_count += 1
+                        if cid_of(section.data) == section.cid or self._reported(section):
+                            yield section
+                    piece = await self._next()
+                if not self.failed:
+                    self._splitter.finish()
+            except ArchiveError as error:
+                self._fail(error, ends=True)
 
     async def _next(self) -> bytes | None:
         try:
@@ -92,8 +98,7 @@ class ArchiveReader:
         except StopAsyncIteration:
             return None
         except ArchiveError as error:  # of a wrapper round the archive: a cut or damaged gzip member
-            self.failed = True
-            self._fail(error)
+            self._fail(error, ends=True)
             return None
         self.bytes_read += len(piece)
         return piece
@@ -107,34 +112,16 @@ class ArchiveReader:
                 self._rest = memoryview(piece)[at + 1 :]
                 return
 
-    def _split(self, piece: bytes | memoryview) -> Iterator[Section]:
-        try:
-            for section in self._splitter.feed(piece):
-                self.section_count += 1
-                if cid_of(section.data) == section.cid or self._tell(section):
-                    yield section
-        except ArchiveError as error:
-            self.failed = True
-            self._fail(error)
-
-    def _end(self) -> None:
-        if self.failed:
-            return
-        try:
-            self._splitter.finish()
-        except ArchiveError as error:
-            self.failed = True
-            self._fail(error)
-
-    def _tell(self, section: Section) -> bool:
-        """What is wrong with a section whose CID is not that of its data."""
+    def _reported(self, section: Section) -> bool:
+        """Reports the fault of a section whose CID is not that of its data; never true."""
         try:
             verify_section(section)
         except ArchiveError as error:
             self._fail(error.at(offset=section.offset, cid=cid_text(section.cid)))
         return False
 
-    def _fail(self, error: ArchiveError) -> None:
+    def _fail(self, error: ArchiveError, *, ends: bool = False) -> None:
+        self.failed = self.failed or ends
         error.at(stage="read")
         if self._damage is None:
             raise error

@@ -29,15 +29,23 @@ class PatientThread:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
 
-        def call() -> None:
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  carried over to the caller, whatever it is
-                _settle(loop, outcome, outcome.set_exception, error)
-            else:
-                _settle(loop, outcome, outcome.set_result, result)
+        def settle(with_result: Callable[[Any], None], value: Any) -> None:
+            if not outcome.done():
+                with_result(value)
 
-        self._put(call)
+        def call() -> None:
+            with suppress(RuntimeError):  # the loop was closed while the call was still blocked
+                try:
+                    result = function(*args, **kwargs)
+                except BaseException as error:  # noqa: BLE001  carried over to the caller, whatever it is
+                    loop.call_soon_threadsafe(settle, outcome.set_exception, error)
+                else:
+                    loop.call_soon_threadsafe(settle, outcome.set_result, result)
+
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="pattern-stream blocking calls", daemon=True)
+            self._thread.start()
+        self._calls.put(call)
         return await outcome
 
     def end(self, last: Callable[[], None] | None = None) -> None:
@@ -49,24 +57,7 @@ class PatientThread:
         elif last is not None:
             last()
 
-    def _put(self, call: Callable[[], None]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="pattern-stream blocking calls", daemon=True)
-            self._thread.start()
-        self._calls.put(call)
-
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             with suppress(OSError):  # only a `last` can raise: nobody is left to tell
                 call()
-
-
-def _settle(
-    loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[Any], settle: Callable[[Any], None], value: Any
-) -> None:
-    def deliver() -> None:
-        if not outcome.done():
-            settle(value)
-
-    with suppress(RuntimeError):  # the loop was closed while the call was still blocked
-        loop.call_soon_threadsafe(deliver)

@@ -24,8 +24,8 @@ _STEP_BYTES: Final = 64 * 1024
 """Input given to zlib at a time: what it cannot take at once it copies."""
 
 
-class _At(Enum):
-    """Where in the gzip stream we are."""
+class _GzipState(Enum):
+    """Whereabouts in the gzip stream the input stands."""
 
     MEMBER = auto()
     BETWEEN = auto()
@@ -42,7 +42,7 @@ class Gunzip:
     def __init__(self) -> None:
         self.bytes_read = 0
         self._member = zlib.decompressobj(_GZIP_WINDOW)
-        self._at = _At.MEMBER
+        self._state = _GzipState.MEMBER
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """What comes out of some more input."""
@@ -58,25 +58,21 @@ class Gunzip:
 
     def finish(self) -> None:
         """The input has ended: it must not be inside a member."""
-        if self._at is _At.MEMBER:
+        if self._state is _GzipState.MEMBER:
             raise self._fault(TruncatedArchive, "gzip data ends inside a member")
 
     def _step(self, data: bytes) -> tuple[bytes, bytes]:
         """One piece of output, and the input that is left."""
-        if self._at is _At.BETWEEN:
-            self._begin(data[0])
-        if self._at is _At.PADDING:
+        if self._state is _GzipState.BETWEEN and data[0] == GZIP_MAGIC[0]:
+            self._member = zlib.decompressobj(_GZIP_WINDOW)
+            self._state = _GzipState.MEMBER
+        elif self._state is _GzipState.BETWEEN:
+            self._state = _GzipState.PADDING
+        if self._state is _GzipState.PADDING:
             if data.strip(b"\0"):
                 raise self._fault(TrailingBytes, "bytes follow the last gzip member, expected its end or zeros")
             return b"", b""
         return self._unpack(data)
-
-    def _begin(self, first: int) -> None:
-        if first == GZIP_MAGIC[0]:
-            self._member = zlib.decompressobj(_GZIP_WINDOW)
-            self._at = _At.MEMBER
-        else:
-            self._at = _At.PADDING
 
     def _unpack(self, data: bytes) -> tuple[bytes, bytes]:
         try:
@@ -84,16 +80,13 @@ class Gunzip:
         except zlib.error as error:
             raise self._fault(CorruptStream, f"gzip data is damaged: {error}") from error
         if self._member.eof:
-            self._at = _At.BETWEEN
+            self._state = _GzipState.BETWEEN
             return piece, self._member.unused_data
         return piece, self._member.unconsumed_tail
 
     def _drain(self) -> Iterator[bytes]:
-        """What zlib holds back though it has taken all input: output beyond the limit of the last call."""
-        while self._at is _At.MEMBER:
-            piece, _ = self._unpack(b"")
-            if not piece:
-                return
+        """The output beyond the limit of the last call, which zlib keeps back though it has taken all input."""
+        while self._state is _GzipState.MEMBER and (piece := self._unpack(b"")[0]):
             yield piece
 
     def _fault(self, kind: type[ArchiveError], message: str) -> ArchiveError:

@@ -10,17 +10,14 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Self
 
 from anyio import to_thread
 
 from pattern_stream.errors import FileMissing, FileTaken, TransportError, UsageError, making_folder, storage_errors
 from pattern_stream.files.partial import partial_of, reserved, take_name
-from pattern_stream.format import COPY_BYTES
 from pattern_stream.transport.blocking import PatientThread
 from pattern_stream.transport.descriptors import copy_range, read_some, widen_pipe, write_all
-
-T = TypeVar("T")
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -28,10 +25,8 @@ _RANGE_STEP: Final = 8 * 1024 * 1024
 """Bytes copied between two looks at whether the line was cancelled."""
 
 
-class Run(Protocol):
-    """How blocking calls are made: in a thread that is waited for, or in one that can be left."""
-
-    def __call__(self, function: Callable[[], T], /) -> Awaitable[T]: ...
+BlockingCall = Callable[[Callable[[], None]], Awaitable[None]]
+"""How blocking calls are made: in a thread that is waited for, or in one that can be left."""
 
 
 class FileOutput:
@@ -41,7 +36,7 @@ class FileOutput:
     `partial`: the file that holds the bytes until they get their name, None where they are written at once.
     """
 
-    def __init__(self, descriptor: int, name: str, run: Run, partial_path: Path | None = None) -> None:
+    def __init__(self, descriptor: int, name: str, run: BlockingCall, partial_path: Path | None = None) -> None:
         self.name = name
         self.partial = partial_path
         self.folder = partial_path.parent if partial_path is not None else None
@@ -78,13 +73,13 @@ class ByteSource:
     `total_bytes`: the length, where it is a plain file. `path`: that file.
     """
 
-    def __init__(self, descriptor: int, name: str, run: Run, path: Path | None = None) -> None:
+    def __init__(self, descriptor: int, name: str, thread: PatientThread, path: Path | None = None) -> None:
         self.name = name
         self.path = path
         self.total_bytes = os.fstat(descriptor).st_size if path is not None else None
         self.bytes_read = 0
         self._descriptor: int | None = descriptor
-        self._run = run
+        self._thread = thread
 
     def __aiter__(self) -> Self:
         return self
@@ -93,7 +88,7 @@ class ByteSource:
         if self._descriptor is None:
             raise StopAsyncIteration
         with storage_errors(f"reading {self.name}"):
-            data = await self._run(partial(read_some, self._descriptor, COPY_BYTES))
+            data = await self._thread.run(read_some, self._descriptor)
         if not data:
             raise StopAsyncIteration
         self.bytes_read += len(data)
@@ -142,19 +137,23 @@ async def open_input(source: Path | None = None) -> AsyncGenerator[ByteSource]:
     Raises:  FileMissing, UsageError (a folder, a terminal), TransportError.
     """
     thread = PatientThread()
-    if source is None or str(source) == "-":
-        try:
-            yield ByteSource(_standard(_STDIN), "standard input", thread.run)
-        finally:
-            thread.end()
-        return
-    run: Run = to_thread.run_sync if _is_plain(source) else thread.run
-    opening = _Opening(source, os.O_RDONLY)
+    opening = None
     try:
-        descriptor = await _open_source(opening, run)
-        yield ByteSource(descriptor, str(source), run, source if _is_plain(source) else None)
+        if source is None or str(source) == "-":
+            yield ByteSource(_standard(_STDIN), "standard input", thread)
+            return
+        with storage_errors(f"opening {source}"):
+            if source.is_dir():
+                raise UsageError(f"{source} is a folder, expected a file")
+            opening = _Opening(source, os.O_RDONLY)
+            try:
+                descriptor = await thread.run(opening)
+            except FileNotFoundError as error:
+                raise FileMissing(f"{source} is not there") from error
+        is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        yield ByteSource(descriptor, str(source), thread, source if is_plain else None)
     finally:
-        thread.end(opening.close)
+        thread.end(opening.close if opening is not None else None)
 
 
 @asynccontextmanager
@@ -218,12 +217,12 @@ class _Opening:
     """A file to be opened by a call that may block, and closed whether or not somebody waited for that."""
 
     def __init__(self, path: Path, flags: int) -> None:
-        self.path = path
+        self._path = path
         self._flags = flags | os.O_CLOEXEC
         self._descriptor: int | None = None
 
     def __call__(self) -> int:
-        self._descriptor = os.open(self.path, self._flags)
+        self._descriptor = os.open(self._path, self._flags)
         widen_pipe(self._descriptor)
         return self._descriptor
 
@@ -261,26 +260,12 @@ def _refuse_terminal(descriptor: int, name: str) -> None:
 
 def _is_plain(path: Path) -> bool:
     """Whether it is a file like any other, or nothing yet; through links. Folders are refused by who opens."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        with storage_errors(f"opening {path}"):
-            raise error
+    with storage_errors(f"opening {path}"):
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
-
-
-async def _open_source(opening: _Opening, run: Run) -> int:
-    if opening.path.is_dir():
-        raise UsageError(f"{opening.path} is a folder, expected a file")
-    try:
-        with storage_errors(f"opening {opening.path}"):
-            return await run(opening)
-    except TransportError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise FileMissing(f"{opening.path} is not there") from error.__cause__
-        raise
 
 
 def _copy_and_close(source: int, target: int, offset: int, count: int) -> None:
