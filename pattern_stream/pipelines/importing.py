@@ -15,7 +15,8 @@ from pattern_stream.archive.tee import Replay
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
 from pattern_stream.db.connection.opening import open_writer
-from pattern_stream.db.ddl.create import create_schema, require_writable_schema
+from pattern_stream.db.ddl.create import create_schema
+from pattern_stream.db.ddl.migrations import require_writable_schema
 from pattern_stream.db.write.leftover_ids import Mentions
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
 from pattern_stream.errors import Report, ignore_findings

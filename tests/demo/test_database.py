@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.ddl.builder import METADATA
+from pattern_stream.db.ddl import core_tables, extra_tables
 from pattern_stream.demo.database import make_demo
 from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import SNOWFLAKE_EPOCH_MS
@@ -45,7 +45,9 @@ async def test_every_table_has_rows(tmp_path: Path) -> None:
     """All 29 tables of the schema, counted as they are."""
     result = await make_demo(tmp_path / "demo.db", messages=120)
 
-    assert set(METADATA.tables) - {"_sqlx_migrations"} == set(result.rows)
+    assert {table.name for table in (*core_tables.TABLES, *extra_tables.TABLES)} - {"_sqlx_migrations"} == set(
+        result.rows
+    )
     assert 29 == len(result.rows)
     assert 120 == result.rows["messages"]
     with opened(result.path) as connection:

@@ -1,4 +1,4 @@
-"""The words in which tables are declared: thin helpers over SQLAlchemy's schema classes, and what they compile to.
+"""The words in which tables are declared: thin helpers over SQLAlchemy's schema classes, and the DDL of the tables.
 
 Declared types are kept as the original's text, since they decide affinity: JSON is NUMERIC, so a bare number in a JSON
 column turns into INTEGER or REAL. Primary keys of TEXT allow null here because they do there. Source: database 3.
@@ -6,60 +6,36 @@ column turns into INTEGER or REAL. Primary keys of TEXT allow null here because 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, TypedDict
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable, SchemaItem
 from sqlalchemy.types import TypeEngine
 
-METADATA: Final = sa.MetaData()
-"""The ordinary tables; the full-text tables and triggers are in `fulltext`."""
+_METADATA: Final = sa.MetaData()
 
 
-class Nullable(TypedDict):
-    """The one keyword of `NULL`."""
-
-    nullable: bool
-
-
-NULL: Final = Nullable(nullable=True)
-
-
-def column(name: str, kind: type[TypeEngine[Any]], default: str | None = None, *, nullable: bool = False) -> Any:
+def column(name: str, default: str | None = None, *, kind: type[TypeEngine[Any]], null: bool = False) -> sa.Column[Any]:
     """A column; `default` is SQL text, an expression in parentheses."""
-    server_default = None if default is None else sa.text(default)
-    return sa.Column(name, kind(), nullable=nullable, server_default=server_default)
+    return sa.Column(name, kind(), nullable=null, server_default=None if default is None else sa.text(default))
 
 
-def text(name: str, default: str | None = None, *, nullable: bool = False) -> Any:
-    """A TEXT column."""
-    return column(name, sa.TEXT, default, nullable=nullable)
+text = partial(column, kind=sa.TEXT)
+json = partial(column, kind=sa.JSON)  # SQLite gives it NUMERIC affinity
+integer = partial(column, kind=sa.INTEGER)
+blob = partial(column, kind=sa.BLOB)
 
 
-def json(name: str, default: str | None = None, *, nullable: bool = False) -> Any:
-    """A column declared JSON, which SQLite gives NUMERIC affinity."""
-    return column(name, sa.JSON, default, nullable=nullable)
-
-
-def integer(name: str, default: str | None = None, *, nullable: bool = False) -> Any:
-    """An INTEGER column."""
-    return column(name, sa.INTEGER, default, nullable=nullable)
-
-
-def blob(name: str, *, nullable: bool = False) -> Any:
-    """A BLOB column."""
-    return column(name, sa.BLOB, nullable=nullable)
-
-
-def key(name: str = "id", kind: type[TypeEngine[Any]] = sa.TEXT) -> Any:
+def key(name: str = "id", kind: type[TypeEngine[Any]] = sa.TEXT) -> sa.Column[Any]:
     """The one column of a primary key, without NOT NULL."""
     return sa.Column(name, kind(), primary_key=True, nullable=True, autoincrement=False)
 
 
-def counter() -> Any:
-    """`id INTEGER PRIMARY KEY AUTOINCREMENT`; goes with `sqlite_autoincrement=True` on the table."""
+def counter() -> sa.Column[Any]:
+    """`id INTEGER PRIMARY KEY AUTOINCREMENT`, in a table with `sqlite_autoincrement=True`."""
     return sa.Column("id", sa.INTEGER(), primary_key=True, nullable=True)
 
 
@@ -86,18 +62,17 @@ def index(name: str, *parts: str, unique: bool = False, where: str | None = None
 
 def table(name: str, *items: SchemaItem, **options: Any) -> sa.Table:
     """A table with its columns, keys and indexes, in physical order."""
-    made = sa.Table(name, METADATA, *items, **options)
-    made.info["indexes"] = [item for item in items if isinstance(item, sa.Index)]
-    return made
+    indexes = [item for item in items if isinstance(item, sa.Index)]
+    return sa.Table(name, _METADATA, *items, info={"indexes": indexes}, **options)
 
 
-def statements(metadata: sa.MetaData = METADATA) -> Iterator[str]:
-    """DDL text of all tables in order of declaration, each followed by its indexes in theirs.
+def statements(tables: Iterable[sa.Table]) -> Iterator[str]:
+    """DDL text of tables, each followed by its indexes.
 
     The order of indexes is kept because the query planner breaks ties by it.
     """
     dialect = sqlite.dialect()
-    for made in metadata.tables.values():
+    for made in tables:
         yield str(CreateTable(made).compile(dialect=dialect)).strip()
         for one in made.info["indexes"]:
             yield str(CreateIndex(one).compile(dialect=dialect)).strip()

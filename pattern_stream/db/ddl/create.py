@@ -1,36 +1,24 @@
-"""The schema of a constellation database, all of it: making it, and knowing which one a file has.
-
-Source: database 2 and 3. What is declared where: `tables`, `other_tables` (ordinary tables), `fulltext`, `migrations`.
-"""
+"""Makes the schema of a constellation database. Source: database 2 and 3."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from pattern_stream.db.connection.connection import Connection
-from pattern_stream.db.ddl import builder as ddl
-from pattern_stream.db.ddl import core_tables as tables
-from pattern_stream.db.ddl import extra_tables as other_tables
+from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
-from pattern_stream.db.ddl.migrations import (
-    MIGRATIONS,
-    SCHEMA_VERSION,
-    UNKNOWN_TIME,
-    require_writable_schema,
-    schema_version,
-)
+from pattern_stream.db.ddl.migrations import MIGRATIONS
 
-__all__ = ["SCHEMA_VERSION", "create_schema", "require_writable_schema", "schema_statements", "schema_version"]
-
-DECLARED = (tables, other_tables)
-"""The modules whose import declares the ordinary tables."""
-
-_INSERT_MIGRATION = "INSERT INTO _sqlx_migrations VALUES (?, ?, ?, 1, ?, ?)"
+_UNKNOWN_TIME = -1
+"""`execution_time` in nanoseconds where nobody measured it."""
 
 
 def schema_statements() -> Iterator[str]:
     """DDL text of everything, in the order in which it can be run."""
-    yield from ddl.statements()
+    # here, as SQLAlchemy takes long to load, and only a new database needs it
+    from pattern_stream.db.ddl import builder, core_tables, extra_tables
+
+    yield from builder.statements((*core_tables.TABLES, *extra_tables.TABLES))
     for index in FULL_TEXT:
         yield from index.statements()
 
@@ -40,7 +28,8 @@ async def create_schema(connection: Connection, *, installed_at: str) -> None:
 
     `installed_at`: UTC as `YYYY-MM-DD hh:mm:ss`.
     """
-    rows = [(m.version, m.description, installed_at, m.checksum, UNKNOWN_TIME) for m in MIGRATIONS]
     for statement in schema_statements():
         await connection.execute(statement)
-    await connection.execute_many(_INSERT_MIGRATION, rows)
+    columns = ("version", "description", "installed_on", "success", "checksum", "execution_time")
+    rows = [(m.version, m.description, installed_at, 1, m.checksum, _UNKNOWN_TIME) for m in MIGRATIONS]
+    await connection.execute_many(insert_into("_sqlx_migrations", columns), rows)

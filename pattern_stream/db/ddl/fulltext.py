@@ -27,33 +27,20 @@ class FullText:
 
     def statements(self) -> Iterator[str]:
         """DDL text of the table and its three triggers."""
-        yield (
-            f"CREATE VIRTUAL TABLE {self.name} USING fts5("
-            f"{', '.join(self.columns)}, content='{self.base}', content_rowid='rowid')"
-        )
-        forget, add = self._forget(), self._add()
-        for trigger, event, body in zip(
-            self.triggers, ("INSERT", "DELETE", "UPDATE"), (add, forget, f"{forget} {add}"), strict=True
-        ):
-            yield f"CREATE TRIGGER {trigger} AFTER {event} ON {self.base} BEGIN {body} END"
-
-    def rebuild(self) -> str:
-        """The command that makes the index anew from the base table."""
-        return f"INSERT INTO {self.name}({self.name}) VALUES ('rebuild')"
+        name, base, listed = self.name, self.base, ", ".join(self.columns)
+        new, old = (", ".join(f"{row}.{column}" for column in self.columns) for row in ("new", "old"))
+        add = f"INSERT INTO {name}(rowid, {listed}) VALUES (new.rowid, {new});"
+        remove = f"INSERT INTO {name}({name}, rowid, {listed}) VALUES ('delete', old.rowid, {old});"
+        yield f"CREATE VIRTUAL TABLE {name} USING fts5({listed}, content='{base}', content_rowid='rowid')"
+        after_insert, after_delete, after_update = self.triggers
+        yield f"CREATE TRIGGER {after_insert} AFTER INSERT ON {base} BEGIN {add} END"
+        yield f"CREATE TRIGGER {after_delete} AFTER DELETE ON {base} BEGIN {remove} END"
+        yield f"CREATE TRIGGER {after_update} AFTER UPDATE ON {base} BEGIN {remove} {add} END"
 
     def index_after(self) -> str:
         """The statement that indexes all rows of the base table with a rowid above its one parameter."""
         listed = ", ".join(self.columns)
         return f"INSERT INTO {self.name}(rowid, {listed}) SELECT rowid, {listed} FROM {self.base} WHERE rowid > ?"
-
-    def _add(self) -> str:
-        values = ", ".join(f"new.{column}" for column in self.columns)
-        return f"INSERT INTO {self.name}(rowid, {', '.join(self.columns)}) VALUES (new.rowid, {values});"
-
-    def _forget(self) -> str:
-        listed = ", ".join(self.columns)
-        values = ", ".join(f"old.{column}" for column in self.columns)
-        return f"INSERT INTO {self.name}({self.name}, rowid, {listed}) VALUES ('delete', old.rowid, {values});"
 
 
 FULL_TEXT: Final = (

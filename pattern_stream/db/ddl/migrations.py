@@ -12,9 +12,6 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
 
-UNKNOWN_TIME: Final = -1
-"""`execution_time` in nanoseconds where nobody measured it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -64,7 +61,6 @@ _CHECKSUMS: Final[dict[object, bytes]] = {migration.version: migration.checksum 
 SCHEMA_VERSION: Final = MIGRATIONS[-1].version
 """The version of a database that this program makes, and the only one it writes into."""
 
-_UPGRADE_HINT: Final = "open it once with Pattern, which brings it up to date, and try again"
 _WHERE: Final = Where(table="_sqlx_migrations")
 
 
@@ -79,8 +75,18 @@ async def require_writable_schema(connection: Connection) -> None:
     Raises UnsupportedSchema: migrations are missing, unknown, failed, or another text than the known one.
     """
     noted = {version: (success, checksum) for version, success, checksum in await _noted(connection)}
-    _refuse_unknown([version for version in noted if version not in _CHECKSUMS])
-    _refuse_missing([m.version for m in MIGRATIONS if m.version not in noted])
+    if unknown := [str(version) for version in noted if version not in _CHECKSUMS]:
+        raise UnsupportedSchema(
+            f"found migration {', '.join(unknown)}, which is not known here; the newest known one is {SCHEMA_VERSION}",
+            where=_WHERE,
+            hint="a newer pattern-stream may know it",
+        )
+    if missing := [str(version) for version in _CHECKSUMS if version not in noted]:
+        raise UnsupportedSchema(
+            f"found a database without migration {', '.join(missing)}, expected all up to {SCHEMA_VERSION} for writing",
+            where=_WHERE,
+            hint="open it once with Pattern, which brings it up to date, and try again",
+        )
     for version, (success, checksum) in noted.items():
         if not success:
             raise UnsupportedSchema(f"migration {version} is marked as failed, expected success", where=_WHERE)
@@ -90,26 +96,6 @@ async def require_writable_schema(connection: Connection) -> None:
                 where=_WHERE,
                 hint="the original program refuses such a database as well; import into a new one",
             )
-
-
-def _refuse_unknown(versions: list[object]) -> None:
-    if versions:
-        raise UnsupportedSchema(
-            f"found migration {', '.join(map(str, versions))}, which is not known here; "
-            f"the newest known one is {SCHEMA_VERSION}",
-            where=_WHERE,
-            hint="a newer pattern-stream may know it",
-        )
-
-
-def _refuse_missing(versions: list[int]) -> None:
-    if versions:
-        raise UnsupportedSchema(
-            f"found a database without migration {', '.join(map(str, versions))}, "
-            f"expected all up to {SCHEMA_VERSION} for writing",
-            where=_WHERE,
-            hint=_UPGRADE_HINT,
-        )
 
 
 async def _noted(connection: Connection) -> list[Row]:

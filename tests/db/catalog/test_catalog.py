@@ -10,10 +10,12 @@ import pytest
 
 from pattern_stream.db.catalog.catalog import Column, Table, read_catalog, read_targets
 from pattern_stream.db.connection.opening import open_reader
-from pattern_stream.db.ddl.builder import METADATA
+from pattern_stream.db.ddl import core_tables, extra_tables
 from pattern_stream.schema.model.records import canonical
 from tests.db.read.test_extension import run
 from tests.db.worlds import build
+
+DECLARED = {table.name for table in (*core_tables.TABLES, *extra_tables.TABLES)}
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +31,7 @@ async def test_the_original_schema(tmp_path: Path) -> None:
     """All tables but the bookkeeping, in canonical key order; full text and its tables are none."""
     found = await described(tmp_path / "a.db")
 
-    assert sorted(set(METADATA.tables) - {"_sqlx_migrations"}, key=canonical) == list(found)
+    assert sorted(DECLARED - {"_sqlx_migrations"}, key=canonical) == list(found)
     assert {
         "tasks": "parent_task_id",
         "archival_entries": "parent_entry_id",
@@ -48,7 +50,7 @@ async def test_what_is_no_ordinary_table(tmp_path: Path) -> None:
         "CREATE TABLE words_of_mine (x, y AS (x + 1), z AS (x + 2) STORED, w VARCHAR(7) DEFAULT NULL)",
         "ANALYZE",
     )
-    own = set(found) - set(METADATA.tables)
+    own = set(found) - DECLARED
 
     assert {"words_of_mine"} == own
     columns = (Column("x", "", has_default=False), Column("w", "VARCHAR(7)", has_default=True))

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.anyio
 def test_opening_needs_no_sqlalchemy() -> None:
     """Reading and writing a database import the driver alone: SQLAlchemy takes longer to load than all of ours."""
     script = (
-        "import sys, pattern_stream.db.connection.opening, pattern_stream.db.catalog.scope, "
-        "pattern_stream.db.ddl.migrations, pattern_stream.db.read.scope_reader, pattern_stream.db.write.sink; "
+        "import sys, pattern_stream.pipelines.exporting, pattern_stream.pipelines.importing, "
+        "pattern_stream.pipelines.listing, pattern_stream.pipelines.verifying; "
         "print('sqlalchemy' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

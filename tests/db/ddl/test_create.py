@@ -12,9 +12,9 @@ import pytest
 
 from pattern_stream.db.connection.new_database import open_new
 from pattern_stream.db.connection.opening import open_reader, open_writer
-from pattern_stream.db.ddl.create import create_schema, require_writable_schema, schema_version
+from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
-from pattern_stream.db.ddl.migrations import MIGRATIONS, SCHEMA_VERSION
+from pattern_stream.db.ddl.migrations import MIGRATIONS, SCHEMA_VERSION, require_writable_schema, schema_version
 from pattern_stream.errors import ExitCode, UnsupportedSchema
 from tests.db.worlds import AT, build, schema_facts
 
@@ -121,7 +121,7 @@ def test_index_after_indexes_what_the_triggers_did_not(tmp_path: Path) -> None:
             connection.execute(index.index_after(), (1,))
             connection.execute(f"INSERT INTO {index.name}({index.name}, rank) VALUES ('integrity-check', 1)")
         found = connection.execute("SELECT rowid FROM messages_fts WHERE messages_fts MATCH 'quince'").fetchall()
-        connection.execute(FULL_TEXT[0].rebuild())
+        connection.execute("INSERT INTO messages_fts(messages_fts) VALUES ('rebuild')")
         rebuilt = connection.execute("SELECT rowid FROM messages_fts WHERE messages_fts MATCH 'quince'").fetchall()
 
         assert [(2,)] == found == rebuilt

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pattern_stream.db.ddl.builder import METADATA
-from pattern_stream.db.ddl.create import DECLARED as MODULES
+from pattern_stream.db.ddl import core_tables, extra_tables
 from pattern_stream.errors import Finding, MalformedNode, UsageError, ignore_findings
 from pattern_stream.schema.ids.cell_ids import RowTranslation
 from pattern_stream.schema.ids.new_ids import Identity, mint, mint_batch, mint_bytes, parse_snowflake
@@ -25,7 +24,7 @@ from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message
 KEY = bytes(range(32))
 OTHER_KEY = bytes(32)
 
-assert MODULES  # their import declares the tables that METADATA has
+TABLES = {table.name: table for table in (*core_tables.TABLES, *extra_tables.TABLES)}
 
 
 def test_mint_is_pure_and_keyed() -> None:
@@ -169,7 +168,7 @@ def test_arrays_of_agents() -> None:
 
 def test_every_table_of_the_schema_is_known() -> None:
     """Each with columns that it has, and with every column that refers to another row by a foreign key."""
-    ordinary = {name: table for name, table in METADATA.tables.items() if name != "_sqlx_migrations"}
+    ordinary = {name: table for name, table in TABLES.items() if name != "_sqlx_migrations"}
     for name, table in ordinary.items():
         columns, keys = set(table.columns.keys()), {key.parent.name for key in table.foreign_keys}
 
@@ -187,8 +186,8 @@ def test_own_ids_are_new_but_names_and_numbers_are_not() -> None:
     """`coordination_state.key` is a name, and the numbers of the memory history mean nothing elsewhere."""
     assert {"updated_by": "owner"} == references_of("coordination_state")
     assert {"block_id": "memory_block"} == references_of("memory_block_updates")
-    own = {name for name in METADATA.tables if is_known(name) and "id" in references_of(name)}
-    with_id = {name for name, table in METADATA.tables.items() if "id" in table.columns}
+    own = {name for name in TABLES if is_known(name) and "id" in references_of(name)}
+    with_id = {name for name, table in TABLES.items() if "id" in table.columns}
     assert with_id - {"memory_block_updates", "memory_block_checkpoints"} == own
 
 
