@@ -36,6 +36,7 @@ async def open_new(target: Path, *, keep: bool = True) -> AsyncGenerator[Connect
     place = Path(os.path.realpath(target))
     if not is_vacant(place):
         raise TargetExists(f"found a file at {place}, expected none: a new database is to be made there")
+    _refuse_beside(place)
     if not place.parent.is_dir():
         found = f"no folder {place.parent}, expected one: a new database is to be made there"
         raise DatabaseNotFound(found, hint=making_folder(place.parent))
@@ -48,6 +49,7 @@ async def open_new(target: Path, *, keep: bool = True) -> AsyncGenerator[Connect
             await connection.execute("PRAGMA journal_mode = WAL")
         _sync(partial)
         if keep:
+            _refuse_beside(place)
             try:
                 take_name(partial, place, replace=is_vacant(place) and place.exists())
             except FileExistsError as error:
@@ -61,6 +63,22 @@ def is_vacant(path: Path) -> bool:
     except FileNotFoundError:
         return True
     return os.path.isfile(path) and found.st_size == 0
+
+
+def _refuse_beside(place: Path) -> None:
+    """Raise TargetExists where SQLite would read more than the new file: a WAL or journal that an older one left.
+
+    # Rule: such a file is never removed or moved here, since it may hold the only copy of somebody's commits.
+    """
+    beside = [name for suffix in DATABASE_SUFFIXES[1:] if os.path.lexists(name := f"{place}{suffix}")]
+    if beside:
+        found = (
+            f"found {' and '.join(beside)}, expected nothing: a database that is made at {place} would be read with it"
+        )
+        hint = (
+            "another program may still have the old database open; end it, then look into these files or move them away"
+        )
+        raise TargetExists(found, hint=hint)
 
 
 def clear_leftovers(target: Path) -> None:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import aiosqlite
 import anyio
@@ -19,7 +19,7 @@ import anyio
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.cursor import BoundedConnection
 from pattern_stream.db.connection.errors import translated
-from pattern_stream.errors import DatabaseNotFound, DatabaseStorage, UnsupportedSchema
+from pattern_stream.errors import CorruptDatabase, DatabaseNotFound, DatabaseStorage, UnsupportedSchema
 from pattern_stream.format import BUSY_TIMEOUT_MS
 
 READ_PRAGMAS: Final = (
@@ -37,6 +37,14 @@ WRITE_PRAGMAS: Final = (
 )
 DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
 """What is behind the name of a database in those of the files that SQLite keeps it in."""
+
+FRAMES_LOOKED_AT: Final = 4096
+"""How far a WAL is searched for the first page."""
+
+_FOREIGN_WAL_HINT: Final = "move it away, if no program has the database open; it may hold commits of the older one"
+
+NEW_LAYOUT: Final = ("memory.db", "messages.db")
+"""The files in which the next version of Pattern keeps a constellation."""
 
 NAMED_TABLES: Final = 10
 """How many tables of a strange database a message names."""
@@ -113,6 +121,46 @@ def _existing(path: Path) -> Path:
     return found
 
 
+def _refuse_foreign_wal(path: Path) -> None:
+    """Raise CorruptDatabase where the -wal file beside a database belongs to another one.
+
+    SQLite checks a WAL against itself only, so one that was left by an older database of that name is played back over
+    the new one. Known by its page size, or by the first page, whose schema counter never goes back.
+
+    # Trap: closing the database's file drops the locks of every connection of this process. So this looks only where
+    nobody can have one (no -shm), or when the database could not be read.
+    """
+    wal = path.with_name(path.name + "-wal")
+    try:
+        with open(path, "rb") as database, open(wal, "rb") as log:
+            header, log_header = database.read(100), log.read(32)
+            if len(header) < 100 or len(log_header) < 32:
+                return
+            size, log_size = int.from_bytes(header[16:18], "big"), int.from_bytes(log_header[8:12], "big")
+            size = 65536 if size == 1 else size
+            fault = f"pages of {log_size} bytes, the database of {size}" if size != log_size else ""
+            first = None if fault else _first_page_in(log, size)
+    except OSError:
+        return
+    if first is not None and int.from_bytes(first[40:44], "big") < int.from_bytes(header[40:44], "big"):
+        fault = "an older schema than the database"
+    if fault:
+        raise CorruptDatabase(f"{wal} has {fault}: it was left by another database", hint=_FOREIGN_WAL_HINT)
+
+
+def _first_page_in(log: IO[bytes], page_bytes: int) -> bytes | None:
+    """The beginning of the first copy of page 1 in a WAL, None where it is not among the first frames."""
+    for frame in range(FRAMES_LOOKED_AT):
+        log.seek(32 + frame * (24 + page_bytes))
+        head = log.read(24)
+        if len(head) < 24:
+            return None
+        if int.from_bytes(head[:4], "big") == 1:
+            page = log.read(100)
+            return page if page.startswith(b"SQLite format 3\0") else None
+    return None
+
+
 def _uri(path: Path, mode: str) -> str:
     return f"{path.as_uri()}?{mode}"  # `as_uri` quotes what has a meaning in a URI: `?`, `#`, `%`
 
@@ -123,6 +171,8 @@ async def connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequen
 
     # Trap: closing must not be cancelled, or the driver's thread would be left with the file and its locks.
     """
+    if not path.with_name(path.name + "-shm").exists():
+        _refuse_foreign_wal(path)
     timeout = busy_timeout_ms / 1000
     driver = aiosqlite.connect(
         _uri(path, mode), uri=True, isolation_level=None, timeout=timeout, factory=BoundedConnection
@@ -146,8 +196,16 @@ async def connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequen
 
 async def _require_constellation(connection: Connection, path: Path) -> None:
     """The first read, which starts the snapshot: is this a constellation database at all?"""
-    rows = await connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    try:
+        rows = await connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
+    except CorruptDatabase:
+        _refuse_foreign_wal(path)
+        raise
     names = [str(name) for (name,) in rows]
+    if "messages" not in names and all(path.with_name(name).is_file() for name in NEW_LAYOUT):
+        found = f"{path} lies beside {' and '.join(NEW_LAYOUT)}: this is the layout of Pattern's next version"
+        hint = "archives hold the present layout, one constellation.db; export with the Pattern that made the files"
+        raise UnsupportedSchema(f"{found}, expected a constellation database", hint=hint)
     if "agents" not in names:
         found = f"tables {', '.join(names[:NAMED_TABLES])}" if names else "no tables, as an empty file has none"
         raise UnsupportedSchema(f"found {found} in {path}, expected a constellation database, which has a table agents")

@@ -163,3 +163,33 @@ async def test_refusals(tmp_path: Path) -> None:
         await make(tmp_path / "nowhere" / "new.db")
 
     assert [False, False, True] == [is_vacant(tmp_path / name) for name in ("taken.db", ".", "new.db")]
+
+
+@pytest.mark.parametrize("suffixes", [["-wal"], ["-journal"], ["-shm"], ["-wal", "-shm"]])
+@pytest.mark.parametrize("empty", [False, True])
+async def test_files_of_an_older_database_keep_the_place(tmp_path: Path, suffixes: list[str], empty: bool) -> None:
+    """SQLite would read them with the new database: each is named, and none is touched."""
+    target = tmp_path / "new.db"
+    if empty:
+        target.touch()
+    for suffix in suffixes:
+        Path(f"{target}{suffix}").write_bytes(b"commits of somebody")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    with pytest.raises(TargetExists) as caught:
+        await make(target)
+
+    assert all(f"{target}{suffix}" in caught.value.message for suffix in suffixes)
+    assert "may still have the old database open" in str(caught.value.hint)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+async def test_a_file_that_appears_meanwhile(tmp_path: Path) -> None:
+    """What another program leaves beside the place while the database is made keeps it from its name."""
+    target = tmp_path / "new.db"
+
+    with pytest.raises(TargetExists, match=r"new\.db-wal"):
+        async with open_new(target):
+            Path(f"{target}-wal").write_bytes(b"x")
+
+    assert ["new.db-wal"] == [path.name for path in tmp_path.iterdir()]

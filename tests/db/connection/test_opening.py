@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
+from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import open_new
 from pattern_stream.db.connection.opening import open_reader, open_writer, read_mode
 from pattern_stream.errors import (
@@ -372,3 +373,46 @@ async def test_errors_inside_pass(tmp_path: Path) -> None:
 
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as outside:
         outside.execute("BEGIN EXCLUSIVE")
+
+
+def _with_wal_of_another(path: Path, page_bytes: int) -> Path:
+    """A sound database, beside it the WAL that a killed writer of an older one of that name left."""
+    older = path.with_name("older.db")
+    with closing(sqlite3.connect(older, isolation_level=None)) as writer:
+        for statement in (f"page_size = {page_bytes}", "journal_mode = WAL", "wal_autocheckpoint = 0"):
+            writer.execute(f"PRAGMA {statement}")
+        writer.execute("CREATE TABLE old (x)")
+        wal = Path(f"{older}-wal").read_bytes()
+    build(path, journal="DELETE")
+    Path(f"{path}-wal").write_bytes(wal)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("page_bytes", "said"), [(512, "pages of 512 bytes, the database of 4096"), (4096, "an older schema")]
+)
+@pytest.mark.parametrize("opening", [open_reader, open_writer])
+async def test_the_wal_of_another_database_is_told(
+    tmp_path: Path, page_bytes: int, said: str, opening: Callable[[Path], AbstractAsyncContextManager[Connection]]
+) -> None:
+    """It would be played back over the database: refused, exit 4, and both files stay as they are."""
+    path = _with_wal_of_another(tmp_path / "a.db", page_bytes)
+    before = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+
+    with pytest.raises(CorruptDatabase, match=said) as caught:
+        async with opening(path):
+            pytest.fail("opened")
+
+    assert "it was left by another database" in caught.value.message
+    assert before == (path.read_bytes(), Path(f"{path}-wal").read_bytes())
+
+
+async def test_the_layout_of_the_next_version_is_named(tmp_path: Path) -> None:
+    """memory.db beside messages.db, no table messages: said for either file, exit 5."""
+    for name in ("memory.db", "messages.db"):
+        with closing(sqlite3.connect(tmp_path / name)) as other:
+            other.execute("CREATE TABLE agents (id TEXT PRIMARY KEY)")
+    for name in ("memory.db", "messages.db"):
+        with pytest.raises(UnsupportedSchema, match="the layout of Pattern's next version"):
+            async with open_reader(tmp_path / name):
+                pytest.fail("opened")
