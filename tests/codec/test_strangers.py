@@ -49,6 +49,7 @@ def _zip() -> bytes:
         (json.dumps({"agent_type": "memgpt_agent"}, indent=2).encode(), "a Letta agent file"),
         (b"\xef\xbb\xbf" + json.dumps([1, 2]).encode(), "a JSON file"),
     ],
+    ids=range(15),
 )
 def test_a_stranger_is_named(head: bytes, named: str) -> None:
     """What it is, what was expected, and what to do; exit 5, as another program may well read it."""
