@@ -28,7 +28,7 @@ from pattern_stream.files.temporary import (
 from pattern_stream.format import CID_BYTES
 from pattern_stream.items import Section
 
-_DOING: Final = "writing blocks that came too early"
+_DOING: Final = "using the shelf for blocks that came too early"
 
 _ROW_BYTES: Final = 60
 """Memory that a row takes beside its block or name."""
@@ -105,17 +105,14 @@ class Shelf:
         row = self._run("SELECT offset, size, data, kept FROM block WHERE key = ?", key).fetchone()
         if row is None:
             return None
-        offset, size, data, kept = row
-        if data is None:
-            data = self._read_again(cid, offset, size)
-        elif cid_of(data) != cid:
+        offset, size, stored, kept = row
+        data = self._read_again(cid, offset, size) if stored is None else stored
+        if stored is not None and cid_of(stored) != cid:
             return None  # another block with the same key
-        else:
-            self._grown_bytes -= 0 if keep else size
         if not keep:
             self._run("DELETE FROM block WHERE key = ?", key)
             self._block_count -= 1
-            self._grown_bytes -= _ROW_BYTES
+            self._grown_bytes -= _ROW_BYTES if stored is None else _ROW_BYTES + size
         elif not kept:
             self._run("UPDATE block SET kept = 1 WHERE key = ?", key)
         self.early_count += not kept
@@ -172,7 +169,9 @@ class Shelf:
         return Leftovers(*self._run(f"SELECT count(*), min(offset) {left}").fetchone())
 
     def _met_keys(self) -> Iterator[tuple[int]]:
-        for (cids,) in self._run("SELECT cids FROM met"):
+        log, last = "SELECT rowid, cids FROM met WHERE rowid > ? LIMIT 1", 0
+        while (row := self._run(log, (last,)).fetchone()) is not None:
+            last, cids = row
             yield from _KEY.iter_unpack(cids)
         yield from _KEY.iter_unpack(self._met)
 

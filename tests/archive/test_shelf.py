@@ -142,7 +142,7 @@ def test_the_first_usable_folder_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk says while a block is read again comes as an error of ours."""
+    """What the disk says while a block, or SQLite while the log of blocks is read again, comes as an error of ours."""
 
     def fail(*arguments: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -153,6 +153,9 @@ def test_a_disk_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(os, "pread", fail)
         with pytest.raises(TransportError, match="reading the archive again: Input/output error"):
             shelf.take(each.cid)
+        shelf.close()
+        with pytest.raises(TransportError, match="blocks that came too early: Cannot operate on a closed database"):
+            shelf.was_met(each.cid)
 
 
 def test_a_file_that_cannot_grow_is_named(tmp_path: Path) -> None:
