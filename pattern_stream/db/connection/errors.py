@@ -1,4 +1,4 @@
-"""SQLite's errors as this package's own: the door of the room.
+"""Turns the errors of SQLite and its driver into the package's own.
 
 SQLite's result code decides, and the text only where the code says nothing.
 """
@@ -6,7 +6,7 @@ SQLite's result code decides, and the text only where the code says nothing.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,15 +25,12 @@ from pattern_stream.errors import (
     Where,
 )
 
-PRIMARY_CODE: Final = 0xFF
-"""The low byte of an extended result code is the primary one."""
-
-WAL_HINT: Final = (
+_WAL_HINT: Final = (
     "a database in WAL mode is read with the help of its -shm file, which cannot be made or written there: "
     "copy the database together with its -wal file to a folder that can be written, and read the copy"
 )
 
-DAMAGE_HINT: Final = (
+_DAMAGE_HINT: Final = (
     "`sqlite3 FILE .recover` writes out what can still be read of it; a disk that fails to read looks the same, "
     "and the system's log names it"
 )
@@ -52,18 +49,21 @@ _READONLY_WAL: Final = {
     sqlite3.SQLITE_READONLY_DIRECTORY,
     sqlite3.SQLITE_CANTOPEN_DIRTYWAL,
 }
+_STORAGE: Final = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_AUTH,
+    sqlite3.SQLITE_NOLFS,
+}
 _TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
 
 
-def translate(
-    error: Exception, *, path: Path | None = None, table: str | None = None, row_id: str | None = None
-) -> PatternStreamError:
-    """Our error for one of sqlite3. In: any exception; one of ours comes back with blanks filled."""
-    where = Where(table=table, row_id=row_id)
-    if isinstance(error, PatternStreamError):
-        return error.at(where)
-    family = _FAMILIES.get(_code(error) & PRIMARY_CODE, _other)
-    return family(error, "the database" if path is None else f"database {path}", path).at(where)
+def translate(error: sqlite3.Error, *, path: Path | None = None, table: str | None = None) -> PatternStreamError:
+    """Our error for one of the driver's. `path` and `table` are for the message."""
+    return _ours(error, "the database" if path is None else f"database {path}", path).at(Where(table=table))
 
 
 @contextmanager
@@ -75,75 +75,35 @@ def translated(path: Path | None = None, *, table: str | None = None) -> Iterato
         raise translate(error, path=path, table=table) from error
 
 
-def _code(error: Exception) -> int:
-    """SQLite's extended result code; 1 (generic) where the error comes from the driver alone."""
-    return int(getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR)
-
-
-def _busy(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    return DatabaseBusy(f"{name} stayed locked by another program for the whole time it was waited for ({error})")
-
-
-def _damaged(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    """# Trap: SQLite takes an I/O error of the disk, while it reads a page, for damage of the file."""
-    return CorruptDatabase(f"{name} is damaged ({error})", hint=DAMAGE_HINT)
-
-
-def _no_database(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    return CorruptDatabase(f"{name} is no SQLite database, or an encrypted one ({error})")
-
-
-def _storage(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    if path is not None and _code(error) & PRIMARY_CODE == sqlite3.SQLITE_CANTOPEN and not path.exists():
-        return DatabaseNotFound(f"no file at {path}, expected a constellation database")
-    hint = WAL_HINT if _code(error) in _READONLY_WAL or _wal_out_of_reach(error, path) else None
-    return DatabaseStorage(f"{name} cannot be read or written: {error}", hint=hint)
-
-
-def _wal_out_of_reach(error: Exception, path: Path | None) -> bool:
-    """Whether SQLite could not open a file although the database itself can be read: then it is the WAL's index."""
-    if path is None or _code(error) & PRIMARY_CODE != sqlite3.SQLITE_CANTOPEN:
-        return False
-    return path.with_name(path.name + "-wal").exists()
-
-
-def _too_large(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    return LimitExceeded(f"a row of {name} is larger than SQLite's limit for one value ({error})")
-
-
-def _constraint(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    family = NameConflict if _code(error) in _TAKEN else DatabaseError
-    return family(f"{name} refuses a row ({error})")
-
-
-def _mismatch(error: Exception, name: str, path: Path | None) -> PatternStreamError:
-    return InvalidCell(f"{name} refuses a value of the wrong type ({error})")
-
-
-def _other(error: Exception, name: str, path: Path | None) -> PatternStreamError:
+def _ours(error: sqlite3.Error, name: str, path: Path | None) -> PatternStreamError:
+    code = int(getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR)  # none where the driver raises it
+    match code & 0xFF:  # the low byte of an extended result code is the primary one
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_PROTOCOL:
+            waited = "stayed locked by another program for the whole time it was waited for"
+            return DatabaseBusy(f"{name} {waited} ({error})")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_FORMAT:
+            # Trap: SQLite takes an I/O error of the disk, while it reads a page, for damage of the file
+            return CorruptDatabase(f"{name} is damaged ({error})", hint=_DAMAGE_HINT)
+        case sqlite3.SQLITE_NOTADB:
+            return CorruptDatabase(f"{name} is no SQLite database, or an encrypted one ({error})")
+        case sqlite3.SQLITE_CANTOPEN if path is not None and not path.exists():
+            return DatabaseNotFound(f"no file at {path}, expected a constellation database")
+        case sqlite3.SQLITE_CANTOPEN if path is not None and path.with_name(f"{path.name}-wal").exists():
+            # the database itself can be read, so SQLite could not open the WAL's index
+            return DatabaseStorage(f"{name} cannot be read or written: {error}", hint=_WAL_HINT)
+        case found if found in _STORAGE:
+            hint = _WAL_HINT if code in _READONLY_WAL else None
+            return DatabaseStorage(f"{name} cannot be read or written: {error}", hint=hint)
+        case sqlite3.SQLITE_TOOBIG:
+            return LimitExceeded(f"a row of {name} is larger than SQLite's limit for one value ({error})")
+        case sqlite3.SQLITE_CONSTRAINT:
+            family = NameConflict if code in _TAKEN else DatabaseError
+            return family(f"{name} refuses a row ({error})")
+        case sqlite3.SQLITE_MISMATCH:
+            return InvalidCell(f"{name} refuses a value of the wrong type ({error})")
     message = str(error)
     if any(words in message for words in _MISSING_WORDS):
         return UnsupportedSchema(f"{name} lacks what is needed here ({message})")
     if message.startswith("Could not decode to UTF-8"):
         return InvalidCell(f"{name} holds text that is no UTF-8")
     return PatternStreamError(f"SQLite failed on {name}: {message}")
-
-
-_FAMILIES: Final[dict[int, Callable[[Exception, str, Path | None], PatternStreamError]]] = {
-    sqlite3.SQLITE_BUSY: _busy,
-    sqlite3.SQLITE_LOCKED: _busy,
-    sqlite3.SQLITE_PROTOCOL: _busy,
-    sqlite3.SQLITE_CORRUPT: _damaged,
-    sqlite3.SQLITE_FORMAT: _damaged,
-    sqlite3.SQLITE_NOTADB: _no_database,
-    sqlite3.SQLITE_CANTOPEN: _storage,
-    sqlite3.SQLITE_PERM: _storage,
-    sqlite3.SQLITE_READONLY: _storage,
-    sqlite3.SQLITE_IOERR: _storage,
-    sqlite3.SQLITE_FULL: _storage,
-    sqlite3.SQLITE_AUTH: _storage,
-    sqlite3.SQLITE_NOLFS: _storage,
-    sqlite3.SQLITE_TOOBIG: _too_large,
-    sqlite3.SQLITE_CONSTRAINT: _constraint,
-    sqlite3.SQLITE_MISMATCH: _mismatch,
-}

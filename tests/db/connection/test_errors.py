@@ -71,11 +71,11 @@ def failure(message: str, code: int | None = None) -> sqlite3.OperationalError:
 def test_result_codes(tmp_path: Path, code: int, family: type[PatternStreamError], exit_code: int) -> None:
     """The class, the exit code and the place."""
     error = failure("what SQLite said", code)
-    found = translate(error, path=tmp_path, table="t", row_id="r")
+    found = translate(error, path=tmp_path, table="t")
 
     assert family is type(found)
     assert exit_code == found.exit_code
-    assert {"table": "t", "row_id": "r"} == found.where.as_dict()
+    assert {"table": "t"} == found.where.as_dict()
     assert "what SQLite said" in found.message
     assert str(tmp_path) in found.message
 
@@ -158,14 +158,6 @@ def test_hint_for_a_folder_where_no_index_can_be_made(code: int) -> None:
     hint = translate(failure("attempt to write a readonly database", code), path=Path("a.db")).hint
 
     assert "copy the database together with its -wal file" in str(hint)
-
-
-def test_our_own_errors_only_get_their_blanks_filled() -> None:
-    """An error of ours comes back itself."""
-    ours = InvalidCell("mine")
-
-    assert ours is translate(ours, table="t")
-    assert "t" == ours.where.table
 
 
 def test_translated_leaves_other_errors_alone() -> None:
