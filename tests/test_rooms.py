@@ -52,7 +52,7 @@ INNER_FLOORS: Final = {
 KEPT: Final = {
     "cbor2": ("codec/dagcbor.py",),
     "libipld": ("codec/dagcbor.py",),
-    "loro": ("memory/worker.py",),
+    "loro": ("memory/worker.py", "demo/author_worker.py"),
     "sqlalchemy": ("db/ddl/",),
     "aiosqlite": ("db/",),
     "sqlite3": ("db/", "archive/shelf.py", "files/"),

@@ -15,6 +15,7 @@ from pattern_stream.db.connection.new_database import clear_leftovers, open_new
 from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.write.deferred_fts import DeferredIndex
+from pattern_stream.demo.author import Author, StoredDocument, open_author
 from pattern_stream.demo.cast import BlockPlan, build_world
 from pattern_stream.demo.conversations import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
 from pattern_stream.demo.random_text import Dice, plain_moment
@@ -22,8 +23,6 @@ from pattern_stream.demo.rows import DAY, TableRow, archival_rows, cast_rows, ot
 from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Progress, ProgressCallback
-from pattern_stream.memory.answers import Authored
-from pattern_stream.memory.sandbox import Sandbox
 
 DEFAULT_MESSAGES: Final = 600
 MESSAGES_PER_ENTRY: Final = 25
@@ -62,8 +61,8 @@ async def make_demo(
     if os.path.lexists(path):
         clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
-    async with Sandbox() as sandbox, open_new(path) as connection:
-        story = _Story(connection, sandbox, messages, seed, progress)
+    async with open_author() as author, open_new(path) as connection:
+        story = _Story(connection, author, messages, seed, progress)
         await story.write()
     return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
 
@@ -73,7 +72,7 @@ class _Story:
     """A demonstration under way."""
 
     connection: Connection
-    sandbox: Sandbox
+    author: Author
     messages: int
     seed: int
     progress: ProgressCallback | None
@@ -105,7 +104,7 @@ class _Story:
 
     async def _documents(self, dice: Dice, plans: Sequence[BlockPlan]) -> AsyncGenerator[TableRow]:
         for number, plan in enumerate(plans):
-            document = await self.sandbox.author(plan.metadata, plan.seed, plan.steps)
+            document = await self.author(plan.metadata, plan.seed, plan.steps)
             for row in block_rows(dice, plan, document, minutes=DAY + 3 * number):
                 yield row
 
@@ -127,7 +126,7 @@ class _Story:
         self.rows[table] += len(rows)
 
 
-def block_rows(dice: Dice, plan: BlockPlan, document: Authored, *, minutes: int) -> Iterator[TableRow]:
+def block_rows(dice: Dice, plan: BlockPlan, document: StoredDocument, *, minutes: int) -> Iterator[TableRow]:
     """A memory block with its checkpoints and updates. Nothing is folded: that is how the original leaves it."""
     edited = bool(document.last_seq)
     yield "memory_blocks", {

@@ -21,7 +21,7 @@ class Fault(Exception):
     """The document cannot be used; the text says why."""
 
 
-class Reader:
+class ContainerReader:
     """Root containers by name and type, each read once, with limits on what they may hold."""
 
     def __init__(self, doc: Any, is_usable: Callable[[str], bool]) -> None:

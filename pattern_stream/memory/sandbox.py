@@ -17,8 +17,13 @@ import orjson
 from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, Where, WorkerFailed
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Folded
-from pattern_stream.memory.answers import Authored, Checked, Shown, authored_of, text_of
-from pattern_stream.memory.process import GRACE_SECONDS, Answer, Bounds, Died, Refused, WorkerProcess
+from pattern_stream.memory.process import (
+    DocumentAnswer,
+    DocumentRefused,
+    DocumentWorker,
+    DocumentWorkerDied,
+    RequestLimits,
+)
 
 Updates = Sequence[tuple[int, bytes]]
 
@@ -39,8 +44,32 @@ CACHED_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A readable document: whether nothing was ever written to it, its version vector, its rendered text.
+
+    `rendered` is None where the text is too long to hand out.
+    """
+
+    empty: bool
+    frontier: bytes
+    rendered: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A document's values by container name, its rendered text, and its canonical version vector.
+
+    Values and text are empty and None where they are too long to hand out.
+    """
+
+    values: dict[str, Any]
+    rendered: str | None
+    frontier: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
-    """One request to the worker. remake: there is a new snapshot in any case; probe: making one is tried at least."""
+    """One request to the worker. remake: make a new snapshot in any case; probe: try at least to make one."""
 
     snapshot: bytes
     updates: Updates
@@ -55,18 +84,19 @@ class _Task:
         """Whether the answer may be kept: nothing to fold, and little to keep."""
         return not self.updates and len(self.snapshot) + len(self.metadata or "") <= CACHED_BYTES
 
-    def place(self, step: int) -> str:
-        """What the worker dealt with at a step."""
-        count = len(self.updates)
-        if step == 0:
-            return "stored snapshot"
-        if step <= count:
-            return f"update with seq {self.updates[step - 1][0]}"
-        return "document" if step == count + 1 else "text of the document"
+    def seq(self, refusal: DocumentRefused) -> int | None:
+        """The seq of the update that was refused; None where no update was."""
+        return self.updates[refusal.step - 1][0] if 0 < refusal.step <= len(self.updates) else None
 
-    def fault(self, refusal: Refused) -> str:
+    def fault(self, refusal: DocumentRefused) -> str:
         """What was wrong, in words."""
-        return f"{self.place(refusal.step)} cannot be read: {refusal.reason}"
+        if (seq := self.seq(refusal)) is not None:
+            place = f"update with seq {seq}"
+        elif refusal.step == 0:
+            place = "stored snapshot"
+        else:
+            place = "document" if refusal.step == len(self.updates) + 1 else "text of the document"
+        return f"{place} cannot be read: {refusal.reason}"
 
 
 class Sandbox:
@@ -86,7 +116,7 @@ class Sandbox:
         restarts: int = 256,
     ) -> None:
         self._salvage, self._seconds, self._most, self._restarts = salvage, seconds, max_document_bytes, restarts
-        self._worker: WorkerProcess | None = None
+        self._worker: DocumentWorker | None = None
         self._lock = anyio.Lock()
         self._known: OrderedDict[_Task, Folded] = OrderedDict()
 
@@ -96,12 +126,12 @@ class Sandbox:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._retire()
+        self._retire()
 
     async def prepare(self) -> None:
         """Start a worker, so that it is there when it is asked. Raises WorkerFailed, TransportError."""
         async with self._lock:
-            self._worker = self._worker or await WorkerProcess.start()
+            self._worker = self._worker or DocumentWorker.start()
 
     # --- what can be asked ---------------------------------------------------------------------------------------
 
@@ -116,7 +146,7 @@ class Sandbox:
         self._measure(task)
         try:
             return await self._folded(task)
-        except Refused as refusal:
+        except DocumentRefused as refusal:
             if self._salvage:
                 return await self._rescue(task, refusal)
             where = Where(field="update_blob" if 0 < refusal.step <= len(task.updates) else "loro_snapshot")
@@ -131,9 +161,9 @@ class Sandbox:
         self._measure(task)
         try:
             answer = await self._ask(task)
-        except Refused as refusal:
+        except DocumentRefused as refusal:
             raise DamagedDocument(f"memory document is damaged: {task.fault(refusal)}") from None
-        return Checked(answer.meta.get("empty") is True, answer.blobs[1], text_of(answer))
+        return Checked(answer.meta.get("empty") is True, answer.blobs[1], _text_of(answer))
 
     async def show(self, snapshot: bytes, updates: Updates, metadata: str | None) -> Shown:
         """The values and the text of the document with its updates. Raises as `fold` without salvage."""
@@ -141,37 +171,28 @@ class Sandbox:
         self._measure(task)
         try:
             answer = await self._ask(task)
-        except Refused as refusal:
+        except DocumentRefused as refusal:
             raise DamagedMemory(task.fault(refusal)) from None
-        return Shown(orjson.loads(answer.blobs[3]) or {}, text_of(answer), answer.blobs[1])
-
-    async def author(self, metadata: str | None, seed: int, steps: Sequence[Sequence[Any]]) -> Authored:
-        """What the original would have stored for a document that lived through these steps. The same for a seed."""
-        meta = {"ask": "author", "metadata": metadata, "seed": seed, "steps": list(steps)}
-        try:
-            answer = await self._exchange(meta, [], self._bounds(0))
-        except Refused as refusal:
-            raise WorkerFailed(f"document could not be written: {refusal.reason}") from None
-        return authored_of(answer)
+        return Shown(orjson.loads(answer.blobs[3]) or {}, _text_of(answer), answer.blobs[1])
 
     # --- salvage -------------------------------------------------------------------------------------------------
 
-    async def _rescue(self, task: _Task, refusal: Refused) -> Folded:
+    async def _rescue(self, task: _Task, refusal: DocumentRefused) -> Folded:
         """The last good state. Each round gives up something more: the text, an update and all after it, the base."""
-        total, faults, seq = len(task.updates), [task.fault(refusal)], _seq(task, refusal)
+        total, faults, seq = len(task.updates), [task.fault(refusal)], task.seq(refusal)
         while True:
             task = await self._reduced(task, refusal)
             try:
                 folded = await self._folded(task)
-            except Refused as again:
-                refusal, seq = again, _seq(task, again) if seq is None else seq
+            except DocumentRefused as again:
+                refusal, seq = again, task.seq(again) if seq is None else seq
                 faults.append(task.fault(again))
                 continue
             kept = [f"{len(task.updates)} of {total} updates kept"] if total else []
             lost = ["stored snapshot lost"] if task.remake else []
             return replace(folded, damage="; ".join([*faults, *kept, *lost]), damaged_seq=seq)
 
-    async def _reduced(self, task: _Task, refusal: Refused) -> _Task:
+    async def _reduced(self, task: _Task, refusal: DocumentRefused) -> _Task:
         """The task without what the refusal blames."""
         count, step = len(task.updates), refusal.step
         if 0 < step <= count:
@@ -192,7 +213,7 @@ class Sandbox:
             try:
                 await self._ask(replace(task, updates=task.updates[:middle], show=False, probe=True))
                 low = middle
-            except Refused:
+            except DocumentRefused:
                 high = middle
         return task.updates[:low]
 
@@ -215,19 +236,15 @@ class Sandbox:
         answer = await self._ask(task)
         changed = answer.meta.get("changed") is True
         snapshot = answer.blobs[0] if changed else task.snapshot
-        folded = Folded(snapshot, answer.blobs[1], changed, text_of(answer))
+        folded = Folded(snapshot, answer.blobs[1], changed, _text_of(answer))
         if task.is_small and len(folded.rendered or "") <= CACHED_BYTES:
-            self._remember(task, folded)
+            self._known[task] = folded
+            if len(self._known) > CACHED_COUNT:
+                self._known.popitem(last=False)
         return folded
 
-    def _remember(self, task: _Task, folded: Folded) -> None:
-        self._known[task] = folded
-        if len(self._known) > CACHED_COUNT:
-            self._known.popitem(last=False)
-
-    async def _ask(self, task: _Task) -> Answer:
+    async def _ask(self, task: _Task) -> DocumentAnswer:
         meta = {
-            "ask": "fold",
             "metadata": task.metadata,
             "remake": task.remake,
             "probe": task.probe,
@@ -237,42 +254,38 @@ class Sandbox:
             "most_shown": MAX_SHOWN_BYTES,
         }
         blobs = [task.snapshot, *(update for _, update in task.updates)]
-        answer = await self._exchange(meta, blobs, self._bounds(sum(map(len, blobs))))
-        if len(answer.blobs) != (4 if task.show else 2):
-            raise WorkerFailed("document worker gave an answer of another shape")
-        return answer
-
-    def _bounds(self, size: int) -> Bounds:
-        memory = min(max(LEAST_MEMORY_BYTES, MEMORY_PER_BYTE * size), MOST_MEMORY_BYTES)
-        return Bounds(self._seconds, memory, self._most * GROWTH + 2 * MAX_SHOWN_BYTES)
-
-    async def _exchange(self, meta: dict[str, Any], blobs: list[bytes], bounds: Bounds) -> Answer:
+        memory = min(max(LEAST_MEMORY_BYTES, MEMORY_PER_BYTE * sum(map(len, blobs))), MOST_MEMORY_BYTES)
+        limits = RequestLimits(self._seconds, memory, self._most * GROWTH + 2 * MAX_SHOWN_BYTES)
         async with self._lock:
-            worker = self._worker or await WorkerProcess.start()
+            worker = self._worker or DocumentWorker.start()
             self._worker = None  # until it has answered: whatever ends the conversation otherwise has ended the worker
             try:
-                answer = await worker.ask(meta, blobs, bounds)
-            except Died:
-                self._count_death()
+                answer = await worker.ask(meta, blobs, limits)
+            except DocumentWorkerDied:
+                self._restarts -= 1
+                if self._restarts < 0:
+                    raise WorkerFailed(
+                        "document worker died too often; the documents are hostile, or the machine has no room"
+                    ) from None
                 raise
-            except Refused:
+            except DocumentRefused:
                 self._worker = worker
                 raise
             self._worker = worker
             if answer.meta.get("peak", 0) > WORN_BYTES:
-                await self._retire()
-            return answer
+                self._retire()
+        if len(answer.blobs) != (4 if task.show else 2):
+            raise WorkerFailed("document worker gave an answer of another shape")
+        return answer
 
-    def _count_death(self) -> None:
-        self._restarts -= 1
-        if self._restarts < 0:
-            raise WorkerFailed("document worker died too often; the documents are hostile, or the machine has no room")
-
-    async def _retire(self) -> None:
+    def _retire(self) -> None:
         if (worker := self._worker) is not None:
             self._worker = None
-            await worker.end(grace_seconds=GRACE_SECONDS)
+            worker.end()
 
 
-def _seq(task: _Task, refusal: Refused) -> int | None:
-    return task.updates[refusal.step - 1][0] if 0 < refusal.step <= len(task.updates) else None
+def _text_of(answer: DocumentAnswer) -> str | None:
+    """The rendered text of an answer; None where it was not asked for, or too long to be sent."""
+    if len(answer.blobs) < 4 or answer.meta.get("shown") is not True:
+        return None
+    return answer.blobs[2].decode(errors="replace")

@@ -1,4 +1,4 @@
-"""The process that alone decodes memory documents; run as a script: `python -I worker.py`. Nothing imports it.
+"""The process that alone decodes memory documents; run as a script: `python -I worker.py`, never imported.
 
 A small forged blob aborts Loro, a shaped one makes it run for ever or fill the memory, so it lives here, behind limits.
 Standard input: frames of a request. Standard output: frames of progress ("p", the step begun) and of one reply ("r").
@@ -12,21 +12,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import struct
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import loro
-
-try:
-    import resource
-except ImportError:  # Windows has no limits of this kind
-    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from pattern_stream.memory import containers, document
@@ -45,6 +41,7 @@ MAX_ERROR_CHARS: Final = 200
 STDERR_BYTES: Final = 64 * 1024
 
 Reply = tuple[dict[str, Any], list[bytes]]
+Act = Callable[[dict[str, Any], list[bytes]], Reply]
 
 
 @contextmanager
@@ -95,9 +92,9 @@ def new_document() -> loro.LoroDoc:
     return loro.LoroDoc()  # type: ignore[no-untyped-call]
 
 
-def new_reader(doc: loro.LoroDoc) -> containers.Reader:
+def new_reader(doc: loro.LoroDoc) -> containers.ContainerReader:
     """The document's containers."""
-    return containers.Reader(doc, document.is_container_name)
+    return containers.ContainerReader(doc, document.is_container_name)
 
 
 def load(base: bytes, updates: Sequence[bytes], *, step: Any = lambda number: None) -> tuple[loro.LoroDoc, bytes]:
@@ -133,8 +130,9 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
         raise containers.Fault(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
     progress(len(updates) + 2)
     shown = _shown(meta, doc) if meta["show"] else []
-    told = {"changed": changed, "empty": version == b"\0", "shown": sum(map(len, shown)) <= meta["most_shown"]}
-    return told, [snapshot if changed else b"", version, *(shown if told["shown"] else [b"", b"null"][: len(shown)])]
+    fits = sum(map(len, shown)) <= meta["most_shown"]
+    described = {"changed": changed, "empty": version == b"\0", "shown": fits}
+    return described, [snapshot if changed else b"", version, *(shown if fits else [b"", b"null"][: len(shown)])]
 
 
 def _shown(meta: dict[str, Any], doc: loro.LoroDoc) -> list[bytes]:
@@ -147,98 +145,6 @@ def _shown(meta: dict[str, Any], doc: loro.LoroDoc) -> list[bytes]:
     return [text.encode(), found]
 
 
-class Life:
-    """A document as it comes to be in the original: edited, persisted, undone, loaded anew, consolidated.
-
-    Every load takes another peer, derived from the seed alone, so the same life gives the same bytes.
-    """
-
-    def __init__(self, metadata: str | None, seed: int) -> None:
-        self.schema, self.seed, self.loads = document.parse_schema(metadata), seed, 0
-        self.base = new_document().export(loro.ExportMode.Snapshot())
-        self.rows: list[dict[str, Any]] = []
-        self.checkpoints: list[dict[str, Any]] = []
-        self.last_seq, self.preview, self.frontier = 0, "", b"\0"
-        self.reload()
-
-    def active(self) -> list[dict[str, Any]]:
-        """The rows that are not undone."""
-        return [row for row in self.rows if row["active"]]
-
-    def reload(self) -> None:
-        """A new session: the document as stored, under a new peer."""
-        self.doc, _ = load(self.base, [row["blob"] for row in self.active()])
-        self.loads += 1
-        self.doc.peer_id = (self.seed * 0x9E3779B97F4A7C15 + self.loads * 0xBF58476D1CE4E5B9) % (1 << 63) or 1
-        self.saved = self.doc.oplog_vv
-
-    def edit(self, kind: str, name: str, *arguments: Any) -> None:
-        """One edit of a root container: splice a text, set a key, push, put or drop an item, count."""
-        if kind == "splice":
-            text, (start, cut, new) = self.doc.get_text(name), arguments
-            start = text.len_unicode if start < 0 else start
-            text.splice(start, text.len_unicode - start if cut < 0 else cut, new)
-        elif kind == "set":
-            self.doc.get_map(name).insert(*arguments)
-        elif kind == "push":
-            self.doc.get_list(name).push(*arguments)
-        elif kind == "drop":
-            self.doc.get_list(name).delete(arguments[0], 1)
-        elif kind == "put":
-            self.doc.get_list(name).delete(arguments[0], 1)
-            self.doc.get_list(name).insert(*arguments)
-        else:
-            self.doc.get_counter(name).increment(*arguments)
-
-    def persist(self, at: int) -> None:
-        """What was edited since the last time becomes a row, with the version after it. Source: database 7.2."""
-        self.doc.commit()
-        self.last_seq += 1
-        blob, self.saved = self.doc.export(loro.ExportMode.Updates(self.saved)), self.doc.oplog_vv
-        version = canonical_version(self.saved)
-        self.rows.append({"seq": self.last_seq, "at": at, "active": True, "blob": blob, "version": version})
-        self.preview = document.render(self.schema, new_reader(self.doc))
-
-    def undo(self) -> None:
-        """The highest active row no longer counts."""
-        self.active()[-1]["active"] = False
-        self._turned()
-
-    def redo(self) -> None:
-        """The lowest undone row above the highest active one counts again."""
-        head = max((row["seq"] for row in self.active()), default=0)
-        next(row for row in self.rows if row["seq"] > head)["active"] = True
-        self._turned()
-
-    def _turned(self) -> None:
-        rows = self.active()
-        self.frontier = rows[-1]["version"] if rows else b""
-        self.reload()
-
-    def consolidate(self, at: int) -> None:
-        """Base and rows become one snapshot, of which a checkpoint keeps a copy."""
-        self.base, self.frontier = self.doc.export(loro.ExportMode.Snapshot()), canonical_version(self.doc.oplog_vv)
-        self.checkpoints.append({"at": at, "consolidated": len(self.rows), "blob": self.base, "version": self.frontier})
-        self.rows = []
-
-
-def author(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
-    """Live through the steps of a life and hand over what the original would have stored."""
-    life = Life(meta["metadata"], meta["seed"])
-    for at, (verb, *arguments) in enumerate(meta["steps"]):
-        if verb in ("persist", "consolidate"):
-            getattr(life, verb)(at)
-        elif verb in ("undo", "redo", "reload"):
-            getattr(life, verb)()
-        else:
-            life.edit(verb, *arguments)
-    made = [*life.checkpoints, *life.rows]
-    plain = [{key: value for key, value in item.items() if key not in ("blob", "version")} for item in made]
-    split = len(life.checkpoints)
-    reply = {"checkpoints": plain[:split], "rows": plain[split:], "last_seq": life.last_seq, "preview": life.preview}
-    return reply, [life.base, life.frontier, *(part for item in made for part in (item["blob"], item["version"]))]
-
-
 # --- the loop ----------------------------------------------------------------------------------------------------
 
 
@@ -247,14 +153,15 @@ def progress(step: int) -> None:
     os.write(1, HEAD.pack(b"p", 0, step))
 
 
-def answer(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
-    """Do what a request asks within its limits, or say what was wrong with the document."""
+def answer(act: Act, meta: dict[str, Any], blobs: list[bytes]) -> Reply:
+    """Serve a request within its limits, or say what was wrong with the document."""
     _limit(meta["memory"], meta["seconds"])
     try:
         with guarded():
-            return (author if meta["ask"] == "author" else fold)(meta, blobs)
+            return act(meta, blobs)
     except containers.Fault as fault:
-        _forget_panics()
+        with suppress(OSError):  # what panics printed makes room for the last words of an abort
+            os.ftruncate(2, 0)
         return {"fault": str(fault)}, []
     except MemoryError:
         return {"fault": f"needed more than {meta['memory'] >> 20} MiB"}, []
@@ -264,8 +171,6 @@ def answer(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
 
 def _limit(memory: int, seconds: float) -> None:
     """Memory and processor time of this request; the latter ends an orphan whose parent was killed."""
-    if resource is None:
-        return
     used = resource.getrusage(resource.RUSAGE_SELF)
     for what, most in (
         (resource.RLIMIT_AS, memory),
@@ -275,14 +180,6 @@ def _limit(memory: int, seconds: float) -> None:
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
         except (OSError, ValueError):
             continue  # not every system keeps every limit; the parent watches as well
-
-
-def _forget_panics() -> None:
-    """What panics printed is not kept, so that there is room for the last words of an abort."""
-    try:
-        os.ftruncate(2, 0)
-    except OSError:
-        return
 
 
 def _settle() -> None:
@@ -298,8 +195,6 @@ def _settle() -> None:
 
 
 def _peak_bytes() -> int:
-    if resource is None:
-        return 0
     try:  # Trap: on Linux ru_maxrss starts from what the parent had when it forked; VmHWM is this process's own
         with open("/proc/self/status", "rb") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith(b"VmHWM:"))
@@ -307,28 +202,28 @@ def _peak_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _serve() -> None:
+def _serve(act: Act) -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    _say(stdout, {"loro": loro.LORO_VERSION}, [])
+    _send(stdout, {"loro": loro.LORO_VERSION}, [])
     while head := stdin.read(HEAD.size):
         _, meta_bytes, _ = HEAD.unpack(head)
         meta = json.loads(stdin.read(meta_bytes))
-        reply, blobs = answer(meta, [stdin.read(length) for length in meta["blobs"]])
-        _say(stdout, reply, blobs)
+        reply, blobs = answer(act, meta, [stdin.read(length) for length in meta["blobs"]])
+        _send(stdout, reply, blobs)
 
 
-def _say(stdout: BinaryIO, reply: dict[str, Any], blobs: list[bytes]) -> None:
-    said = json.dumps(reply | {"blobs": [len(blob) for blob in blobs], "peak": _peak_bytes()}).encode()
-    stdout.write(HEAD.pack(b"r", len(said), sum(map(len, blobs))) + said)
+def _send(stdout: BinaryIO, reply: dict[str, Any], blobs: list[bytes]) -> None:
+    described = json.dumps(reply | {"blobs": [len(blob) for blob in blobs], "peak": _peak_bytes()}).encode()
+    stdout.write(HEAD.pack(b"r", len(described), sum(map(len, blobs))) + described)
     stdout.writelines(blobs)
     stdout.flush()
 
 
-def main() -> None:
-    """Serve until standard input ends, on a thread whose stack holds deeply nested values."""
+def main(act: Act = fold) -> None:
+    """Serve until standard input ends, on a thread whose stack has room for deeply nested values."""
     _settle()
     threading.stack_size(STACK_BYTES)
-    server = threading.Thread(target=_serve)
+    server = threading.Thread(target=_serve, args=(act,))
     server.start()
     server.join()
 

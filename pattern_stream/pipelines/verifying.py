@@ -22,8 +22,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Open, ProgressCallback, RecordEvent
-from pattern_stream.memory.answers import Checked
-from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.memory.sandbox import Checked, Sandbox
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
