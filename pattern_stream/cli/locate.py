@@ -1,7 +1,7 @@
-"""Where the database is: what the caller says, else where the original program would look.
+"""Locates the database: the path given, else the place where the original program would look.
 
 Order: an explicit path, `PATTERN_DB`, `database.path` of the first configuration file that has one, the data folder.
-The first of them that says anything decides, also when nothing is there: falling through to a later place could take
+The first of them that names a place decides, also when nothing is there: falling through to a later place could take
 another constellation than the one that was meant. Source: the contract in README, "Where the database is".
 """
 
@@ -24,13 +24,13 @@ VARIABLE: Final = "PATTERN_DB"
 """The environment variable that names a database."""
 
 FILE_NAME: Final = "constellation.db"
-"""What the original program calls its database."""
+"""The original program's name for its database."""
 
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 """Largest configuration file that is read. Ours."""
 
 USUAL_PLACE: Final = "the usual place"
-"""The origin of a path that nobody named."""
+"""The origin of a path that neither the caller nor the environment nor a configuration file names."""
 
 _HINT: Final = f"--db PATH or {VARIABLE} names a database"
 

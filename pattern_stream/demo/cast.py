@@ -10,7 +10,7 @@ from pattern_stream.format import CONSTELLATION_OWNER
 from pattern_stream.schema.mapping.json_values import write_json
 
 Step = tuple[Any, ...]
-"""One step in the life of a document: an edit, or what the program does with it (persist, undo, reload, ...)."""
+"""One step in the life of a document: an edit, or an act of the program (persist, undo, reload, ...)."""
 
 Schema = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The conversations of the demonstration: message rows in the order of time, and the summaries of what was archived."""
+"""The conversations of the demonstration: message rows in the order of time, and summaries of the archived ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Turn = tuple[str, dict[str, Any], str | None]
 
 @dataclass(slots=True)
 class Thread:
-    """One agent's side: what was archived since its last summary, and that summary."""
+    """One agent's side: the messages archived since its last summary, and that summary."""
 
     person: Person
     blocks: list[BlockPlan]
@@ -122,7 +122,7 @@ class Conversations:
             return write_json({"block_refs": refs, "timestamp": moment(self._now), "hops": 1})
         return write_json({"user_id": "partner", "conversation_id": f"kitchen-{self._made % 7}"})
 
-    # --- what is said --------------------------------------------------------------------------------------------
+    # --- the messages --------------------------------------------------------------------------------------------
 
     def _turns(self) -> tuple[str, list[Turn]]:
         """The kind of a batch and its messages."""

@@ -45,7 +45,7 @@ async def open_new(target: Path, *, keep: bool = True) -> AsyncGenerator[Connect
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         async with connected(partial, "mode=rw", BUSY_TIMEOUT_MS, NEW_PRAGMAS) as connection:
             yield connection
-            await connection.run(sqlite3.Connection.rollback)  # what was not committed is not wanted
+            await connection.run(sqlite3.Connection.rollback)  # drops all that was not committed
             await connection.execute("PRAGMA journal_mode = WAL")
         _sync(partial)
         if keep:
@@ -82,7 +82,7 @@ def _refuse_beside(place: Path) -> None:
 
 
 def clear_leftovers(target: Path) -> None:
-    """Remove what a program left that was killed when its database had just got its name; what is in use stays."""
+    """Remove the leftovers of a program that was killed when its database had just got its name; files in use stay."""
     partial = partial_of(Path(os.path.realpath(target)))
     if partial.exists() or _lock_of(partial).exists():
         with suppress(TargetExists, OSError), _cleared(partial):

@@ -31,15 +31,15 @@ READ_PRAGMAS: Final = (
 )
 WRITE_PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
-    "PRAGMA synchronous = FULL",  # what was committed survives a power cut, also where Pattern has the WAL open
+    "PRAGMA synchronous = FULL",  # a commit survives a power cut, also where Pattern has the WAL open
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -40000",
 )
 DATABASE_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
-"""What is behind the name of a database in those of the files that SQLite keeps it in."""
+"""The suffixes of the files in which SQLite keeps a database."""
 
 FRAMES_LOOKED_AT: Final = 4096
-"""How far a WAL is searched for the first page."""
+"""Frames of a WAL that are searched for the first page."""
 
 _FOREIGN_WAL_HINT: Final = "move it away, if no program has the database open; it may hold commits of the older one"
 
@@ -47,7 +47,7 @@ NEW_LAYOUT: Final = ("memory.db", "messages.db")
 """The files in which the next version of Pattern keeps a constellation."""
 
 NAMED_TABLES: Final = 10
-"""How many tables of a strange database a message names."""
+"""Most tables of a foreign database that a message names."""
 
 ReadMode = Literal["mode=ro", "mode=ro&immutable=1"]
 
@@ -90,15 +90,9 @@ def read_mode(path: Path, *, read_only_place: bool) -> ReadMode:
 
     A database in WAL mode cannot be read from a read-only file system otherwise, as its -shm file cannot be made.
     """
-    if read_only_place and not _has_pending(path):
-        return "mode=ro&immutable=1"
-    return "mode=ro"
-
-
-def _has_pending(path: Path) -> bool:
-    """Whether files beside the database hold what must be read or undone with it."""
-    beside = (path.with_name(path.name + "-wal"), path.with_name(path.name + "-journal"))
-    return any(file.exists() and file.stat().st_size > 0 for file in beside)
+    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
+    pending = any(file.exists() and file.stat().st_size > 0 for file in beside)
+    return "mode=ro&immutable=1" if read_only_place and not pending else "mode=ro"
 
 
 def _on_read_only_file_system(path: Path) -> bool:
@@ -162,7 +156,7 @@ def _first_page_in(log: IO[bytes], page_bytes: int) -> bytes | None:
 
 
 def _uri(path: Path, mode: str) -> str:
-    return f"{path.as_uri()}?{mode}"  # `as_uri` quotes what has a meaning in a URI: `?`, `#`, `%`
+    return f"{path.as_uri()}?{mode}"  # `as_uri` quotes the characters with a meaning in a URI: `?`, `#`, `%`
 
 
 @asynccontextmanager
@@ -195,7 +189,7 @@ async def connected(path: Path, mode: str, busy_timeout_ms: int, pragmas: Sequen
 
 
 async def _require_constellation(connection: Connection, path: Path) -> None:
-    """The first read, which starts the snapshot: is this a constellation database at all?"""
+    """The first read, which starts the snapshot. Raises UnsupportedSchema where this is no constellation database."""
     try:
         rows = await connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
     except CorruptDatabase:

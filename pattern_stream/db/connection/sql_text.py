@@ -1,4 +1,4 @@
-"""Cells as they stand in a statement: most bind as they are, the odd ones need an expression around their parameter.
+"""SQL for names and cells. Most cells bind as they are; two kinds need an expression around their parameter.
 
 A text that is no UTF-8 can only be bound as its bytes; a cell that was too large for its row lies in a table of pieces.
 """
@@ -15,21 +15,21 @@ from pattern_stream.schema.model.cells import NotUtf8
 Row = tuple[Any, ...]
 
 STAGE: Final = "pattern_stream_pieces"
-"""The temporary table in which large cells lie until their rows are written."""
+"""The temporary table of large cells whose rows are not written yet."""
 
 _STAGED: Final = f"(SELECT cell FROM temp.{STAGE} WHERE number = ?)"
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A large cell that is whole: the number under which it lies, and whether it is TEXT."""
+    """A large cell that is whole: its number in the temporary table, and whether it is TEXT."""
 
     number: int
     text: bool
 
 
 SHOWN_CHARS: Final = 80
-"""Characters of a cell that are shown."""
+"""Characters of a cell that a message shows."""
 
 _ODD: Final = frozenset({NotUtf8, Staged})
 
@@ -45,7 +45,7 @@ def has_staged(rows: Sequence[Row]) -> bool:
 
 
 def mark(cell: Any) -> str:
-    """What stands for a cell in a statement."""
+    """The SQL for a cell in a statement."""
     if type(cell) is Staged:
         return f"CAST({_STAGED} AS {'TEXT' if cell.text else 'BLOB'})"  # without the cast SQLite makes one copy more
     return "CAST(? AS TEXT)" if type(cell) is NotUtf8 else "?"
@@ -85,5 +85,5 @@ def equal(columns: Sequence[str], cells: Sequence[Any]) -> str:
 
 
 def assigned(columns: Sequence[str], cells: Sequence[Any]) -> str:
-    """What follows SET: these columns get these cells."""
+    """The SQL after SET: these columns get these cells."""
     return ", ".join(f"{quoted(column)} = {mark(cell)}" for column, cell in zip(columns, cells, strict=True))

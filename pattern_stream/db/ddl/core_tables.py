@@ -7,19 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pattern_stream.db.ddl.builder import (
-    blob,
-    counter,
-    index,
-    integer,
-    json,
-    key,
-    keys,
-    refers,
-    table,
-    text,
-    unique,
-)
+from pattern_stream.db.ddl.builder import blob, counter, index, integer, json, key, keys, refers, table, text, unique
 
 TABLES: Final = (
     table(

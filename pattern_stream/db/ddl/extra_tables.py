@@ -11,19 +11,7 @@ from typing import Final
 
 from sqlalchemy import BIGINT, BOOLEAN, TIMESTAMP
 
-from pattern_stream.db.ddl.builder import (
-    blob,
-    column,
-    index,
-    integer,
-    json,
-    key,
-    keys,
-    refers,
-    table,
-    text,
-    unique,
-)
+from pattern_stream.db.ddl.builder import blob, column, index, integer, json, key, keys, refers, table, text, unique
 
 TABLES: Final = (
     table(
