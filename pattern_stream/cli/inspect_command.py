@@ -60,7 +60,19 @@ def report(found: Item) -> Iterator[str]:
         yield from ("", f"looks wrong: {len(found['findings'])}", *map(_finding_line, found["findings"]))
 
 
-_AGENT_HEADERS = ("name", "status", "model", "messages", "first", "last", "archival", "summaries", "blocks", "id")
+_AGENT_HEADERS = (
+    "name",
+    "status",
+    "model",
+    "messages",
+    "deleted",
+    "first",
+    "last",
+    "archival",
+    "summaries",
+    "blocks",
+    "id",
+)
 _GROUP_HEADERS = ("name", "pattern", "members", "shared blocks", "id")
 _TABLE_HEADERS = ("table", "rows")
 _BLOCK_HEADERS = ("owner", "label", "type", "permission", "size", "first line")
@@ -77,7 +89,8 @@ def _agent_cells(agent: Item) -> tuple[object, ...]:
     first, last = (_day(agent[key]) for key in ("first_message_at", "last_message_at"))
     entries, summaries = agent["archival_entries"], agent["archive_summaries"]
     named = agent["name"], agent["status"], agent["model"]
-    return *named, agent["messages"], first, last, entries, summaries, len(agent["memory_blocks"]), agent["id"]
+    messages = agent["messages"], agent["deleted_messages"]
+    return *named, *messages, first, last, entries, summaries, len(agent["memory_blocks"]), agent["id"]
 
 
 def _group_cells(group: Item, names: Mapping[str, str]) -> tuple[object, ...]:

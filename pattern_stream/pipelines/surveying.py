@@ -32,6 +32,7 @@ from pattern_stream.schema.model.nodes import (
     MemoryBlockExport,
     MessageChunk,
     NodeType,
+    TableExport,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import metadata_text
@@ -77,6 +78,7 @@ class Survey:
         self._open: list[type[NodeType]] = []
         self._agent: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
+        self._columns: list[str] = []
         self._chunks: dict[str, int] = {}
         self._blocks: set[str] = set()
         self._dangling: list[tuple[str, str, str]] = []
@@ -119,6 +121,8 @@ class Survey:
             self._agent = self.agents[event.record["id"]] = _agent_entry(event.record)
         elif event.node in _GROUPS:
             self.groups.append(_group_entry(event))
+        elif event.node is TableExport:
+            self._columns = [column["name"] for column in event.extra["columns"]]
         elif event.node is MemoryBlockExport:
             self._keep_block(await self._block_entry(event), event.record)
         self._open.append(event.node)
@@ -131,6 +135,15 @@ class Survey:
             self.cells += len(event.rows)
         else:
             self.tables[event.table] = self.tables.get(event.table, 0) + len(event.rows)
+            if event.table == Message.table:
+                self._count_deleted(event)
+
+    def _count_deleted(self, event: Cells) -> None:
+        """Deleted messages by agent: of a whole backup, the rows of messages that version 3 has no place for."""
+        owner, deleted = (self._columns.index(name) for name in ("agent_id", "is_deleted"))
+        for row in event.rows:
+            if row[deleted] and (agent := self.agents.get(row[owner])) is not None:
+                agent["deleted_messages"] += 1
 
     def _keep_block(self, entry: dict[str, Any], record: RecordDict) -> None:
         self._blocks.add(entry["id"])
@@ -231,6 +244,7 @@ def _agent_entry(agent: RecordDict) -> dict[str, Any]:
         "status": agent["status"],
         "model": f"{agent['model_provider']}/{agent['model_name']}",
         "messages": 0,
+        "deleted_messages": 0,
         "first_message_at": None,
         "last_message_at": None,
         "chunks": 0,

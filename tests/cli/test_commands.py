@@ -274,8 +274,9 @@ def test_the_report_trusts_no_text() -> None:
     block = {"id": evil, "label": evil, "block_type": evil, "permission": evil, "snapshot_bytes": 1, "preview": evil,
              "history": {"updates": 1}}  # fmt: skip
     agent = {
-        "id": evil, "name": evil, "status": evil, "model": evil, "messages": 1, "first_message_at": evil,
-        "last_message_at": evil, "chunks": 1, "archival_entries": 1, "archive_summaries": 1, "memory_blocks": [block],
+        "id": evil, "name": evil, "status": evil, "model": evil, "messages": 1, "deleted_messages": 0,
+        "first_message_at": evil, "last_message_at": evil, "chunks": 1, "archival_entries": 1, "archive_summaries": 1,
+        "memory_blocks": [block],
     }  # fmt: skip
     member = {"agent_id": evil, "role": None}
     found = {

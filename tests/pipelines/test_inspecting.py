@@ -12,6 +12,7 @@ from pattern_stream.errors import MissingBlock
 from pattern_stream.pipelines.dumping import dump_archive
 from pattern_stream.pipelines.exporting import export_archive
 from pattern_stream.pipelines.inspecting import inspect_archive
+from pattern_stream.pipelines.listing import list_database
 from tests.archives import (
     AT,
     Archive,
@@ -46,6 +47,7 @@ async def test_an_agent() -> None:
             "status": "active",
             "model": "p/m",
             "messages": 3,
+            "deleted_messages": 0,
             "first_message_at": AT,
             "last_message_at": AT,
             "chunks": 2,
@@ -155,6 +157,19 @@ async def test_emptied_documents_of_real_archives_are_named(shared: Path) -> Non
     assert emptied
     assert all(finding.where.table == "memory_blocks" for finding in emptied)
     assert 173 == found.agents[0]["messages"]
+
+
+async def test_messages_are_counted_as_list_counts_them(tmp_path: Path) -> None:
+    """Those that are there, and the deleted ones of a whole backup beside them: the same numbers for each agent."""
+    await make_demo(tmp_path / "d.db", messages=400)
+    await export_archive(tmp_path / "d.db", tmp_path / "a.car")
+    listed, found = await list_database(tmp_path / "d.db", "agents"), await inspect_archive(tmp_path / "a.car")
+    keys = ("id", "messages", "deleted_messages")
+
+    counts = sorted(tuple(agent[key] for key in keys) for agent in found.agents)
+    assert counts == sorted(tuple(agent[key] for key in keys) for agent in listed.agents or [])
+    assert 400 == sum(there + deleted for _, there, deleted in counts)
+    assert any(deleted for _, _, deleted in counts)
 
 
 async def test_first_lines_are_those_of_the_documents(tmp_path: Path) -> None:

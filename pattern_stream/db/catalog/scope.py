@@ -71,16 +71,17 @@ async def _missing(connection: Connection, kinds: tuple[ScopeKind, ...], name: s
 
 async def list_agents(connection: Connection) -> list[dict[str, Any]]:
     """Every agent by name, with counts of its rows."""
-    not_deleted = "AND m.is_deleted = 0" if (await read_catalog(connection)).has("messages", "is_deleted") else ""
+    deleted = "m.is_deleted <> 0" if (await read_catalog(connection)).has("messages", "is_deleted") else "0"
     rows = await connection.execute(
         f"""SELECT a.id, a.name, a.status, a.model_provider || '/' || a.model_name,
-            (SELECT count(*) FROM messages m WHERE m.agent_id = a.id {not_deleted}),
+            (SELECT count(*) FROM messages m WHERE m.agent_id = a.id AND NOT ({deleted})),
+            (SELECT count(*) FROM messages m WHERE m.agent_id = a.id AND {deleted}),
             (SELECT count(*) FROM memory_blocks b WHERE b.agent_id = a.id AND b.is_active = 1),
             (SELECT count(*) FROM archival_entries e WHERE e.agent_id = a.id)
             FROM agents a ORDER BY a.name, a.id""",
         escaped=True,
     )
-    names = ("id", "name", "status", "model", "messages", "memory_blocks", "archival_entries")
+    names = ("id", "name", "status", "model", "messages", "deleted_messages", "memory_blocks", "archival_entries")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
