@@ -1,4 +1,4 @@
-"""`make mutants`: try the tests on every mutant of the files named, all of them by default; fail on an odd survivor."""
+"""`make mutants`: try the tests on every mutant of the files named, all by default; fail on one that none explains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.mutation.explaining import explanations, stale, unexplained
+from tests.mutation.explaining import explanations, malformed, stale, unexplained
 from tests.mutation.planning import FILES, Mutant, mutants_of
 from tests.mutation.running import SURVIVED, Outcome, try_mutants
 
@@ -78,13 +78,15 @@ class _Results:
 
 def _judge(survivors: Sequence[Mutant], files: Sequence[str]) -> int:
     listed = explanations()
-    odd, gone = unexplained(survivors, listed), stale(survivors, listed, files)
-    for mutant in odd:
+    extra, gone, faults = unexplained(survivors, listed), stale(survivors, listed, files), malformed(listed)
+    for fault in faults:
+        _print(f"explained.toml: {fault}")
+    for mutant in extra:
         _print(f"no test kills, and explained.toml does not have: {mutant}")
     for file, function, old, new in gone:
         _print(f"explained.toml has, but it does not survive: {file} {function}\n  - {old}\n  + {new}")
-    _print(f"{len(survivors)} survived: {len(survivors) - len(odd)} explained, {len(odd)} not; {len(gone)} stale")
-    return 1 if odd or gone else 0
+    _print(f"{len(survivors)} survived: {len(survivors) - len(extra)} explained, {len(extra)} not; {len(gone)} stale")
+    return 1 if extra or gone or faults else 0
 
 
 def _print(line: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.mutation.planning import Mutant
+from tests.mutation.planning import FILES, Mutant
 
 EXPLAINED: Final = Path(__file__).with_name("explained.toml")
 
@@ -50,3 +50,20 @@ def stale(survivors: Iterable[Mutant], listed: Iterable[Explanation], files: Ite
     alive, looked_at = {mutant.key for mutant in survivors}, set(files)
     keys = [key for explanation in listed for key in explanation.mutants()]
     return [key for key in keys if key[0] in looked_at and key not in alive]
+
+
+def malformed(listed: Iterable[Explanation]) -> list[str]:
+    """Entries that explain nothing: of no file that is changed, without a change or a reason, or listed twice."""
+    faults, seen = [], set[Key]()
+    for explanation in listed:
+        name = f"{explanation.file} {explanation.function}"
+        if explanation.file not in FILES:
+            faults.append(f"{name}: no file of `make mutants`")
+        if not explanation.changes:
+            faults.append(f"{name}: no change")
+        faults += [f"{name}: changes {old} into itself" for old, new in explanation.changes if old == new]
+        if len(explanation.why.split()) < 5:
+            faults.append(f"{name}: expected a reason of five words or more")
+        faults += [f"{name}: {key[2]} -> {key[3]} is listed twice" for key in explanation.mutants() if key in seen]
+        seen.update(explanation.mutants())
+    return faults
