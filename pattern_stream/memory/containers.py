@@ -13,7 +13,7 @@ MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
 MAX_VALUES: Final = 2_000_000
 MAX_VALUE_DEPTH: Final = 128
 
-_PLAIN: Final = (str, int, float, bytes, list, dict, type(None))
+_JSON_TYPES: Final = (str, int, float, bytes, list, dict, type(None))
 """Types of values; anything else in their place stands for a nested container."""
 
 
@@ -22,35 +22,24 @@ class Fault(Exception):
 
 
 class ContainerReader:
-    """Root containers by name and type, each read once, with limits on what they may hold."""
+    """Root containers by kind and name, each read once, with limits on what they may hold."""
 
     def __init__(self, doc: Any, is_usable: Callable[[str], bool]) -> None:
         self._doc, self._is_usable = doc, is_usable
         self._left = MAX_VALUES
-        self._read: dict[tuple[str, str], Any] = {}
+        self._known: dict[tuple[str, str], Any] = {}
 
-    def text(self, name: str) -> str:
-        """The text container of that name."""
-        return str(self._once("text", name, "", self._text))
-
-    def map(self, name: str) -> dict[str, Any]:
-        """The map container of that name."""
-        found: dict[str, Any] = self._once("map", name, {}, lambda key: self._plain(self._doc.get_map(key).get_value()))
-        return found
-
-    def list(self, name: str) -> list[Any]:
-        """The list container of that name."""
-        found: list[Any] = self._once("list", name, [], self._list)
-        return found
-
-    def counter(self, name: str) -> float:
-        """The counter container of that name."""
-        return float(self._once("counter", name, 0.0, lambda key: self._doc.get_counter(key).value))
-
-    def _once(self, kind: str, name: str, missing: Any, read: Any) -> Any:
-        if (kind, name) not in self._read:
-            self._read[kind, name] = read(name) if self._is_usable(name) else missing
-        return self._read[kind, name]
+    def read(self, kind: str, name: str) -> Any:
+        """The values of a "text", "map", "list" or "counter"; one that is not there reads as empty."""
+        if (kind, name) not in self._known:
+            read, empty = {
+                "text": (self._text, ""),
+                "map": (lambda key: self._values(self._doc.get_map(key).get_value()), {}),
+                "list": (self._list, []),
+                "counter": (lambda key: float(self._doc.get_counter(key).value), 0.0),
+            }[kind]
+            self._known[kind, name] = read(name) if self._is_usable(name) else empty
+        return self._known[kind, name]
 
     def _text(self, name: str) -> str:
         text = self._doc.get_text(name)
@@ -62,9 +51,9 @@ class ContainerReader:
         items = self._doc.get_list(name)
         if len(items) > self._left:
             raise Fault(f"list {name} has {len(items)} items, limit is {MAX_VALUES} values")
-        return self._plain(items.get_value())
+        return self._values(items.get_value())
 
-    def _plain(self, value: Any) -> Any:
+    def _values(self, value: Any) -> Any:
         """The values without nested containers, which the original never writes; their depth and number checked."""
         level: Sequence[Any] = [value]
         for _ in range(MAX_VALUE_DEPTH):
@@ -74,14 +63,10 @@ class ContainerReader:
                 raise Fault(f"document holds over {MAX_VALUES} values, which is the limit")
             level = [member for member in members if isinstance(member, dict | list)]
             if not level:
-                return _without_containers(value)
+                if isinstance(value, dict):
+                    return {key: member for key, member in value.items() if isinstance(member, _JSON_TYPES)}
+                return [member for member in value if isinstance(member, _JSON_TYPES)]
         raise Fault(f"values are nested deeper than {MAX_VALUE_DEPTH} levels")
-
-
-def _without_containers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: member for key, member in value.items() if isinstance(member, _PLAIN)}
-    return [member for member in value if isinstance(member, _PLAIN)]
 
 
 def jsonable(value: Any) -> Any:

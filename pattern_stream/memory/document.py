@@ -1,7 +1,7 @@
 """A memory document as the original lays it out: the schema in a block's metadata, the text it shows. Pure.
 
-Nothing here knows Loro: the containers are read through a `Reader`, by name and type. The worker process loads this
-file by its path, so it imports nothing but the standard library. Source: database 7.3, 7.4.
+Nothing here knows Loro: the root containers are read by kind and name. The worker process loads this file by its path,
+so it imports nothing but the standard library. Source: database 7.3, 7.4.
 """
 
 from __future__ import annotations
@@ -12,31 +12,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol
 
 Schema = dict[str, Any]
-"""A checked schema: one key, the variant, holding its settings."""
+"""A checked schema: one key, the variant, with its settings."""
 
 TEXT: Final[Schema] = {"Text": {}}
-"""What a block has whose metadata names no readable schema."""
+"""The schema of a block whose metadata names no readable one."""
 
 MAX_RENDERED_CHARS: Final = 64 * 1024 * 1024
 """Longest text that is rendered. Ours: a composite of a thousand sections repeats one text a thousand times."""
 
-FIELD_TYPES: Final = ("Text", "Number", "Boolean", "List", "Timestamp", "Counter")
 
+class RootContainers(Protocol):
+    """The root containers of a document."""
 
-class Reader(Protocol):
-    """The root containers of a document; one that is not there reads as empty."""
-
-    def text(self, name: str) -> str:
-        """The text container of that name."""
-
-    def map(self, name: str) -> dict[str, Any]:
-        """The map container of that name."""
-
-    def list(self, name: str) -> list[Any]:
-        """The list container of that name."""
-
-    def counter(self, name: str) -> float:
-        """The counter container of that name."""
+    def read(self, kind: str, name: str) -> Any:
+        """The values of a "text", "map", "list" or "counter"; one that is not there reads as empty."""
 
 
 class RenderedTooLong(Exception):
@@ -50,115 +39,90 @@ def parse_schema(metadata: str | None) -> Schema:
     """The schema inside a block's metadata (JSON text), or the text schema where there is none that can be read."""
     try:
         schema = json.loads(metadata or "null")["schema"]
-        return schema if _is_schema(schema) else TEXT
+        return schema if _schema(schema) else TEXT
     except (ValueError, LookupError, TypeError, RecursionError):
         return TEXT
 
 
-def _is_schema(schema: Any) -> bool:
-    if not isinstance(schema, dict) or len(schema) != 1:
-        return False
-    (variant, settings), *_ = schema.items()
-    check = _CHECKS.get(variant)
-    return check is not None and isinstance(settings, dict) and check(settings)
+Check = Callable[[Any], bool]
+_MISSING: Final = object()
 
 
-def _is_text(settings: dict[str, Any]) -> bool:
-    viewport = settings.get("viewport")
-    return viewport is None or (
-        isinstance(viewport, dict) and _is_size(viewport.get("start_line")) and _is_size(viewport.get("display_lines"))
+def _object(**checks: Check) -> Check:
+    """A JSON object whose members pass; others are of no interest."""
+    return lambda value: (
+        isinstance(value, dict) and all(check(value.get(key, _MISSING)) for key, check in checks.items())
     )
 
 
-def _is_map(settings: dict[str, Any]) -> bool:
-    return _are_fields(settings.get("fields"))
+def _many(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def _is_list(settings: dict[str, Any]) -> bool:
-    item, most = settings.get("item_schema"), settings.get("max_items")
-    return (item is None or _is_schema(item)) and (most is None or _is_size(most))
+def _optional(check: Check) -> Check:
+    """A member that may be missing, or null."""
+    return lambda value: value is _MISSING or value is None or check(value)
 
 
-def _is_log(settings: dict[str, Any]) -> bool:
-    entry = settings.get("entry_schema")
-    return (
-        isinstance(entry, dict)
-        and all(isinstance(entry.get(flag), bool) for flag in ("timestamp", "agent_id"))
-        and _is_size(settings.get("display_limit"))
-        and _are_fields(entry.get("fields"))
-    )
+def _defaulted(check: Check) -> Check:
+    """A member that may be missing, but not null."""
+    return lambda value: value is _MISSING or check(value)
 
 
-def _is_composite(settings: dict[str, Any]) -> bool:
-    sections = settings.get("sections")
-    return isinstance(sections, list) and all(_is_section(section) for section in sections)
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
-def _is_section(section: Any) -> bool:
-    return (
-        isinstance(section, dict)
-        and isinstance(section.get("name"), str)
-        and _is_schema(section.get("schema"))
-        and isinstance(section.get("description"), str | None)
-        and isinstance(section.get("read_only", False), bool)
-    )
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
 
 
-def _are_fields(fields: Any) -> bool:
-    return isinstance(fields, list) and all(_is_field(field) for field in fields)
-
-
-def _is_field(field: Any) -> bool:
-    return (
-        isinstance(field, dict)
-        and isinstance(field.get("name"), str)
-        and isinstance(field.get("description"), str)
-        and field.get("field_type") in FIELD_TYPES
-        and isinstance(field.get("required"), bool)
-        and isinstance(field.get("read_only", False), bool)
-    )
-
-
-def _is_size(value: Any) -> bool:
+def _size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
 
 
-_CHECKS: Final[dict[str, Callable[[dict[str, Any]], bool]]] = {
-    "Text": _is_text,
-    "Map": _is_map,
-    "List": _is_list,
-    "Log": _is_log,
-    "Composite": _is_composite,
+def _field_type(value: Any) -> bool:
+    return value in ("Text", "Number", "Boolean", "List", "Timestamp", "Counter")
+
+
+def _schema(value: Any) -> bool:
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((variant, settings),) = value.items()
+    return variant in _VARIANTS and _VARIANTS[variant](settings)
+
+
+_FIELDS: Final = _many(
+    _object(name=_text, description=_text, field_type=_field_type, required=_flag, read_only=_defaulted(_flag))
+)
+_VARIANTS: Final[dict[str, Check]] = {
+    "Text": _object(viewport=_optional(_object(start_line=_size, display_lines=_size))),
+    "Map": _object(fields=_FIELDS),
+    "List": _object(item_schema=_optional(_schema), max_items=_optional(_size)),
+    "Log": _object(entry_schema=_object(timestamp=_flag, agent_id=_flag, fields=_FIELDS), display_limit=_size),
+    "Composite": _object(
+        sections=_many(
+            _object(name=_text, schema=_schema, description=_optional(_text), read_only=_defaulted(_flag)),
+        )
+    ),
 }
 
 
-# --- where the content is ----------------------------------------------------------------------------------------
+# --- the containers ----------------------------------------------------------------------------------------------
 
 
 def containers(schema: Schema) -> Iterator[tuple[str, str]]:
     """(kind, name) of every root container that the schema uses; a name that no container can bear is left out."""
     ((variant, settings),) = schema.items()
     if variant == "Map":
-        yield from _map_containers(settings["fields"])
+        kinds = [(field["field_type"].lower(), field["name"]) for field in settings["fields"]]
+        found = [("map", "fields"), *((kind, f"{kind}_{name}") for kind, name in kinds if kind in ("list", "counter"))]
     elif variant == "Composite":
-        for section in settings["sections"]:
-            yield from _usable(("map", f"section_{section['name']}_fields"))
-            yield from _usable(("text", f"section_{section['name']}_content"))
+        names, parts = [section["name"] for section in settings["sections"]], (("map", "fields"), ("text", "content"))
+        found = [(kind, f"section_{name}_{part}") for name in names for kind, part in parts]
     else:
-        yield {"Text": ("text", "content"), "List": ("list", "items"), "Log": ("list", "entries")}[variant]
-
-
-def _map_containers(fields: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    yield "map", "fields"
-    for field in fields:
-        if field["field_type"] in ("List", "Counter"):
-            kind = field["field_type"].lower()
-            yield from _usable((kind, f"{kind}_{field['name']}"))
-
-
-def _usable(container: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    if is_container_name(container[1]):
-        yield container
+        found = [{"Text": ("text", "content"), "List": ("list", "items"), "Log": ("list", "entries")}[variant]]
+    return (container for container in found if is_container_name(container[1]))
 
 
 def is_container_name(name: str) -> bool:
@@ -166,16 +130,15 @@ def is_container_name(name: str) -> bool:
     return bool(name) and "/" not in name and "\0" not in name
 
 
-def read_values(schema: Schema, reader: Reader) -> dict[str, Any]:
+def read_values(schema: Schema, reader: RootContainers) -> dict[str, Any]:
     """The document's values by container name, in the schema's order; every container of the schema is read."""
-    read = {"text": reader.text, "map": reader.map, "list": reader.list, "counter": reader.counter}
-    return {name: read[kind](name) for kind, name in containers(schema)}
+    return {name: reader.read(kind, name) for kind, name in containers(schema)}
 
 
 # --- the text it shows -------------------------------------------------------------------------------------------
 
 
-def render(schema: Schema, reader: Reader) -> str:
+def render(schema: Schema, reader: RootContainers) -> str:
     """The text the original shows for the document, and keeps as the block's preview.
 
     Trap: the sections of a composite are rendered from the root containers of *their* schema, where nothing is, and not
@@ -185,8 +148,8 @@ def render(schema: Schema, reader: Reader) -> str:
     return _RENDERERS[variant](settings, reader)
 
 
-def _render_text(settings: dict[str, Any], reader: Reader) -> str:
-    text, viewport = reader.text("content"), settings.get("viewport")
+def _render_text(settings: dict[str, Any], reader: RootContainers) -> str:
+    text, viewport = str(reader.read("text", "content")), settings.get("viewport")
     if viewport is None:
         return text
     start, shown = max(viewport["start_line"], 1), viewport["display_lines"]
@@ -205,18 +168,18 @@ def split_lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines] + ([last] if last else [])
 
 
-def _render_map(settings: dict[str, Any], reader: Reader) -> str:
+def _render_map(settings: dict[str, Any], reader: RootContainers) -> str:
     return "\n".join(line for field in settings["fields"] if (line := _render_field(field, reader)) is not None)
 
 
-def _render_field(field: dict[str, Any], reader: Reader) -> str | None:
+def _render_field(field: dict[str, Any], reader: RootContainers) -> str | None:
     name = f"{field['name']} [read-only]" if field.get("read_only") else field["name"]
     if field["field_type"] == "List":
-        items = reader.list(f"list_{field['name']}")
+        items = reader.read("list", f"list_{field['name']}")
         return "\n".join([f"{name}:", *(f"- {display(item)}" for item in items)]) if items else None
     if field["field_type"] == "Counter":
-        return f"{name}: {_whole(reader.counter('counter_' + field['name']))}"
-    values = reader.map("fields")
+        return f"{name}: {_whole(reader.read('counter', 'counter_' + field['name']))}"
+    values = reader.read("map", "fields")
     return f"{name}: {display(values[field['name']])}" if field["name"] in values else None
 
 
@@ -227,35 +190,31 @@ def _whole(value: float) -> int:
     return 0 if math.isnan(value) else 2**63 - 1 if value > 0 else -(2**63)
 
 
-def _render_list(settings: dict[str, Any], reader: Reader) -> str:
-    return "\n".join(_render_item(number, item) for number, item in enumerate(reader.list("items"), 1))
+def _render_list(settings: dict[str, Any], reader: RootContainers) -> str:
+    lines = []
+    for number, item in enumerate(reader.read("list", "items"), 1):
+        done = item.get("done") if isinstance(item, dict) else None
+        mark = f"[{'x' if done else ' '}]" if isinstance(done, bool) else f"{number}."
+        lines.append(f"{mark} {display(item)}")
+    return "\n".join(lines)
 
 
-def _render_item(number: int, item: Any) -> str:
-    done = item.get("done") if isinstance(item, dict) else None
-    return f"[{'x' if done else ' '}] {display(item)}" if isinstance(done, bool) else f"{number}. {display(item)}"
+def _render_log(settings: dict[str, Any], reader: RootContainers) -> str:
+    entries, limit, schema = reader.read("list", "entries"), settings["display_limit"], settings["entry_schema"]
+    lines = []
+    for entry in reversed(entries[max(len(entries) - limit, 0) :]):
+        if not isinstance(entry, dict):
+            lines.append(display(entry))
+            continue
+        timestamp, agent = entry.get("timestamp"), entry.get("agent_id")
+        parts = [f"[{timestamp}]"] if schema["timestamp"] and isinstance(timestamp, str) else []
+        parts += [f"({agent})"] if schema["agent_id"] and isinstance(agent, str) else []
+        parts += [display(entry[field["name"]]) for field in schema["fields"] if field["name"] in entry]
+        lines.append(" ".join(parts))
+    return "\n".join(lines)
 
 
-def _render_log(settings: dict[str, Any], reader: Reader) -> str:
-    entries, limit = reader.list("entries"), settings["display_limit"]
-    newest = reversed(entries[max(len(entries) - limit, 0) :])
-    return "\n".join(_render_entry(entry, settings["entry_schema"]) for entry in newest)
-
-
-def _render_entry(entry: Any, schema: dict[str, Any]) -> str:
-    return " ".join(_entry_parts(entry, schema)) if isinstance(entry, dict) else display(entry)
-
-
-def _entry_parts(entry: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
-    timestamp, agent = entry.get("timestamp"), entry.get("agent_id")
-    if schema["timestamp"] and isinstance(timestamp, str):
-        yield f"[{timestamp}]"
-    if schema["agent_id"] and isinstance(agent, str):
-        yield f"({agent})"
-    yield from (display(entry[field["name"]]) for field in schema["fields"] if field["name"] in entry)
-
-
-def _render_composite(settings: dict[str, Any], reader: Reader) -> str:
+def _render_composite(settings: dict[str, Any], reader: RootContainers) -> str:
     parts, length = [], 0
     for section in settings["sections"]:
         body = render(section["schema"], reader)
@@ -267,7 +226,7 @@ def _render_composite(settings: dict[str, Any], reader: Reader) -> str:
     return "\n\n".join(parts)
 
 
-_RENDERERS: Final[dict[str, Callable[[dict[str, Any], Reader], str]]] = {
+_RENDERERS: Final[dict[str, Callable[[dict[str, Any], RootContainers], str]]] = {
     "Text": _render_text,
     "Map": _render_map,
     "List": _render_list,

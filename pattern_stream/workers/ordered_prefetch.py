@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from pattern_stream.workers.process import Frame, Worker, WorkerDied
+from pattern_stream.workers.process import AnswerFrame, Worker, WorkerDied
 from pattern_stream.workers.serving import MORE, READY, REST
 from pattern_stream.workers.slots import Slots
 
@@ -29,7 +29,7 @@ class Asked(Generic[Item]):
     complete: bool = False
     """Whether the worker did all of it. Known when there are no more frames."""
 
-    async def receive(self) -> Frame | None:
+    async def receive(self) -> AnswerFrame | None:
         """The next frame; None after the last one, and where there is no worker."""
         if self.worker is None:
             return None

@@ -26,7 +26,7 @@ class WorkerDied(Exception):
     """The worker has ended, or sent no frame."""
 
 
-class Frame(NamedTuple):
+class AnswerFrame(NamedTuple):
     """A part of an answer: its kind, a value that describes it, and bytes."""
 
     kind: bytes
@@ -74,7 +74,7 @@ class Worker:
         self.alive = self.channel.send_now(data) and self.alive
         return True
 
-    async def receive(self) -> Frame:
+    async def receive(self) -> AnswerFrame:
         """The next frame. Raises WorkerDied, and from then on."""
         try:
             if not self.alive:
@@ -82,10 +82,10 @@ class Worker:
             kind, slot, about_bytes, data_bytes = FRAME.unpack(await self.channel.receive(FRAME.size))
             about = marshal.loads(await self.channel.receive(about_bytes))
             if slot == NO_SLOT or self.slots is None:
-                return Frame(kind, about, await self.channel.receive(data_bytes))
+                return AnswerFrame(kind, about, await self.channel.receive(data_bytes))
             data = self.slots.get(slot, data_bytes)
             self.ask(slot)
-            return Frame(kind, about, data)
+            return AnswerFrame(kind, about, data)
         except (ValueError, EOFError, TypeError, ChannelClosed) as error:
             self.alive = False
             raise WorkerDied from error

@@ -1,20 +1,19 @@
-"""Memory that a worker and who asks it both see, in slots of one size: large bytes need no pipe between them."""
+"""Memory that a worker and its parent share, in slots of one size: large bytes need no pipe between them."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import tempfile
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 _ZEROS: Final = bytes(1024 * 1024)
 
 
 class Slots:
-    """`count` slots of `size_bytes`. Whoever may write into one is settled by what the two say to each other.
+    """`count` slots of `size_bytes`. Requests and frames settle which of the two may write into one.
 
-    Memory:  all of it, for whoever has it open. Raises OSError where there is not as much.
+    Memory:  all of it, in each process that has it open. Raises OSError where there is not as much.
     """
 
     def __init__(self, count: int, size_bytes: int) -> None:
@@ -48,14 +47,6 @@ class Slots:
         """A copy of bytes of a slot."""
         at = slot * self.size_bytes + offset
         return self._memory[at : at + count]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give the memory back, once."""

@@ -16,17 +16,8 @@ class Containers:
     def __init__(self, **values: Any) -> None:
         self.values = values
 
-    def text(self, name: str) -> str:
-        return str(self.values.get(name, ""))
-
-    def map(self, name: str) -> dict[str, Any]:
-        return dict(self.values.get(name, {}))
-
-    def list(self, name: str) -> list[Any]:
-        return list(self.values.get(name, []))
-
-    def counter(self, name: str) -> float:
-        return float(self.values.get(name, 0.0))
+    def read(self, kind: str, name: str) -> Any:
+        return self.values.get(name, {"text": "", "map": {}, "list": [], "counter": 0.0}[kind])
 
 
 def field(name: str, kind: str, **more: object) -> dict[str, object]:

@@ -19,7 +19,7 @@ from pattern_stream.archive.chunk_prefetch import WORKER
 from pattern_stream.budget import BUDGET
 from pattern_stream.codec.dagcbor import encode_node
 from pattern_stream.workers.channel import READ_BYTES, Channel, may_help
-from pattern_stream.workers.process import REQUEST_BYTES, Frame, Worker, WorkerDied
+from pattern_stream.workers.process import REQUEST_BYTES, AnswerFrame, Worker, WorkerDied
 from pattern_stream.workers.serving import FRAME, LAST, NO_SLOT, READY, REST, request
 from pattern_stream.workers.slots import Slots
 from tests.archives import message_chunk, message_record
@@ -37,7 +37,7 @@ async def started() -> AsyncGenerator[tuple[Worker, Slots]]:
     slots = Slots(2, SIZE_BYTES)
     worker = Worker.start(WORKER, (), slots)
     try:
-        assert Frame(READY, None, b"") == await worker.receive()
+        assert AnswerFrame(READY, None, b"") == await worker.receive()
         yield worker, slots
     finally:
         worker.end()
@@ -116,7 +116,7 @@ async def test_what_was_said_before_the_end_is_heard() -> None:
         with pytest.raises(WorkerDied):
             await worker.receive()
 
-    assert [Frame(b"m", [1], b"abc")] * 2 == found
+    assert [AnswerFrame(b"m", [1], b"abc")] * 2 == found
 
 
 @pytest.mark.parametrize("about", [b"", b"?", b"[\x02\x00\x00\x00N", b"\xff" * 20])
@@ -221,8 +221,9 @@ async def test_slots_end_with_their_worker(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BlockingIOError):
         Worker.start(WORKER, (), others)
 
-    assert slots._memory.closed
-    assert others._memory.closed
+    for closed in (slots, others):
+        with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+            os.fstat(closed.descriptor)
 
 
 async def test_bytes_of_answers_go_through_slots() -> None:
@@ -237,7 +238,7 @@ async def test_bytes_of_answers_go_through_slots() -> None:
     with running(script, slots) as worker:
         found = [await worker.receive(), await worker.receive()]
 
-    assert [Frame(b"m", None, b"in the slot"), Frame(b"m", None, request(1))] == found
+    assert [AnswerFrame(b"m", None, b"in the slot"), AnswerFrame(b"m", None, request(1))] == found
 
 
 async def test_it_does_not_mind_an_interruption() -> None:

@@ -6,6 +6,7 @@ import io
 import marshal
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, BinaryIO
 
 import pytest
@@ -137,7 +138,7 @@ def slots_of(raw: bytes) -> list[int]:
 
 def test_bytes_go_through_slots() -> None:
     """Each in a slot of its own; what has no bytes, or too many for a slot, does not."""
-    with Slots(2, 10) as slots:
+    with closing(Slots(2, 10)) as slots:
         found, used, _ = said(slots, asked(), b"one", b"", b"x" * 10, b"y" * 11)
 
     assert [(b"m", 0, b"one"), (b"m", 1, b""), (b"m", 2, b"x" * 10), (b"m", 3, b"y" * 11)] == found
@@ -147,7 +148,7 @@ def test_bytes_go_through_slots() -> None:
 
 def test_a_slot_is_used_again_when_it_is_free() -> None:
     """Where none is free, one waits until it is said to be; requests that come meanwhile are heard later."""
-    with Slots(2, 10) as slots:
+    with closing(Slots(2, 10)) as slots:
         _, used, worker = said(slots, asked((1,), 0, (2,), 1, (3,)), b"a", b"b", b"c", b"d")
         rest = [worker.receive() for _ in range(4)]
 
@@ -157,5 +158,5 @@ def test_a_slot_is_used_again_when_it_is_free() -> None:
 
 def test_a_slot_that_never_gets_free() -> None:
     """Who asked is gone: so is the sense of an answer."""
-    with Slots(1, 10) as slots, pytest.raises(BrokenPipeError):
+    with closing(Slots(1, 10)) as slots, pytest.raises(BrokenPipeError):
         said(slots, asked((1,)), b"a", b"b")

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def is_open(descriptor: int) -> bool:
 @pytest.mark.usefixtures("kind")
 def test_what_was_put_is_there() -> None:
     """At its place of its slot, up to the last byte; the slots beside it stay as they were."""
-    with Slots(COUNT, SIZE_BYTES) as slots:
+    with closing(Slots(COUNT, SIZE_BYTES)) as slots:
         slots.put(1, b"a" * SIZE_BYTES)
         slots.put(1, b"end", SIZE_BYTES - 3)
         slots.put(1, b"begin")
@@ -56,7 +57,7 @@ def test_what_was_put_is_there() -> None:
 @pytest.mark.usefixtures("kind")
 def test_what_is_got_is_a_copy() -> None:
     """It stays when the slot gets something else."""
-    with Slots(COUNT, SIZE_BYTES) as slots:
+    with closing(Slots(COUNT, SIZE_BYTES)) as slots:
         slots.put(2, b"one")
         found = slots.get(2, 3)
         slots.put(2, b"two")
@@ -67,9 +68,9 @@ def test_what_is_got_is_a_copy() -> None:
 @pytest.mark.usefixtures("kind")
 def test_both_see_the_same() -> None:
     """Who was given the descriptor sees what is put, and is seen."""
-    with Slots(COUNT, SIZE_BYTES) as slots:
+    with closing(Slots(COUNT, SIZE_BYTES)) as slots:
         descriptor, *shape = slots.shape
-        with Slots.opened(os.dup(descriptor), shape[0], shape[1]) as opened:
+        with closing(Slots.opened(os.dup(descriptor), shape[0], shape[1])) as opened:
             slots.put(2, b"asked", 7)
             opened.put(0, b"answered")
 
@@ -95,7 +96,7 @@ def test_nothing_is_left(kind: str, tmp_path: Path) -> None:
 
 def test_room_is_there_before_it_is_used(kind: str) -> None:
     """Every page has been had when the slots are: none can fail to come when it is touched."""
-    with Slots(COUNT, 100_000) as slots:
+    with closing(Slots(COUNT, 100_000)) as slots:
         held = 512 * os.fstat(slots.descriptor).st_blocks
 
     assert held >= COUNT * 100_000
