@@ -99,7 +99,16 @@ def failure_of(error: BaseException) -> Failure:
         case RuntimeError() if str(error) == _NO_THREAD:
             message = "no further thread can be started"
             return Failure(ExitCode.STORAGE, "out-of-threads", message, hint=_PROCESSES, internal=True)
+    if any(isinstance(cause, MemoryError) for cause in _causes(error)) or isinstance(error, SystemError):
+        return failure_of(MemoryError())
     return _internal(error)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What an error came from. # Trap: a library that cannot be loaded for want of memory says something else."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        yield cause
+        error = cause
 
 
 def leading_error(error: BaseException) -> BaseException:

@@ -86,3 +86,18 @@ def test_lines_cannot_be_forged() -> None:
     failure = failure_of(NameConflict("agent 'x\nhint: rm -rf \x1b[2J\u202e' is taken"))
 
     assert ["agent 'x", "  hint: rm -rf \\x1b[2J\\u202e' is taken"] == failure.lines
+
+
+def test_want_of_memory_is_told_behind_other_errors() -> None:
+    """A library that could not be loaded, or an interpreter that lost its error: exit 9, with what to do."""
+    try:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise LookupError("Backend 'asyncio' is not available")  # noqa: B904
+    except LookupError as error:
+        told = [failure_of(error), failure_of(SystemError("error return without exception set"))]
+
+    assert [ExitCode.STORAGE, ExitCode.STORAGE] == [failure.exit_code for failure in told]
+    assert all("ulimit -v" in str(failure.hint) for failure in told)
+    assert ExitCode.FAILURE is failure_of(LookupError("of our own")).exit_code
