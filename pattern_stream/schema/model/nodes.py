@@ -6,8 +6,9 @@ links, inline collections and plain values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pattern_stream.schema.model.records import (
     Agent,
@@ -161,6 +162,13 @@ class CheckpointChunk(NodeType):
 
     rows: Any = Edge("rows")
     index: Any = _value("u32")
+
+
+HISTORY_TABLES: Final[Mapping[type[NodeType], str]] = {
+    UpdateChunk: "memory_block_updates",
+    CheckpointChunk: "memory_block_checkpoints",
+}
+"""The tables of memory history by the nodes that carry their rows."""
 
 
 class SnapshotChunk(NodeType):

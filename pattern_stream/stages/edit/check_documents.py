@@ -19,7 +19,7 @@ from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Row
 from pattern_stream.schema.mapping.json_values import write_json
 from pattern_stream.schema.model.cells import Large, StoredText
-from pattern_stream.schema.model.nodes import MemoryBlockExport
+from pattern_stream.schema.model.nodes import HISTORY_TABLES, CheckpointChunk, MemoryBlockExport, UpdateChunk
 from pattern_stream.streams import Events, closing
 
 Check = Callable[[bytes, str | None], Awaitable[object]]
@@ -30,9 +30,6 @@ Show = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[obje
 
 MAX_REPLAYED_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
 """Most bytes of one block's active updates that are applied again to see what they lead to. Ours, as on export."""
-
-_UPDATES: Final = "memory_block_updates"
-_CHECKPOINTS: Final = "memory_block_checkpoints"
 
 
 async def check_documents(
@@ -93,7 +90,7 @@ class Replayed:
 
     async def add(self, event: RecordEvent, show: Show, report: Report) -> bool:
         """Take one more event inside the block; whether it was the last. Raises DamagedDocument, LimitExceeded."""
-        if isinstance(event, Cells) and event.table == _UPDATES:
+        if isinstance(event, Cells) and event.table == HISTORY_TABLES[UpdateChunk]:
             self._add_rows(event.rows)
         elif isinstance(event, Cells) and self.history.base == b"":
             self._add_checkpoints(event.rows)
@@ -105,7 +102,7 @@ class Replayed:
         return False
 
     def _add_rows(self, rows: list[Row]) -> None:
-        columns = self.history.columns[_UPDATES]
+        columns = self.history.columns[HISTORY_TABLES[UpdateChunk]]
         seq, update = columns.index("seq"), columns.index("update_blob")
         active = columns.index("is_active") if "is_active" in columns else None
         for row in rows:
@@ -114,7 +111,7 @@ class Replayed:
 
     def _add_checkpoints(self, rows: list[Row]) -> None:
         """An empty document starts from its newest checkpoint, as on export. Source: loro 3."""
-        columns = self.history.columns[_CHECKPOINTS]
+        columns = self.history.columns[HISTORY_TABLES[CheckpointChunk]]
         created, number, snapshot = (columns.index(name) for name in ("created_at", "id", "snapshot"))
         for row in rows:
             age = (str(row[created]), row[number] if type(row[number]) is int else 0)

@@ -12,16 +12,13 @@ from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_CHUNK_ROWS
 from pattern_stream.items import Cells, Draft, Open, Row
 from pattern_stream.schema.model.cells import Large, NotUtf8, cell_to_wire
-from pattern_stream.schema.model.nodes import CheckpointChunk, NodeType, TableChunk, UpdateChunk
+from pattern_stream.schema.model.nodes import HISTORY_TABLES, TableChunk
 from pattern_stream.schema.model.scopes import Limits
 
 _ENVELOPE_BYTES: Final = 64
 """More than the map around a chunk's rows takes, but for the name of the table."""
 
-_HISTORY: Final[dict[str, type[NodeType]]] = {
-    "memory_block_updates": UpdateChunk,
-    "memory_block_checkpoints": CheckpointChunk,
-}
+_HISTORY: Final = {table: node for node, table in HISTORY_TABLES.items()}
 _PLAIN: Final = frozenset({str, int, type(None)})
 
 

@@ -26,9 +26,9 @@ from pattern_stream.items import (
 )
 from pattern_stream.schema.checks.version_4 import PAGES
 from pattern_stream.schema.model.nodes import (
+    HISTORY_TABLES,
     AgentExport,
     AttachmentPage,
-    CheckpointChunk,
     ConstellationExport,
     ExportManifest,
     GroupConfigExport,
@@ -37,11 +37,9 @@ from pattern_stream.schema.model.nodes import (
     MemberPage,
     MemoryBlockExport,
     MessageChunk,
-    NodeType,
     SnapshotChunk,
     TableChunk,
     TableExport,
-    UpdateChunk,
     ValueChunk,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
@@ -51,11 +49,7 @@ from pattern_stream.streams import Events, closing
 _SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
 """Records that have a block each."""
 
-_HISTORY: Final[dict[type[NodeType], str]] = {
-    UpdateChunk: "memory_block_updates",
-    CheckpointChunk: "memory_block_checkpoints",
-}
-_ROWS: Final = frozenset({TableChunk, UpdateChunk, CheckpointChunk})
+_ROWS: Final = frozenset({TableChunk, *HISTORY_TABLES})
 
 
 class RecordBuilder:
@@ -126,7 +120,7 @@ class RecordBuilder:
         elif node.node.record in _SINGLE:
             yield from self._add_rows(node.node.record, [node.value], node)
         elif node.node in _ROWS:
-            yield from self._add_rows(_HISTORY.get(node.node, self._table[0]), node.value["rows"], node)
+            yield from self._add_rows(HISTORY_TABLES.get(node.node, self._table[0]), node.value["rows"], node)
         else:
             yield from self._batch.flush()
             yield from self._start(node)
@@ -232,7 +226,7 @@ class RecordBuilder:
         yield from self._restore(Restoring(batch, rows[0], external, node, record, names=names))
 
     def _columns(self, node: Node) -> tuple[str, ...]:
-        table = _HISTORY.get(node.node)
+        table = HISTORY_TABLES.get(node.node)
         if table is None or self._block is None:
             return self._table[1]
         return self._block.columns[table]

@@ -10,6 +10,8 @@ from pattern_stream.items import CELLS_TABLE, Close, Node
 from pattern_stream.schema.checks.version_4 import Paged
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, External
 from pattern_stream.schema.model.nodes import (
+    HISTORY_TABLES,
+    CheckpointChunk,
     Edge,
     GroupConfigExport,
     History,
@@ -17,6 +19,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
     TableChunk,
     TableExport,
+    UpdateChunk,
     ValueChunk,
 )
 from pattern_stream.stages.walk.expectations import Expected, Pages, PiecesOf, RowsOf
@@ -120,13 +123,9 @@ def _expected(node: Node, edge: Edge) -> Expected | None:
         table = node.value["table"]
         width = len(node.value["columns"])
         return RowsOf(table=CELLS_TABLE if table is None else table, width=width, count=node.value["count"])
-    if node.node is History and edge.name in _HISTORY_TABLES:
-        table = _HISTORY_TABLES[edge.name]
-        return RowsOf(width=len((node.value["columns"] or HISTORY_COLUMNS)[table]))
+    if node.node is History and (edge.of is UpdateChunk or edge.of is CheckpointChunk):
+        return RowsOf(width=len((node.value["columns"] or HISTORY_COLUMNS)[HISTORY_TABLES[edge.of]]))
     return None
-
-
-_HISTORY_TABLES = {"updates": "memory_block_updates", "checkpoints": "memory_block_checkpoints"}
 
 
 # --- values outside their record or row ---------------------------------------------------------------------------
