@@ -1,4 +1,4 @@
-"""What every stage shares: the type of its upstream, and how it is closed."""
+"""The upstream of a stage or writer: its type, and its end."""
 
 from __future__ import annotations
 

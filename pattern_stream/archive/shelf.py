@@ -208,7 +208,7 @@ class Shelf:
 
 
 def _read_at(descriptor: int, count: int, offset: int) -> bytes:
-    """So many bytes from an offset, fewer only where the file ends: a system may give less at a time."""
+    """Reads `count` bytes from an offset, fewer only where the file ends: a system may give less at a time."""
     data = os.pread(descriptor, count, offset)
     while len(data) < count and (more := os.pread(descriptor, count - len(data), offset + len(data))):
         data += more

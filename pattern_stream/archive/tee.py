@@ -1,4 +1,4 @@
-"""Bytes that come once and are needed twice: kept on the way, in memory while they are few, then in a nameless file."""
+"""Keeps bytes that come once and are needed twice: in memory while they are few, then in a nameless file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Replay:
         self._spool.__exit__(kind, error, trace)
 
     async def first(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """The bytes of a source, kept as they pass."""
+        """The bytes of a source, which the spool keeps as they pass."""
         async for piece in source:
             self._spool.leaves.append(b"", piece)
             if self._spool.is_due:
@@ -41,7 +41,7 @@ class Replay:
             yield piece
 
     async def again(self) -> AsyncGenerator[bytes]:
-        """The same bytes."""
+        """The same bytes once more."""
         area = self._spool.leaves
         if self._spool.is_on_disk:
             await run_sync(self._spool.flush)

@@ -38,7 +38,7 @@ _RANGE_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What was written: the CID of the root, the length of the archive, and what the manifest counts."""
+    """An archive that was written: the CID of its root, its length, and the counts of its manifest."""
 
     root: builtins.bytes
     bytes: int

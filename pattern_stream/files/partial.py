@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Final
 
 _ATTEMPTS: Final = 10
-"""How often another program may take the name between two of our steps before we give up."""
+"""Another program may take the name between two of our steps so often before we give up."""
 
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 def partial_of(place: Path) -> Path:
-    """Where a file is made that will get the name `place`."""
+    """The path of a file under way that will get the name `place`."""
     return place.with_name(place.name + ".partial")
 
 

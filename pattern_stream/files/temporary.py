@@ -26,7 +26,7 @@ TEMPORARY_PRAGMAS: Final = """
 
 
 def temporary_folders(chosen: Path | None, near: Path | None) -> list[Path]:
-    """Where temporary files may go, best first. A folder that was asked for is the only one.
+    """The folders where temporary files may go, best first. A folder that was asked for is the only one.
 
     `near`: the folder of the output file. $TMPDIR and /var/tmp come before the default, since /tmp may be memory.
 

@@ -15,7 +15,7 @@ from pattern_stream.items import AsyncWriter
 from pattern_stream.streams import closing
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
-"""How a gzip member starts. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
+"""Starts a gzip member. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 """zlib: expect a gzip head and check the trailing checksum and length."""
@@ -45,7 +45,7 @@ class Gunzip:
         self._state = _GzipState.MEMBER
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """What comes out of some more input."""
+        """Unpacks some more input."""
         for start in range(0, len(data), _STEP_BYTES):
             rest = data[start : start + _STEP_BYTES]
             while rest:

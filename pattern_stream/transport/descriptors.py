@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import sys
@@ -17,10 +18,7 @@ _NOT_HERE: Final = {
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.ENOTSOCK, errno.EPERM,
     errno.ENOTSUP, errno.ETXTBSY, errno.EOVERFLOW,
 }  # fmt: skip
-"""How a kernel or file system says that it does not do this kind of copy; the next kind may do."""
-
-_F_SETPIPE_SZ: Final = 1031
-"""Linux: fcntl command that sets the capacity of a pipe."""
+"""A kernel or file system refuses this kind of copy by one of these; the next kind may do."""
 
 Copy = Callable[[int, int, int, int], int]
 """copy(source, target, offset, count) -> bytes copied, 0 where there is nothing more to copy."""
@@ -40,11 +38,17 @@ def write_all(target: int, data: bytes | memoryview) -> None:
 
 def read_some(source: int, count: int = COPY_BYTES) -> bytes:
     """At least one byte, or none at the end of the data; more where it is at hand, so that pipes cost fewer calls."""
-    pieces = [_read(source, count)]
-    total = len(pieces[0])
-    while 0 < total < count and pieces[-1] and _is_ready(source, write=False, wait=False):
-        pieces.append(_read(source, count - total))
+    pieces: list[bytes] = []
+    total = 0
+    while total < count:
+        try:
+            pieces.append(os.read(source, count - total))
+        except BlockingIOError:
+            _is_ready(source, write=False)
+            continue
         total += len(pieces[-1])
+        if not pieces[-1] or not _is_ready(source, write=False, wait=False):
+            break
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -57,8 +61,7 @@ def copy_range(source: int, target: int, offset: int, count: int) -> None:
     for copy in _KERNEL_COPIES:
         done += _copy_while(copy, source, target, offset + done, count - done)
     while done < count:
-        os.lseek(source, offset + done, os.SEEK_SET)
-        piece = os.read(source, min(COPY_BYTES, count - done))
+        piece = os.pread(source, min(COPY_BYTES, count - done), offset + done)
         if not piece:
             raise TransportError(f"file to copy ends at {offset + done} bytes, expected {offset + count}")
         write_all(target, piece)
@@ -68,18 +71,8 @@ def copy_range(source: int, target: int, offset: int, count: int) -> None:
 def widen_pipe(descriptor: int) -> None:
     """Let a pipe hold 1 MiB where the system allows it: fewer turns between the two ends."""
     if sys.platform == "linux":
-        import fcntl
-
         with suppress(OSError):
-            fcntl.fcntl(descriptor, _F_SETPIPE_SZ, COPY_BYTES)
-
-
-def _read(source: int, count: int) -> bytes:
-    while True:
-        try:
-            return os.read(source, count)
-        except BlockingIOError:
-            _is_ready(source, write=False)
+            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, COPY_BYTES)
 
 
 def _is_ready(descriptor: int, *, write: bool, wait: bool = True) -> bool:
@@ -90,7 +83,7 @@ def _is_ready(descriptor: int, *, write: bool, wait: bool = True) -> bool:
 
 
 def _copy_while(copy: Copy, source: int, target: int, offset: int, count: int) -> int:
-    """How many bytes went this way, from none to all."""
+    """Copies this way while it goes; gives the number of bytes, from none to all."""
     done = 0
     while done < count:
         try:

@@ -26,7 +26,7 @@ _RANGE_STEP: Final = 8 * 1024 * 1024
 
 
 BlockingCall = Callable[[Callable[[], None]], Awaitable[None]]
-"""How blocking calls are made: in a thread that is waited for, or in one that can be left."""
+"""Makes a blocking call: in a thread that is waited for, or in one that can be left."""
 
 
 class FileOutput:
@@ -109,19 +109,23 @@ async def open_output(target: Path | None = None, *, force: bool = False) -> Asy
     Raises:  FileTaken, FileMissing, UsageError (a folder, a terminal), TransportError: before any work;
              FileTaken, StorageFull, TransportError at the end.
     """
-    if target is None or str(target) == "-":
-        opened = _standard_output()
-    elif _is_plain(target):
-        opened = _file_output(target, force)
-    else:
-        opened = _device_output(target)
-    async with opened as output:
-        yield output
+    target = _named(target)
+    if target is not None and _is_plain(target):
+        async with _file_output(target, force) as output:
+            yield output
+        return
+    async with _opened(target, os.O_WRONLY) as (descriptor, name, thread):
+        _refuse_terminal(descriptor, name)
+        yield FileOutput(descriptor, name, thread.run)
+        if stat.S_ISBLK(os.fstat(descriptor).st_mode):
+            with storage_errors(f"writing {name}"):
+                await thread.run(os.fsync, descriptor)
 
 
 async def check_output(target: Path | None, *, force: bool = False) -> None:
     """Find out whether `open_output` would open this output; nothing of it stays. Raises as `open_output` does."""
-    if target is None or str(target) == "-":
+    target = _named(target)
+    if target is None:
         _standard(_STDOUT)
     elif _is_plain(target):
         with _partial_file(Path(os.path.realpath(target)), force):
@@ -136,24 +140,10 @@ async def open_input(source: Path | None = None) -> AsyncGenerator[ByteSource]:
 
     Raises:  FileMissing, UsageError (a folder, a terminal), TransportError.
     """
-    thread = PatientThread()
-    opening = None
-    try:
-        if source is None or str(source) == "-":
-            yield ByteSource(_standard(_STDIN), "standard input", thread)
-            return
-        with storage_errors(f"opening {source}"):
-            if source.is_dir():
-                raise UsageError(f"{source} is a folder, expected a file")
-            opening = _Opening(source, os.O_RDONLY)
-            try:
-                descriptor = await thread.run(opening)
-            except FileNotFoundError as error:
-                raise FileMissing(f"{source} is not there") from error
-        is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        yield ByteSource(descriptor, str(source), thread, source if is_plain else None)
-    finally:
-        thread.end(opening.close if opening is not None else None)
+    source = _named(source)
+    async with _opened(source, os.O_RDONLY) as (descriptor, name, thread):
+        is_plain = source is not None and stat.S_ISREG(os.fstat(descriptor).st_mode)
+        yield ByteSource(descriptor, name, thread, source if is_plain else None)
 
 
 @asynccontextmanager
@@ -196,60 +186,50 @@ def _partial_file(place: Path, force: bool) -> Iterator[int]:
 
 
 @asynccontextmanager
-async def _device_output(target: Path) -> AsyncGenerator[FileOutput]:
-    """A device or FIFO. Opening a FIFO waits for its reader."""
-    thread = PatientThread()
-    opening = _Opening(target, os.O_WRONLY)
+async def _opened(path: Path | None, flags: int) -> AsyncGenerator[tuple[int, str, PatientThread]]:
+    """Descriptor, name and thread of a file, device or FIFO (which waits for its other end), or of a standard stream."""
+    thread, opened = PatientThread(), list[int]()
+
+    def open_path(path: Path) -> int:
+        opened.append(os.open(path, flags | os.O_CLOEXEC))
+        widen_pipe(opened[0])
+        return opened[0]
+
+    def close() -> None:
+        for descriptor in opened:
+            os.close(descriptor)
+
     try:
-        with storage_errors(f"opening {target}"):
-            descriptor = await thread.run(opening)
-        _refuse_terminal(descriptor, str(target))
-        yield FileOutput(descriptor, str(target), thread.run)
-        if stat.S_ISBLK(os.fstat(descriptor).st_mode):
-            with storage_errors(f"writing {target}"):
-                await thread.run(os.fsync, descriptor)
+        if path is None:
+            descriptor = _STDIN if flags == os.O_RDONLY else _STDOUT
+            yield descriptor, _standard(descriptor), thread
+            return
+        with storage_errors(f"opening {path}"):
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder, expected a file")
+            try:
+                descriptor = await thread.run(open_path, path)
+            except FileNotFoundError as error:
+                raise FileMissing(f"{path} is not there") from error
+        yield descriptor, str(path), thread
     finally:
         # In the thread: a call that was left there may still use the descriptor, or only now get it.
-        thread.end(opening.close)
+        thread.end(close)
 
 
-class _Opening:
-    """A file to be opened by a call that may block, and closed whether or not somebody waited for that."""
-
-    def __init__(self, path: Path, flags: int) -> None:
-        self._path = path
-        self._flags = flags | os.O_CLOEXEC
-        self._descriptor: int | None = None
-
-    def __call__(self) -> int:
-        self._descriptor = os.open(self._path, self._flags)
-        widen_pipe(self._descriptor)
-        return self._descriptor
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+def _named(path: Path | None) -> Path | None:
+    return None if path is None or str(path) == "-" else path
 
 
-@asynccontextmanager
-async def _standard_output() -> AsyncGenerator[FileOutput]:
-    thread = PatientThread()
-    descriptor = _standard(_STDOUT)
-    try:
-        yield FileOutput(descriptor, "standard output", thread.run)
-    finally:
-        thread.end()
-
-
-def _standard(descriptor: int) -> int:
-    """A standard stream, ready for bytes. Trap: where it was closed, its number may belong to any file of ours."""
+def _standard(descriptor: int) -> str:
+    """Makes a standard stream ready for bytes; gives its name."""
+    # Trap: where it was closed, its number may belong to any file of ours.
     name = "standard input" if descriptor == _STDIN else "standard output"
     if (sys.__stdin__ if descriptor == _STDIN else sys.__stdout__) is None:
         raise TransportError(f"{name} is closed")
     _refuse_terminal(descriptor, name)
     widen_pipe(descriptor)
-    return descriptor
+    return name
 
 
 def _refuse_terminal(descriptor: int, name: str) -> None:
