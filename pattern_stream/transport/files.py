@@ -187,7 +187,7 @@ def _partial_file(place: Path, force: bool) -> Iterator[int]:
 
 @asynccontextmanager
 async def _opened(path: Path | None, flags: int) -> AsyncGenerator[tuple[int, str, PatientThread]]:
-    """Descriptor, name and thread of a file, device or FIFO (which waits for its other end), or of a standard stream."""
+    """Descriptor, name and thread of a file, device or FIFO (it waits for its other end), or of a standard stream."""
     thread, opened = PatientThread(), list[int]()
 
     def open_path(path: Path) -> int:
