@@ -13,7 +13,8 @@ from typing import Any
 
 from pattern_stream.codec.message_arrays import AlikeMaps, AlikeReader, NotAlike
 from pattern_stream.format import BATCH_ROWS
-from pattern_stream.schema.checks.check_nodes import check_node, record_checker
+from pattern_stream.schema.checks.check_nodes import check_node
+from pattern_stream.schema.checks.check_records import record_checker
 from pattern_stream.schema.ids.new_ids import is_snowflake
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.model.nodes import MessageChunk
@@ -69,7 +70,7 @@ class ChunkDecoder:
             if batches:
                 if len(batches[-1]) >= BATCH_ROWS:
                     batches.append([])
-                if (rows := self._unmapper.unmap_plain(group)) is None:
+                if (rows := self._unmapper.unmap_fast(group)) is None:
                     raise NotAlike
                 batches[-1] += rows
         fields = check_node(MessageChunk, value | {"messages": []})

@@ -28,10 +28,10 @@ from pattern_stream.items import (
 )
 from pattern_stream.pipelines.comparing_pieces import PieceComparison
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.schema.checks.check_nodes import describe_value
 from pattern_stream.schema.mapping.json_values import describe, read_json
 from pattern_stream.schema.mapping.roundtrip import PARENTS, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper
+from pattern_stream.schema.mapping.wire_values import describe_value
 from pattern_stream.schema.model.cells import Large, StoredText
 from pattern_stream.schema.model.nodes import TableExport
 from pattern_stream.schema.model.records import MemoryBlock, Record

@@ -104,7 +104,7 @@ class MessageEncoder:
             yield rows
 
     def _encoded(self, rows: list[Any]) -> EncodedBatch | None:
-        mapped = self._mapper.map_plain(rows)
+        mapped = self._mapper.map_fast(rows)
         if mapped is None or not self._survives(self._record, rows, mapped[0]):
             return None
         records, containers = mapped

@@ -8,20 +8,22 @@ from typing import Any, Final
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.codec.message_arrays import AlikeMaps
 from pattern_stream.errors import MalformedNode, Where
-from pattern_stream.schema.checks.check_records import (
+from pattern_stream.schema.checks.check_records import record_checker
+from pattern_stream.schema.checks.check_rows import check_columns, check_history_columns, check_rows
+from pattern_stream.schema.checks.version_4 import EXTERNAL, check_paged, is_paged, lift_external
+from pattern_stream.schema.mapping.wire_values import (
+    U64,
     Wrong,
     choice,
-    describe_value,
-    expect,
+    expect_map,
     instant,
     integer,
     join,
-    record_checker,
+    links,
+    malformed,
     strings,
     typed,
 )
-from pattern_stream.schema.checks.check_rows import check_columns, check_history_columns, check_rows
-from pattern_stream.schema.checks.version_4 import EXTERNAL, check_paged, is_paged, lift_external, links
 from pattern_stream.schema.model.nodes import (
     CELL_COLUMNS,
     CELLS_KEY,
@@ -36,9 +38,6 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import Record
 
-__all__ = ["check_node", "describe_value", "record_checker", "unknown_keys"]
-
-_UNSIGNED: Final = {"u32": 2**32 - 1, "u64": 2**64 - 1}
 _PLAIN_LINEAGE: Final = frozenset({str, int, type(None)})
 
 
@@ -48,7 +47,7 @@ def check_node(node: type[NodeType], value: Any, path: str = "", *, wide: bool =
     `wide`: of an archive of version 4, where a collection may be Paged, and a value of a record External. What stands
     in their place in version 3 is an unknown key, or no array. In extensions they may stand in any archive.
     """
-    expect(value, dict, path)
+    expect_map(value, path)
     wide = wide or node in EXTENSIONS
     checked: dict[str, Any] = {}
     if node.record is not None:
@@ -94,10 +93,8 @@ def _edge(edge: Edge, value: dict[str, Any], place: str, wide: bool) -> Any:
         if wide and is_paged(edge, found):
             return check_paged(found)
         return _EDGES[edge.kind](found, edge, place, wide)
-    except Wrong as error:
-        raise MalformedNode(str(error), where=Where(field=place)) from error
     except ValueError as error:
-        raise MalformedNode(f"found {describe_value(found)}, {error}", where=Where(field=place)) from error
+        raise malformed(error, found, place) from error
 
 
 def _stats(value: Any) -> dict[str, int]:
@@ -105,12 +102,7 @@ def _stats(value: Any) -> dict[str, int]:
     for key in STATS_KEYS:
         if key not in stats:
             raise Wrong(f"found no {key}, which must be there")
-    return {key: integer(stats[key], 0, _UNSIGNED["u64"]) for key in STATS_KEYS}
-
-
-def _link(value: Any) -> bytes:
-    found = typed(value, Link)
-    return bytes(found.cid)
+    return {key: integer(stats[key], 0, U64) for key in STATS_KEYS}
 
 
 def _inline(value: Any, edge: Edge, place: str, wide: bool) -> list[dict[str, Any]]:
@@ -129,7 +121,7 @@ def _records(value: Any, edge: Edge, place: str, wide: bool) -> Sequence[dict[st
 
 def _record(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
     of: Any = edge.of
-    expect(value, dict, place)
+    expect_map(value, place)
     return _single(of, value, place, wide)
 
 
@@ -147,12 +139,12 @@ def _tables(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, dict[st
 
 
 def _link_map(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, bytes]:
-    return {key: _link(link) for key, link in typed(value, dict).items()}
+    return {key: typed(link, Link).cid for key, link in typed(value, dict).items()}
 
 
 _VALUES: Final[dict[str, Callable[[Any], Any]]] = {
-    "u32": lambda value: integer(value, 0, _UNSIGNED["u32"]),
-    "u64": lambda value: integer(value, 0, _UNSIGNED["u64"]),
+    "u32": lambda value: integer(value, 0, 2**32 - 1),
+    "u64": lambda value: integer(value, 0, U64),
     "text": lambda value: typed(value, str),
     "instant": instant,
     "strings": strings,
@@ -167,7 +159,7 @@ _EDGES: Final[dict[str, Callable[[Any, Edge, str, bool], Any]]] = {
     "links": lambda value, edge, place, wide: links(value),
     "link_map": _link_map,
     "inline": _inline,
-    "link": lambda value, edge, place, wide: _link(value),
+    "link": lambda value, edge, place, wide: typed(value, Link).cid,
     "octets": lambda value, edge, place, wide: typed(value, bytes),
     "value": lambda value, edge, place, wide: _VALUES[edge.check](value),
     "part": _part,

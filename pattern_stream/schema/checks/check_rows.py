@@ -7,13 +7,12 @@ from itertools import chain
 from typing import Any, Final
 
 from pattern_stream.errors import MalformedNode, Where
-from pattern_stream.schema.checks.check_records import Wrong, describe_value, strings, typed
 from pattern_stream.schema.checks.version_4 import EXTERNAL, check_external
-from pattern_stream.schema.model.cells import HISTORY_COLUMNS, External, Row, cell_from_wire
+from pattern_stream.schema.mapping.wire_values import I64, Wrong, describe_value, malformed, strings, typed
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Row, cell_from_wire
 
 _PLAIN: Final = frozenset({str, bytes, float, type(None)})
 _WITH_INTEGERS: Final = _PLAIN | {int}
-_I64: Final = (-(2**63), 2**63 - 1)
 
 _NEEDED: Final = {
     "memory_block_updates": {"id", "block_id", "seq", "update_blob"},
@@ -50,7 +49,7 @@ def _arrays(value: Any, place: str) -> list[list[Any]]:
 
 
 def _all_fit(rows: Sequence[Sequence[Any]]) -> bool:
-    return all(_I64[0] <= cell <= _I64[1] for row in rows for cell in row if type(cell) is int)
+    return all(I64[0] <= cell <= I64[1] for row in rows for cell in row if type(cell) is int)
 
 
 def _cell(value: Any, place: str, *, alone: bool) -> Any:
@@ -58,15 +57,8 @@ def _cell(value: Any, place: str, *, alone: bool) -> Any:
         if alone and type(value) is dict and len(value) == 1 and EXTERNAL in value:
             return check_external(value[EXTERNAL])
         return cell_from_wire(value)
-    except Wrong as error:
-        raise MalformedNode(str(error), where=Where(field=place)) from error
     except ValueError as error:
-        raise MalformedNode(f"found {describe_value(value)}, {error}", where=Where(field=place)) from error
-
-
-def has_external(row: Row) -> bool:
-    """Whether a value of a row was moved out."""
-    return External in map(type, row)
+        raise malformed(error, value, place) from error
 
 
 def check_columns(value: Any) -> list[dict[str, str]]:

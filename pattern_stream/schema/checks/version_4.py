@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.codec.dagcbor import Link
-from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import VALUE_PIECE_BYTES
-from pattern_stream.schema.checks.check_records import Wrong, describe_value, expect, integer, join, typed
+from pattern_stream.schema.mapping.wire_values import (
+    U64,
+    Wrong,
+    describe_value,
+    expect_map,
+    integer,
+    join,
+    links,
+    malformed,
+    typed,
+)
 from pattern_stream.schema.model.cells import External, movable_fields
 from pattern_stream.schema.model.nodes import (
     LINEAGE_KEYS,
@@ -39,8 +48,6 @@ PAGES: Final[frozenset[type[NodeType]]] = frozenset(
 REPEATABLE: Final[frozenset[type[NodeType]]] = PAGES | {SnapshotChunk, ValueChunk}
 """Nodes that may be equal to others of their archive without being the same thing; such a block goes out once."""
 
-_MOST: Final = 2**64 - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Paged:
@@ -55,14 +62,6 @@ def collection_edge(page: type[NodeType]) -> Edge:
     return next(edge for edge in page.edges if edge.name != "index")
 
 
-def links(value: Any) -> list[bytes]:
-    """An array of links as CIDs. Raises Wrong."""
-    found = typed(value, list)
-    for link in found:
-        typed(link, Link)
-    return [link.cid for link in found]
-
-
 def is_paged(edge: Edge, value: Any) -> bool:
     """Whether a collection stands in pages. # Trap: a map of links may have an id `pages`, but no array under it."""
     if edge.page is None or type(value) is not dict:
@@ -75,7 +74,7 @@ def check_paged(value: dict[str, Any]) -> Paged:
     for key in ("count", "pages"):
         if key not in value:
             raise Wrong(f"found a map without {key}, expected an array or its pages")
-    return Paged(integer(value["count"], 0, _MOST), links(value["pages"]))
+    return Paged(integer(value["count"], 0, U64), links(value["pages"]))
 
 
 def check_external(value: Any, *, text: bool | None = None) -> External:
@@ -87,7 +86,7 @@ def check_external(value: Any, *, text: bool | None = None) -> External:
     for key in ("bytes", "chunks", *(("text",) if text is None else ())):
         if key not in found:
             raise Wrong(f"found no {key} of a value that was moved out, which must be there")
-    size, cids = integer(found["bytes"], 1, _MOST), links(found["chunks"])
+    size, cids = integer(found["bytes"], 1, U64), links(found["chunks"])
     if len(cids) != (expected := -(-size // VALUE_PIECE_BYTES)):
         raise Wrong(f"found {len(cids)} pieces of a value of {size} bytes, expected {expected}")
     return External(size, typed(found["text"], bool) if text is None else text, tuple(cids))
@@ -96,23 +95,18 @@ def check_external(value: Any, *, text: bool | None = None) -> External:
 def lift_external(record: type[Record], value: dict[str, Any], path: str) -> tuple[dict[str, Any], dict[str, External]]:
     """A record's map with something allowed in place of what was moved out, and what was. Raises MalformedNode."""
     place = join(path, EXTERNAL)
-    expect(value[EXTERNAL], dict, place)
+    expect_map(value[EXTERNAL], place)
     movable = movable_fields(record)
     moved: dict[str, External] = {}
     for name, content in value[EXTERNAL].items():
-        where = Where(field=join(place, name))
-        if name not in movable:
-            raise MalformedNode(
-                f"found {name!r} moved out, expected one of {', '.join(movable) or 'none'}", where=where
-            )
-        if value.get(name) is not None:
-            raise MalformedNode(
-                f"found {describe_value(value[name])} beside what was moved out, expected null", where=where
-            )
         try:
+            if name not in movable:
+                raise Wrong(f"found {name!r} moved out, expected one of {', '.join(movable) or 'none'}")
+            if value.get(name) is not None:
+                raise Wrong(f"found {describe_value(value[name])} beside what was moved out, expected null")
             moved[name] = check_external(content, text=True)
         except Wrong as error:
-            raise MalformedNode(str(error), where=where) from error
+            raise malformed(error, content, join(place, name)) from error
     stand_ins = {
         field.name: "" if field.kind == "text" else None for field in record.wire_fields() if field.name in moved
     }

@@ -30,15 +30,15 @@ ORJSON_DEPTH: Final = 250
 loads: Final = orjson.loads
 
 
-class TooDeep(ValueError):
-    """JSON nested deeper than a block can be read back."""
+class OverLimit(ValueError):
+    """A valid value that no block can hold: nested too deep, or not finite. The message is whole."""
 
 
 def read_json(text: str) -> Any:
     """JSON text to its value as the original reads it. Raises ValueError with what is wrong."""
     value = _read_exactly(text) if negative_zero(text) else loads(text)
     if may_be_deep(text) and (depth := json_depth(value)) > DEEPEST_JSON:
-        raise TooDeep(f"JSON is nested {depth} levels deep, limit is {DEEPEST_JSON}")
+        raise OverLimit(f"JSON is nested {depth} levels deep, limit is {DEEPEST_JSON}")
     return value
 
 

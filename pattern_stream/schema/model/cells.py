@@ -62,12 +62,6 @@ HISTORY_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 """Columns of the tables of memory history in their physical order, after all migrations. Source: database 3.2."""
 
 
-def is_plain(cell: Any) -> bool:
-    """Whether a cell travels as itself, without bytes in it: what the fast encoder may have."""
-    kind = type(cell)
-    return kind is str or kind is int or cell is None or (kind is float and isfinite(cell))
-
-
 def cell_to_wire(cell: Any) -> Any:
     """A cell in its form on the wire; what is too large, and what holds links, is the encoder's to place.
 
@@ -108,11 +102,7 @@ _KEPT_IN: Final[Mapping[type[Record], frozenset[str]]] = {Message: frozenset({"p
 def movable_fields(record: type[Record]) -> tuple[str, ...]:
     """The fields of a record that may be moved out of a block, in canonical key order: text and JSON, but no ids."""
     kept = _KEPT_IN.get(record, frozenset())
-    return tuple(
-        field.name
-        for field in record.wire_fields()
-        if field.kind in ("text", "json") and field.names is None and field.name not in kept
-    )
+    return tuple(field.name for field in record.wire_fields() if field.may_be_large and field.name not in kept)
 
 
 def move_order(record: type[Record], sizes: Mapping[str, int]) -> Sequence[str]:

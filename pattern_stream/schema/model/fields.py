@@ -54,6 +54,11 @@ class Field:
         """The key on the wire, which for every field of this format is the column's name."""
         return self.column
 
+    @property
+    def may_be_large(self) -> bool:
+        """Whether a value may be too large for its row or record: text and JSON, but no ids."""
+        return self.kind in ("text", "json") and self.names is None
+
 
 def text(*, nullable: bool = False, names: Reference | None = None, wire: bool = True) -> Any:
     """A text; `names` says that it is an id, and of what."""

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.errors import MalformedNode, ignore_findings
-from pattern_stream.schema.checks.check_nodes import check_node, record_checker, unknown_keys
+from pattern_stream.schema.checks.check_nodes import check_node, unknown_keys
+from pattern_stream.schema.checks.check_records import record_checker
+from pattern_stream.schema.mapping.kinds import check_record
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.nodes import (
     AgentExport,
@@ -86,7 +88,7 @@ def test_good_records_pass_as_they_are(record: type[Record]) -> None:
     checker = record_checker(record)
 
     assert [good, good] == checker.check([good, good], "records")
-    assert good == checker.check_one(good)
+    assert good == check_record(record, good)
 
 
 @pytest.mark.parametrize(("record", "name", "value", "message"), BAD)
@@ -155,7 +157,7 @@ def test_what_export_makes_is_taken(record: type[Record], data: st.DataObject) -
     checker = record_checker(record)
 
     assert made == checker.check(made, "x")
-    assert made == [checker.check_one(each) for each in made]
+    assert made == [check_record(record, each) for each in made]
 
 
 # --- nodes -------------------------------------------------------------------------------------------------------

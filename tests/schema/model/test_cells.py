@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, nan
+from math import inf
 from typing import Any
 
 import pytest
@@ -13,7 +13,6 @@ from pattern_stream.schema.model.cells import (
     NotUtf8,
     cell_from_wire,
     cell_to_wire,
-    is_plain,
     movable_fields,
     move_order,
 )
@@ -54,13 +53,6 @@ def test_other_values_are_refused(value: Any) -> None:
     """A bool is no cell, nor is a map of another kind, nor an integer that SQLite cannot hold."""
     with pytest.raises(ValueError, match="expected"):
         cell_from_wire(value)
-
-
-def test_what_the_fast_encoder_may_have() -> None:
-    """No bytes, nothing without a form, no bool."""
-    given = [None, 1, 1.5, "t", inf, nan, b"", NotUtf8(b""), True]
-
-    assert [True, True, True, True, False, False, False, False, False] == [is_plain(cell) for cell in given]
 
 
 def test_fields_that_may_move() -> None:
