@@ -21,11 +21,11 @@ PIECE = 1024 * 1024
 @asynccontextmanager
 async def rows(messages: int) -> AsyncGenerator[tuple[Events, Any]]:
     """The source of a whole backup, and a sandbox for its documents."""
-    from pattern_stream import Oddities, Sandbox, Scope, Selection, open_reader, read_scope, resolve_scope
+    from pattern_stream import LossyTypes, Sandbox, Scope, Selection, open_reader, read_scope, resolve_scope
 
     async with open_reader(database(messages)) as connection, Sandbox() as sandbox:
         scope = await resolve_scope(connection, Scope())
-        yield read_scope(connection, scope, Selection(portable=False), Oddities()), sandbox
+        yield read_scope(connection, scope, Selection(portable=False), LossyTypes()), sandbox
 
 
 async def source(messages: int) -> Alone:
@@ -51,11 +51,11 @@ async def folding(messages: int) -> Alone:
 
 async def mapping(messages: int) -> Alone:
     """`map_rows`; the floor reads the JSON of each message and makes its dict."""
-    from pattern_stream import Oddities, fold_memory, map_rows
+    from pattern_stream import LossyTypes, fold_memory, map_rows
 
     async with rows(messages) as (events, sandbox):
         folded = fold_memory(events, sandbox.fold)
-        return await run_windowed(folded, lambda up: map_rows(up, oddities=Oddities()), _plain_dicts)
+        return await run_windowed(folded, lambda up: map_rows(up, oddities=LossyTypes()), _plain_dicts)
 
 
 def _plain_dicts(window: list[Any]) -> None:
@@ -74,9 +74,9 @@ def _plain_dicts(window: list[Any]) -> None:
 
 
 async def _records(events: Events, sandbox: Any) -> Events:
-    from pattern_stream import Oddities, fold_memory, map_rows
+    from pattern_stream import LossyTypes, fold_memory, map_rows
 
-    async for event in map_rows(fold_memory(events, sandbox.fold), oddities=Oddities()):
+    async for event in map_rows(fold_memory(events, sandbox.fold), oddities=LossyTypes()):
         yield event
 
 

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.listing import list_database
     from pattern_stream.pipelines.reading import open_archive
     from pattern_stream.pipelines.verifying import Verification, verify_archive
-    from pattern_stream.schema.mapping.lossy_types import Oddities
+    from pattern_stream.schema.mapping.lossy_types import LossyTypes
     from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText
     from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
     from pattern_stream.stages.chunking import chunk
@@ -149,7 +149,7 @@ _HOMES = {
         "Scope",
         "Selection",
     ),
-    "schema.mapping.lossy_types": ("Oddities",),
+    "schema.mapping.lossy_types": ("LossyTypes",),
     "schema.model.cells": (
         "Large",
         "NotUtf8",
@@ -199,10 +199,10 @@ __all__ = (
     "Inspection",
     "Large",
     "Limits",
+    "LossyTypes",
     "MemoryHistory",
     "Node",
     "NotUtf8",
-    "Oddities",
     "Open",
     "PatternStreamError",
     "Piece",

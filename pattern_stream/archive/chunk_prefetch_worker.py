@@ -11,7 +11,7 @@ import marshal
 from collections.abc import Callable
 from typing import Any
 
-from pattern_stream.codec.message_arrays import AlikeMaps, AlikeReader, NotAlike
+from pattern_stream.codec.message_arrays import MessageArray, MessageArrayReader, NotMessageArray
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.checks.check_nodes import check_node
 from pattern_stream.schema.checks.check_records import record_checker
@@ -30,7 +30,7 @@ class ChunkDecoder:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._reader = AlikeReader()
+        self._reader = MessageArrayReader()
         self._checker, self._unmapper = record_checker(Message), record_unmapper(Message)
         self._batch_id = Message.index("batch_id")
 
@@ -50,28 +50,28 @@ class ChunkDecoder:
         send(LAST, (*found[:2], sizes), ())
 
     def _with_rows(self, value: dict[str, Any]) -> tuple[dict[str, Any], int, Batches]:
-        """Raises NotAlike for batch ids that are no snowflakes too: a warning is due for each."""
+        """Raises NotMessageArray for batch ids that are no snowflakes too: a warning is due for each."""
         batches: Batches = [[]]
         found = self._checked(value, batches)
         ids = {row[self._batch_id] for batch in batches for row in batch} - {None}
         if not all(map(is_snowflake, ids)):
-            raise NotAlike
+            raise NotMessageArray
         return found
 
     def _checked(self, value: dict[str, Any], batches: Batches) -> tuple[dict[str, Any], int, Batches]:
         """The chunk's fields. Each group of its messages is proved, checked and made into rows while in the cache.
 
-        Raises NotAlike, MalformedNode.
+        Raises NotMessageArray, MalformedNode.
         """
         messages = value["messages"]
-        if not isinstance(messages, AlikeMaps):
-            raise NotAlike
+        if not isinstance(messages, MessageArray):
+            raise NotMessageArray
         for group in self._checker.proved(messages):
             if batches:
                 if len(batches[-1]) >= BATCH_ROWS:
                     batches.append([])
                 if (rows := self._unmapper.unmap_fast(group)) is None:
-                    raise NotAlike
+                    raise NotMessageArray
                 batches[-1] += rows
         fields = check_node(MessageChunk, value | {"messages": []})
         return fields, len(messages), batches

@@ -10,8 +10,8 @@ Decoding is cbor2 with everything but DAG-CBOR switched off, then the value is e
 input: equal bytes prove shortest heads, key order, 64 bit floats, no trailing bytes, no unknown simple value, at the
 speed of the encoder. 900 kB of messages take 5.5 ms, cbor2 alone 2.7 ms, reading each value in Python 30 ms.
 libipld's decoder is faster (1.8 ms) but allocates by declared lengths, gives links and bytes the same type, and lets
-longer heads pass; `alike` gives it what is harmless. Whatever does not compare equal is read by `careful`, which says
-what is wrong at which byte.
+longer heads pass; `message_arrays` gives it only harmless maps. A block that does not compare equal goes to
+`diagnostic_decoder`, which says the fault and its byte.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import cbor2
 import libipld
 
 from pattern_stream.codec.cid import cid_parts
-from pattern_stream.codec.diagnostic_decoder import decode_carefully
+from pattern_stream.codec.diagnostic_decoder import decode_with_diagnosis
 from pattern_stream.codec.heads import array_head, bytes_head, integer, link, map_head, text
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import MalformedBlock, UnencodableValue
@@ -145,8 +145,8 @@ def _fault(value: Any, depth: int) -> str | None:
     if kind in (dict, list, Link):
         if depth >= MAX_DEPTH and value:
             return f"nesting of more than {MAX_DEPTH} levels"
-        odd = [key for key in value if type(key) is not str or _has_surrogate(key)] if kind is dict else ()
-        return f"map key {odd[0]!a}" if odd else None
+        bad = [key for key in value if type(key) is not str or _has_surrogate(key)] if kind is dict else ()
+        return f"map key {bad[0]!a}" if bad else None
     if kind is str:
         return "text with a lone surrogate" if _has_surrogate(value) else None
     if _is_fit(value, kind):
@@ -183,14 +183,14 @@ def decode(data: bytes | memoryview, *, any_cid: bool = False, strict: bool = Tr
             if _is_canonical(value, data):
                 return value
         except (cbor2.CBORError, ValueError, TypeError):
-            pass  # `careful` says what it is
-    return decode_carefully(data, any_cid=any_cid, strict=strict)
+            pass  # the diagnostic decoder says the fault
+    return decode_with_diagnosis(data, any_cid=any_cid, strict=strict)
 
 
 def decode_harmless(blocks: Sequence[bytes], *, prove: bool) -> list[Any] | None:
     """The values of many small blocks, by libipld; `prove`: None where one is not exactly how its value is encoded.
 
-    In:      bytes without tags, arrays and maps of more than 255 values, and with few of those; see `alike`.
+    In:      bytes without tags, arrays and maps of more than 255 values, and with few of those; see `message_arrays`.
     """
     try:
         values = list(map(_libipld_decode, blocks))
@@ -275,10 +275,11 @@ def is_readable(data: bytes) -> bool:
 def _may_be_crowded(data: bytes) -> bool:
     """Whether decoding a block could take far more memory than an honest one, judged by its bytes alone.
 
-    4 MiB of `80` are four million empty lists: 256 MB. `careful` counts while it reads, so it reads what no writer of
-    the format makes: blocks beyond the limit, and blocks with too many bytes that could be the head of an array or map.
-    Text of three-byte characters has many, so of those only the ones count that stand where UTF-8 could not have them
-    (the leads that CBOR also uses, f4 to f6, made harmless). What hides behind other leads is a third of the block.
+    4 MiB of `80` are four million empty lists: 256 MB. The diagnostic decoder counts while it reads, so it gets the
+    blocks that no writer of the format makes: those beyond the limit, and those with too many bytes that could be the
+    head of an array or map. Text of three-byte characters has many, so of those only the ones count that stand where
+    UTF-8 could not have them (the leads that CBOR also uses, f4 to f6, made harmless). The heads hidden behind other
+    leads are at most a third of the block.
     """
     if len(data) > MAX_BLOCK_BYTES:
         return True

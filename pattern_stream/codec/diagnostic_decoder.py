@@ -28,20 +28,20 @@ _SINGLE: Final = 26
 _DOUBLE: Final = 27
 
 
-def decode_carefully(data: bytes, *, any_cid: bool = False, strict: bool = True) -> Any:
+def decode_with_diagnosis(data: bytes, *, any_cid: bool = False, strict: bool = True) -> Any:
     """The value of a block. Not strict: longer heads, any key order and 32 bit floats pass too, as the original reads.
 
     Raises:  MalformedBlock: what was found and expected, and at which byte of the block.
              UnsupportedCid: a link of another kind, unless `any_cid`.
     """
-    reader = _Reader(data, any_cid=any_cid, strict=strict)
+    reader = _DiagnosticDecoder(data, any_cid=any_cid, strict=strict)
     value = reader.value()
     if reader.at != len(data):
         reader.fail(f"{len(data) - reader.at} bytes after the value", "the end of the block")
     return value
 
 
-class _Open:
+class _OpenContainer:
     """A container with values still to come."""
 
     __slots__ = ("container", "key", "last_key", "left")
@@ -60,7 +60,7 @@ class _Open:
         self.left -= 1
 
 
-class _Reader:
+class _DiagnosticDecoder:
     """A position in the bytes of one block; each method reads one thing there."""
 
     def __init__(self, data: bytes, *, any_cid: bool, strict: bool) -> None:
@@ -76,12 +76,12 @@ class _Reader:
 
     def value(self) -> Any:
         """The next value, whole."""
-        stack: list[_Open] = []
+        stack: list[_OpenContainer] = []
         while True:
             if stack and isinstance(stack[-1].container, dict):
                 self._key(stack[-1], stack[-1].container)
             value = self._item(len(stack))
-            if isinstance(value, _Open):
+            if isinstance(value, _OpenContainer):
                 if value.left:
                     stack.append(value)
                     continue
@@ -154,7 +154,7 @@ class _Reader:
         except UnicodeDecodeError as error:
             self.fail(f"text that is no UTF-8 ({error.reason})", "UTF-8", start + error.start)
 
-    def _key(self, frame: _Open, container: dict[str, Any]) -> None:
+    def _key(self, frame: _OpenContainer, container: dict[str, Any]) -> None:
         start = self.at
         major, _, count = self._head()
         if major != _TEXT:
@@ -167,7 +167,7 @@ class _Reader:
             self.fail(f"map key {key!r} after {frame.key!r}", "shorter keys first, then bytewise order", start)
         frame.key, frame.last_key = key, order
 
-    def _open(self, major: int, count: int, start: int) -> _Open:
+    def _open(self, major: int, count: int, start: int) -> _OpenContainer:
         left = len(self._data) - self.at
         least = count * 2 if major == _MAP else count
         if least > left:
@@ -175,7 +175,7 @@ class _Reader:
         self._containers += 1
         if self._containers > MAX_BLOCK_CONTAINERS:
             self.fail(f"more than {MAX_BLOCK_CONTAINERS} arrays and maps", f"at most {MAX_BLOCK_CONTAINERS}", start)
-        return _Open({} if major == _MAP else [], count)
+        return _OpenContainer({} if major == _MAP else [], count)
 
     def _link(self, tag: int, start: int) -> Link:
         if tag != CID_TAG:

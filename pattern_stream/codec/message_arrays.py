@@ -1,12 +1,12 @@
-"""Blocks that are mostly an array of maps alike, read a few maps at a time: chunks of messages. Source: v3 2, 5.6.
+"""Chunks of messages: blocks that are mostly an array of similar maps, read a few maps at a time. Source: v3 2, 5.6.
 
 A few maps stay in the processor's cache while they are decoded, encoded again, compared, checked and made into rows. A
-thousand of them with all their values do not, and that costs as much as the work. So nobody ever holds all of them:
-what stands for the array keeps its bytes, and decodes some maps whenever they are looked at.
+thousand maps with all their values do not fit there, which costs as much as the work itself. So a MessageArray stands
+for the array: it keeps the bytes, and decodes a few maps whenever a caller asks for them.
 
 libipld decodes twice as fast as cbor2, but allocates by declared lengths before the bytes are there, gives links and
 bytes the same type, and loses the lists that it was filling when it fails. So it only gets maps without a byte that
-could be such a head, and no more after a few failures. Whatever does not fit is decoded as any other block.
+could be such a head, and no more after a few failures. Every other block goes to `dagcbor.decode`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ _CLASSES: Final = bytes(
 """What a byte could be the head of: an array or map, or something that libipld must not see."""
 
 
-class NotAlike(Exception):
+class NotMessageArray(Exception):
     """The block has to be decoded as any other, which tells what it is and what is wrong with it."""
 
 
-class AlikeMaps(Sequence[dict[str, Any]]):
+class MessageArray(Sequence[dict[str, Any]]):
     """An array of maps, decoded when they are looked at. `groups` with `prove` comes first, all of it.
 
     Memory:  the bytes of the maps, and the values of the few that are `known`.
@@ -78,7 +78,7 @@ class AlikeMaps(Sequence[dict[str, Any]]):
         return len(self._starts)
 
     def groups(self, size: int = _GROUP, *, prove: bool = False) -> Iterator[list[dict[str, Any]]]:
-        """All maps, `size` at a time; `prove`: raise NotAlike where they are not whole and canonical."""
+        """All maps, `size` at a time; `prove`: raise NotMessageArray where they are not whole and canonical."""
         for first in range(0, len(self), size):
             yield self._group(range(first, min(first + size, len(self))), prove=prove)
 
@@ -91,7 +91,7 @@ class AlikeMaps(Sequence[dict[str, Any]]):
             maps = [data[start:end] for start, end in pairwise(starts[places.start : places.stop + 1])]
         values = decode_harmless(maps, prove=prove)
         if values is None:
-            raise NotAlike
+            raise NotMessageArray
         for place in inside:
             values.insert(place - places.start, known[place])
         return values
@@ -110,33 +110,33 @@ class AlikeMaps(Sequence[dict[str, Any]]):
         return self._group(range(at, at + 1))[0]
 
     def __eq__(self, other: object) -> bool:
-        return list(self) == list(other) if isinstance(other, (AlikeMaps, list)) else NotImplemented
+        return list(self) == list(other) if isinstance(other, (MessageArray, list)) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # as a list
 
 
-class AlikeReader:
+class MessageArrayReader:
     """Reads the blocks of one archive that are mostly such an array, as a map's first value."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     def read(self, data: bytes, check: Callable[[Any], Read]) -> Read | None:
-        """What `check` makes of the block's value, in which AlikeMaps stands for the array, to be proved there.
+        """What `check` makes of the block's value, in which MessageArray stands for the array, to be proved there.
 
         None where the block is to be decoded and checked as any other: it may be one, or bad.
         """
-        if self._failures >= _MOST_FAILURES or (found := _first_maps(data)) is None:
+        if self._failures >= _MOST_FAILURES or (found := _find_array(data)) is None:
             return None
         try:
-            value = _opened(data, found)
+            value = _open_array(data, found)
             return None if value is None else check(value)
-        except (ArchiveError, NotAlike):
+        except (ArchiveError, NotMessageArray):
             self._failures += 1
             return None
 
 
-class _Found(NamedTuple):
+class _ArrayPlace(NamedTuple):
     """A map's first value, an array: its key, where its head is, and where the maps in it may start."""
 
     key: str
@@ -144,8 +144,8 @@ class _Found(NamedTuple):
     starts: list[int]
 
 
-def _first_maps(data: bytes) -> _Found | None:
-    """What may be an array of maps alike: with as many keys each, and the same first one; None for all else."""
+def _find_array(data: bytes) -> _ArrayPlace | None:
+    """The place of what may be an array of maps with as many keys each and the same first one; None for all else."""
     if not _SMALL_BYTES < len(data) <= MAX_BLOCK_BYTES or data[0] not in _MAPS or data[1] not in _KEYS:
         return None
     head = 2 + data[1] - _KEYS.start
@@ -157,7 +157,7 @@ def _first_maps(data: bytes) -> _Found | None:
         sizes = [len(part) + size for part in data[first:].split(data[first : first + size])]
         starts = [first + start for start in accumulate(sizes[1:-1], initial=0)]
         if sizes[0] == size and data[head:first] == array_head(len(starts)):
-            return _Found(data[2:head].decode("utf-8", "replace"), head, starts)
+            return _ArrayPlace(data[2:head].decode("utf-8", "replace"), head, starts)
     return None
 
 
@@ -170,22 +170,22 @@ def _mark_bytes(data: bytes, first: int, short: int) -> int:
     return size
 
 
-def _opened(data: bytes, found: _Found) -> dict[str, Any] | None:
-    """The block's value, with AlikeMaps in it; None where that would gain nothing. Raises ArchiveError."""
+def _open_array(data: bytes, found: _ArrayPlace) -> dict[str, Any] | None:
+    """The block's value, with MessageArray in it; None where that would gain nothing. Raises ArchiveError."""
     starts = found.starts
-    apart = _apart(data, starts)
-    if len(apart) * _FEWEST_HARMLESS > len(starts):
+    excluded = _excluded(data, starts)
+    if len(excluded) * _FEWEST_HARMLESS > len(starts):
         return None
-    known = dict(zip(apart, _decode_apart([data[starts[at] : starts[at + 1]] for at in apart]), strict=True))
+    known = dict(zip(excluded, _decode_excluded([data[starts[at] : starts[at + 1]] for at in excluded]), strict=True))
     # The block is canonical if and only if all its maps are, and it is with the last of them alone.
     value: dict[str, Any] = decode(data[: found.head] + array_head(1) + data[starts[-1] :])
     known[len(starts) - 1] = value[found.key][0]
-    value[found.key] = AlikeMaps(data, starts, known)
+    value[found.key] = MessageArray(data, starts, known)
     return value
 
 
-def _apart(data: bytes, starts: list[int]) -> list[int]:
-    """Which maps, in order and but for the last, libipld must not get. Raises NotAlike for too many containers."""
+def _excluded(data: bytes, starts: list[int]) -> list[int]:
+    """The maps, in order but for the last, that libipld must not get. Raises NotMessageArray: too many containers."""
     classes, end = data.translate(_CLASSES), starts[-1]
     found, containers = list[int](), 0
     at = classes.find(_HARMFUL, starts[0], end)
@@ -203,11 +203,11 @@ def _apart(data: bytes, starts: list[int]) -> list[int]:
             counts = (classes.count(_CONTAINER, *pair) for pair in pairwise(bounds))
             crowded += [place for place, count in enumerate(counts, first) if count > _MOST_CONTAINERS]
     if containers > MAX_BLOCK_CONTAINERS:
-        raise NotAlike
+        raise NotMessageArray
     return sorted({*found, *crowded})
 
 
-def _decode_apart(maps: Sequence[bytes]) -> list[Any]:
-    """Maps as they would be in their block, two levels down. Raises ArchiveError, NotAlike."""
+def _decode_excluded(maps: Sequence[bytes]) -> list[Any]:
+    """Maps as they would be in their block, two levels down. Raises ArchiveError, NotMessageArray."""
     values: list[Any] = decode(array_head(1) + array_head(len(maps)) + b"".join(maps))[0]
     return values

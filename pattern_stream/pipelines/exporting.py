@@ -54,7 +54,7 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.mapping.instants import instant_to_wire
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.records import MemoryUpdate
 from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
@@ -220,7 +220,7 @@ class _Line:
     async def blocks(self) -> AsyncGenerator[BlockEvent]:
         """The line itself: straight calls, one stage a line."""
         selection = self.options.selection
-        oddities = Oddities() if selection.with_tables(self.scope) else None
+        oddities = LossyTypes() if selection.with_tables(self.scope) else None
         rows = read_scope(self.connection, self.scope, selection, oddities, self.prefetch)
         folded = fold_memory(self._watched(rows), self._fold, self.log.report)
         records = map_rows(folded, self.log.report, oddities)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, ignore_findings
 from pattern_stream.items import MemoryHistory, Open, Piece, RecordEvent, Records, Row, RowEvent, Rows
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper
@@ -21,7 +21,7 @@ class Mapping:
     """Rows to records. With `oddities`, what version 3 cannot hold is noted there and warned of, else it is refused."""
 
     report: Report = ignore_findings
-    oddities: Oddities | None = None
+    oddities: LossyTypes | None = None
     _aside: bool = False
 
     def map(self, event: RowEvent) -> RecordEvent | None:
@@ -50,7 +50,7 @@ class Mapping:
         self._aside = not records
         return Records(record, records, most) if records else None
 
-    def _fits(self, record: type[Record], row: Row, oddities: Oddities) -> bool:
+    def _fits(self, record: type[Record], row: Row, oddities: LossyTypes) -> bool:
         try:
             row_mapper(record).map_row(row, self.report)
         except (InvalidCell, LimitExceeded) as error:
@@ -79,7 +79,7 @@ class Mapping:
 
 
 async def map_rows(
-    events: Events[RowEvent], report: Report = ignore_findings, oddities: Oddities | None = None
+    events: Events[RowEvent], report: Report = ignore_findings, oddities: LossyTypes | None = None
 ) -> AsyncGenerator[RecordEvent]:
     """Turn rows into records, checking every cell.
 

@@ -14,11 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.codec import dagcbor
-from pattern_stream.codec import diagnostic_decoder as careful
+from pattern_stream.codec import dagcbor, diagnostic_decoder
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.codec.dagcbor import Link
-from pattern_stream.codec.diagnostic_decoder import decode_carefully
+from pattern_stream.codec.diagnostic_decoder import decode_with_diagnosis
 from pattern_stream.errors import MalformedBlock, UnencodableValue, UnsupportedCid
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS, MAX_BLOCK_VALUES, MAX_DEPTH, MAX_SECTION_BYTES
 from tests.codec.oracle import oracle_encode, oracle_head, same
@@ -72,7 +71,7 @@ def test_good_vectors_both_ways(data: bytes, value: Any) -> None:
     assert same(value, dagcbor.decode(data))
     assert same(value, dagcbor.decode(memoryview(data)))
     assert same(value, dagcbor.decode(data, strict=False))
-    assert same(value, decode_carefully(data))
+    assert same(value, decode_with_diagnosis(data))
 
 
 @pytest.mark.parametrize(("data", "value"), GOOD)
@@ -283,7 +282,7 @@ def test_round_trip(value: Any) -> None:
 
     assert data == oracle_encode(value)
     assert same(value, dagcbor.decode(data))
-    assert same(value, decode_carefully(data))
+    assert same(value, decode_with_diagnosis(data))
 
 
 @given(plain)
@@ -345,11 +344,11 @@ def test_any_bytes(data: bytes) -> None:
         value = dagcbor.decode(data)
     except (MalformedBlock, UnsupportedCid) as error:
         with pytest.raises(type(error)):
-            decode_carefully(data)
+            decode_with_diagnosis(data)
         return
 
     assert data == oracle_encode(value)
-    assert same(value, decode_carefully(data))
+    assert same(value, decode_with_diagnosis(data))
 
 
 @settings(max_examples=400)
@@ -378,7 +377,7 @@ def test_deepest_nesting(innermost: str) -> None:
     inside = bytes.fromhex(innermost)
     most = MAX_DEPTH - (len(inside) > 1)
     data = levels(most, inside)
-    value = decode_carefully(data)
+    value = decode_with_diagnosis(data)
 
     assert same(value, dagcbor.decode(data))
     assert data == dagcbor.encode_node(value)
@@ -416,7 +415,7 @@ def test_crowded_blocks_are_refused(unit: bytes) -> None:
 
 def test_crowded_blocks_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is made before a crowd is noticed is its allowed part: at most 256 bytes for each array or map."""
-    for module in (dagcbor, careful):
+    for module in (dagcbor, diagnostic_decoder):
         monkeypatch.setattr(module, "MAX_BLOCK_CONTAINERS", 10_000)
     data = crowd(CROWDS["maps of one"])
     tracemalloc.start()
@@ -434,15 +433,15 @@ def test_crowded_blocks_take_little_memory(monkeypatch: pytest.MonkeyPatch) -> N
     "value", [{"a": [1, 1.5, None, "é", b"x"]}, {"link": [Link(cid_of(b"x")), 1.5], "bytes": b"y", "n": -1}]
 )
 def test_honest_blocks_are_read_the_quick_way(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The careful reader is for what the quick one refuses, or every block would take four times as long, unseen."""
-    monkeypatch.setattr(dagcbor, "decode_carefully", lambda *_, **__: pytest.fail("read carefully"))
+    """The diagnostic decoder gets no sound block, or every block would take four times as long, unseen."""
+    monkeypatch.setattr(dagcbor, "decode_with_diagnosis", lambda *_, **__: pytest.fail("read carefully"))
 
     assert same(value, dagcbor.decode(dagcbor.encode_node(value)))
 
 
 def test_links_of_any_kind_are_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where any CID will do, links of other kinds beside ours need no careful reader either."""
-    monkeypatch.setattr(dagcbor, "decode_carefully", lambda *_, **__: pytest.fail("read carefully"))
+    """Where any CID will do, links of other kinds beside ours need no diagnostic decoder either."""
+    monkeypatch.setattr(dagcbor, "decode_with_diagnosis", lambda *_, **__: pytest.fail("read carefully"))
     value = [Link(bytes.fromhex("01551220") + bytes(32)), Link(cid_of(b"x")), Link(b"\x12\x20" + bytes(32))]
 
     assert same(value, dagcbor.decode(dagcbor.encode_node(value), any_cid=True))
@@ -498,14 +497,15 @@ CROWDED = {
 @pytest.mark.parametrize(("data", "is_crowded"), CROWDED.values(), ids=CROWDED)
 def test_what_may_be_crowded(data: bytes, is_crowded: bool) -> None:
     """Bytes that may be heads of arrays and maps are counted, but for those that are surely inside a character."""
-    assert is_crowded is dagcbor._may_be_crowded(data)
+    assert is_crowded is not dagcbor.is_readable(data)
 
 
-@pytest.mark.parametrize("count", [0, 1, 65_519, 65_520, 65_521, 65_522, 131_041, 200_000])
-def test_ones_are_counted(count: int) -> None:
-    """However many there are, with zeros between them or without."""
-    assert count == dagcbor._sum(b"\x01" * count)
-    assert count == dagcbor._sum(b"\x00\x01\x00" * count)
+@pytest.mark.parametrize("before", [0, 1, 65_519, 65_520, 65_521, 65_522, 131_041, 200_000])
+@pytest.mark.parametrize("head", [b"\x80", b"\x00\x80\x00"])
+def test_heads_are_counted(before: int, head: bytes) -> None:
+    """Wherever they begin, with other bytes between them or without."""
+    assert dagcbor.is_readable(b"\x00" * before + head * 250_000)
+    assert not dagcbor.is_readable(b"\x00" * before + head * 250_001)
 
 
 def test_what_is_surely_readable_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

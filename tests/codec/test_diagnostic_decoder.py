@@ -1,11 +1,11 @@
-"""The careful decoder: what it says of a block that is no DAG-CBOR, and how far it goes."""
+"""Diagnoses of blocks that are no DAG-CBOR, and the limits of the decoder that makes them."""
 
 from __future__ import annotations
 
 import pytest
 
-from pattern_stream.codec import diagnostic_decoder as careful
-from pattern_stream.codec.diagnostic_decoder import decode_carefully
+from pattern_stream.codec import diagnostic_decoder
+from pattern_stream.codec.diagnostic_decoder import decode_with_diagnosis
 from pattern_stream.errors import MalformedBlock, UnsupportedCid
 from pattern_stream.format import MAX_DEPTH
 from tests.codec.oracle import oracle_head
@@ -60,7 +60,7 @@ FAULTS = {
 def test_what_a_fault_is_called(data: str, message: str) -> None:
     """What was found, what was expected and where, word for word."""
     with pytest.raises(MalformedBlock) as caught:
-        decode_carefully(bytes.fromhex(data))
+        decode_with_diagnosis(bytes.fromhex(data))
 
     assert message == caught.value.message
 
@@ -68,11 +68,11 @@ def test_what_a_fault_is_called(data: str, message: str) -> None:
 def test_links_of_other_kinds_unless_any() -> None:
     """Without being told otherwise a link has to be one of ours."""
     with pytest.raises(UnsupportedCid) as caught:
-        decode_carefully(b"\x81" + LINK_TO_RAW)
+        decode_with_diagnosis(b"\x81" + LINK_TO_RAW)
 
     assert caught.value.message.startswith("link to bafkrei")
     assert " at byte 1 of the block: CID has v1, codec raw (0x55), " in caught.value.message
-    assert RAW == decode_carefully(LINK_TO_RAW, any_cid=True).cid
+    assert RAW == decode_with_diagnosis(LINK_TO_RAW, any_cid=True).cid
 
 
 @pytest.mark.parametrize("inside", [b"\x81\x00", LINK_TO_RAW])
@@ -81,14 +81,14 @@ def test_what_is_said_of_depth(inside: bytes) -> None:
     with pytest.raises(
         MalformedBlock, match=f"^nesting of more than {MAX_DEPTH} levels, expected at most {MAX_DEPTH}, "
     ):
-        decode_carefully(LEVELS + inside)
+        decode_with_diagnosis(LEVELS + inside)
 
 
 def test_the_order_of_keys_is_not_strict_where_it_need_not_be() -> None:
     """Equal keys are a fault in any order, others only where order is asked for."""
-    assert {"b": 0, "a": 0} == decode_carefully(bytes.fromhex("a2616200616100"), strict=False)
+    assert {"b": 0, "a": 0} == decode_with_diagnosis(bytes.fromhex("a2616200616100"), strict=False)
     with pytest.raises(MalformedBlock, match="map key 'b' twice, expected each once"):
-        decode_carefully(bytes.fromhex("a3616200616100616200"), strict=False)
+        decode_with_diagnosis(bytes.fromhex("a3616200616100616200"), strict=False)
 
 
 # --- limits ------------------------------------------------------------------------------------------------------
@@ -97,11 +97,11 @@ def test_the_order_of_keys_is_not_strict_where_it_need_not_be() -> None:
 @pytest.mark.parametrize("empty", [b"\x80", b"\xa0"])
 def test_the_most_arrays_and_maps(empty: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as a block may have are read, the one around them included; the next is refused where it stands."""
-    monkeypatch.setattr(careful, "MAX_BLOCK_CONTAINERS", 1000)
+    monkeypatch.setattr(diagnostic_decoder, "MAX_BLOCK_CONTAINERS", 1000)
     count = 999
-    value = decode_carefully(oracle_head(4, count) + empty * count)
+    value = decode_with_diagnosis(oracle_head(4, count) + empty * count)
     with pytest.raises(MalformedBlock) as caught:
-        decode_carefully(oracle_head(4, count + 1) + empty * (count + 1))
+        decode_with_diagnosis(oracle_head(4, count + 1) + empty * (count + 1))
 
     assert count == len(value)
     assert ("more than 1000 arrays and maps, expected at most 1000, at byte 1002 of the block") == caught.value.message
@@ -126,14 +126,14 @@ def test_the_most_values_of_an_oversize_block(
     count: int, size: int, is_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values are counted only in blocks that are larger than a writer makes them; then there may be half as many."""
-    monkeypatch.setattr(careful, "MAX_BLOCK_VALUES", 500)
-    monkeypatch.setattr(careful, "MAX_BLOCK_BYTES", 1000)
+    monkeypatch.setattr(diagnostic_decoder, "MAX_BLOCK_VALUES", 500)
+    monkeypatch.setattr(diagnostic_decoder, "MAX_BLOCK_BYTES", 1000)
     data = padded(count, size)
 
     assert size == len(data)
     if is_read:
-        assert count - 1 == len(decode_carefully(data))
+        assert count - 1 == len(decode_with_diagnosis(data))
         return
     with pytest.raises(MalformedBlock) as caught:
-        decode_carefully(data)
+        decode_with_diagnosis(data)
     assert "more than 500 values in 1001 bytes, expected at most 500, at byte 502 of the block" == caught.value.message

@@ -1,4 +1,4 @@
-"""A block that is mostly an array of maps alike reads as any other, but sooner, and libipld gets nothing harmful."""
+"""A block that is mostly an array of similar maps reads as any other, but sooner, and libipld gets nothing harmful."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pattern_stream.codec import dagcbor
-from pattern_stream.codec import message_arrays as alike
+from pattern_stream.codec import dagcbor, message_arrays
 from pattern_stream.codec.dagcbor import Link, decode, encode_node
-from pattern_stream.codec.message_arrays import AlikeMaps, AlikeReader, NotAlike
+from pattern_stream.codec.message_arrays import MessageArray, MessageArrayReader, NotMessageArray
 from pattern_stream.errors import ArchiveError
 from pattern_stream.format import MAX_BLOCK_CONTAINERS, MAX_DEPTH
 from tests.codec.test_dagcbor import plain
@@ -31,15 +30,15 @@ def block_of(records: list[dict[str, Any]]) -> bytes:
     return encode_node({"messages": records, "chunk_index": 0, "end_position": "x" * 4096})
 
 
-def read(data: bytes, reader: AlikeReader | None = None) -> dict[str, Any] | None:
+def read(data: bytes, reader: MessageArrayReader | None = None) -> dict[str, Any] | None:
     """The block's value with all maps proved, None where it is for the other decoder."""
 
     def prove(value: dict[str, Any]) -> dict[str, Any]:
-        (maps,) = (content for content in value.values() if isinstance(content, AlikeMaps))
+        (maps,) = (content for content in value.values() if isinstance(content, MessageArray))
         assert len(maps) == sum(map(len, maps.groups(prove=True)))
         return value
 
-    return (reader or AlikeReader()).read(data, prove)
+    return (reader or MessageArrayReader()).read(data, prove)
 
 
 def decoded(data: bytes) -> Any:
@@ -126,7 +125,7 @@ def test_nothing_harmful_reaches_libipld(content: bytes, monkeypatch: pytest.Mon
         seen.extend(blocks)
         return kept(blocks, prove=prove)
 
-    monkeypatch.setattr(alike, "decode_harmless", watch)
+    monkeypatch.setattr(message_arrays, "decode_harmless", watch)
     good = block_of([record(number, "CONTENT") for number in range(40)])
     bad = good.replace(encode_node("CONTENT"), content, 3)
     value = read(bad)
@@ -162,31 +161,32 @@ def test_a_mark_inside_text_is_no_map() -> None:
 
 def test_after_some_failures_nothing_more_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     """libipld loses memory where it fails, so it only fails so often; honest blocks are then read the other way."""
-    reader = AlikeReader()
+    reader = MessageArrayReader()
     good = block_of([record(number) for number in range(40)])
     bad = good.replace(b"\xf6", b"\xf7")
     assert read(good, reader) is not None
 
     assert [None] * 20 == [read(bad, reader) for _ in range(20)]
-    monkeypatch.setattr(alike, "decode_harmless", lambda *_, **__: pytest.fail("asked again"))
+    monkeypatch.setattr(message_arrays, "decode_harmless", lambda *_, **__: pytest.fail("asked again"))
     assert read(good, reader) is None
 
 
 def test_maps_that_are_not_proved_are_refused() -> None:
     """An integer with a longer head is a fault, though libipld reads it."""
     data = block_of([record(number, 5) for number in range(40)])
-    value = alike._opened(untidy := data.replace(b"\x05", b"\x18\x05", 1), found_in(untidy))
+    untidy = data.replace(b"\x05", b"\x18\x05", 1)
+    value = MessageArrayReader().read(untidy, lambda unproved: unproved)
 
     assert value is not None
     assert records_of(untidy) == value["messages"]
     assert records_of(untidy)[:39] == [value["messages"][place] for place in range(39)]
-    with pytest.raises(NotAlike):
+    with pytest.raises(NotMessageArray):
         list(value["messages"].groups(prove=True))
 
 
-def found_in(data: bytes) -> alike._Found:
+def found_in(data: bytes) -> message_arrays._ArrayPlace:
     """Where the array of a block is."""
-    found = alike._first_maps(data)
+    found = message_arrays._find_array(data)
     assert found is not None
     return found
 
@@ -263,7 +263,7 @@ def test_a_quarter_may_be_decoded_apart(apart: int, is_read: bool) -> None:
 @pytest.mark.parametrize("failures", [7, 8])
 def test_the_eighth_failure_is_the_last(failures: int) -> None:
     """Up to seven blocks may be bad, and the next good one is read; after eight none is."""
-    reader = AlikeReader()
+    reader = MessageArrayReader()
     good = block_of([record(number) for number in range(40)])
     for _ in range(failures):
         assert read(good.replace(b"\xf6", b"\xf7"), reader) is None
@@ -318,7 +318,7 @@ def test_crowded_maps_are_decoded_apart(monkeypatch: pytest.MonkeyPatch) -> None
         seen.extend(blocks)
         return kept(blocks, prove=prove)
 
-    monkeypatch.setattr(alike, "decode_harmless", watch)
+    monkeypatch.setattr(message_arrays, "decode_harmless", watch)
     records = [record(number, [[[]] * 200] * 2 if number in (3, 50, 75) else None) for number in range(100)]
 
     assert records == (read(block_of(records)) or {}).get("messages")
@@ -341,4 +341,4 @@ def test_a_mark_is_what_two_maps_begin_with(first: str, second: str, size: int) 
     records = [{"id": name, "text": None, "content": number} for number, name in enumerate((first, second, "z"))]
     data = encode_node(records)
 
-    assert size == alike._mark_bytes(data, 1, 4)
+    assert size == message_arrays._mark_bytes(data, 1, 4)

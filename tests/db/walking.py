@@ -12,7 +12,7 @@ from typing import Any
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.items import Cells, Close, Open, Piece, Records, RowEvent
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import Large, NotUtf8
 from pattern_stream.schema.model.nodes import History, MemoryBlockExport, TableExport
 from pattern_stream.schema.model.records import MemoryUpdate, Record
@@ -35,7 +35,7 @@ class Walked:
     cells: list[tuple[Any, ...]] = field(default_factory=list)
     history: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     bases: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    oddities: Oddities = field(default_factory=Oddities)
+    oddities: LossyTypes = field(default_factory=LossyTypes)
 
 
 async def walk(

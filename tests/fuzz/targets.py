@@ -15,7 +15,7 @@ from pattern_stream.archive.shelf import Shelf
 from pattern_stream.budget import Budget
 from pattern_stream.codec.car import SectionSplitter, encode_header, encode_section_head
 from pattern_stream.codec.dagcbor import Link, decode, encode_node
-from pattern_stream.codec.diagnostic_decoder import decode_carefully
+from pattern_stream.codec.diagnostic_decoder import decode_with_diagnosis
 from pattern_stream.errors import ArchiveError, LimitExceeded, PatternStreamError
 from pattern_stream.items import Section
 from pattern_stream.stages.mapping import unmap_records
@@ -80,7 +80,7 @@ def dagcbor(data: bytes) -> None:
     """What decodes encodes to the same bytes; the quick and the careful decoder agree, and libipld where it can."""
     for any_cid in (False, True):
         value, fault = _tried(lambda any_cid=any_cid: decode(data, any_cid=any_cid))  # type: ignore[misc]
-        other, again = _tried(lambda any_cid=any_cid: decode_carefully(data, any_cid=any_cid))  # type: ignore[misc]
+        other, again = _tried(lambda any_cid=any_cid: decode_with_diagnosis(data, any_cid=any_cid))  # type: ignore[misc]
         must(fault == again, f"two decoders, two faults: {fault} and {again}")
         if fault is None:
             must(repr(value) == repr(other), "two decoders, two values")

@@ -8,7 +8,7 @@ import pytest
 
 from pattern_stream.errors import Finding, InvalidCell
 from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, Records, RowEvent, Rows
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import Agent, ArchivalEntry, ArchiveSummary, MemoryBlock
@@ -86,7 +86,7 @@ async def test_without_oddities_an_odd_row_is_refused() -> None:
 
 async def test_an_odd_row_is_noted_and_left_out() -> None:
     """With its Pieces; its neighbours go on; a batch of nothing else is none."""
-    oddities, said = Oddities(), list[Finding]()
+    oddities, said = LossyTypes(), list[Finding]()
     large = entry_row(id=b"odd", content=Large(5_000_000, text=True))
     events: list[RowEvent] = [
         Rows(ArchivalEntry, [entry_row(), entry_row(id="f", content=b"blob"), entry_row(id="g")]),
@@ -107,7 +107,7 @@ async def test_an_odd_row_is_noted_and_left_out() -> None:
 
 async def test_cells_that_would_be_lost_are_noted() -> None:
     """The row goes out all the same."""
-    oddities = Oddities()
+    oddities = LossyTypes()
 
     out = await collect(map_rows(feed([Rows(ArchivalEntry, [entry_row(metadata="null")])]), oddities=oddities))
 
@@ -117,7 +117,7 @@ async def test_cells_that_would_be_lost_are_noted() -> None:
 
 async def test_an_odd_agent_goes_out_with_a_neutral_cell() -> None:
     """And is noted, with a warning that names the cell."""
-    oddities, said = Oddities(), list[Finding]()
+    oddities, said = LossyTypes(), list[Finding]()
     row = tuple((AGENT | {"config": b"blob"})[column] for column in Agent.columns)
 
     opened, _ = await collect(map_rows(feed([Open(AgentExport, row, "a"), Close()]), said.append, oddities))
@@ -132,7 +132,7 @@ async def test_rows_of_other_tables_pass() -> None:
     """Cells are what they are."""
     cells = Cells("tasks", [("t", 1)])
 
-    assert [cells] == await collect(map_rows(feed([cells]), oddities=Oddities()))
+    assert [cells] == await collect(map_rows(feed([cells]), oddities=LossyTypes()))
     assert [cells] == await collect(unmap_records(feed([cells])))
 
 

@@ -19,7 +19,7 @@ from pattern_stream.db.read.reading import Reading
 from pattern_stream.db.read.reread import as_record, left_out, whole_query
 from pattern_stream.db.read.row_order_sql import PARTLY_HELD, beyond, beyond_rowids, in_order
 from pattern_stream.items import Cells, Close, Open, Piece, RowEvent
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.roundtrip import holds
 from pattern_stream.schema.model.nodes import CELL_COLUMNS, TableExport
 from pattern_stream.schema.model.records import DECLARED, Record
@@ -28,7 +28,7 @@ from pattern_stream.schema.model.scopes import Selection
 _CELLS = tuple({"name": name, "type": "" if name == "value" else "TEXT"} for name in CELL_COLUMNS)
 
 
-async def read_beyond(reading: Reading, selection: Selection, oddities: Oddities) -> AsyncGenerator[RowEvent]:
+async def read_beyond(reading: Reading, selection: Selection, oddities: LossyTypes) -> AsyncGenerator[RowEvent]:
     """Cells and tables beyond version 3, each an Open of TableExport, Cells, Close; what is empty is left out.
 
     In:      `oddities`, complete by now: all rows of the version 3 part have been mapped.
@@ -62,7 +62,7 @@ async def _part(
         yield Close()
 
 
-def _rows(reading: Reading, table: Table, oddities: Oddities) -> AsyncGenerator[Cells | Piece]:
+def _rows(reading: Reading, table: Table, oddities: LossyTypes) -> AsyncGenerator[Cells | Piece]:
     record = DECLARED.get(table.name)
     if record is not None and record in oddities.rows:
         return _Sieve(reading, table, record).rows()

@@ -20,7 +20,7 @@ from pattern_stream.db.read.reread import as_record, left_out
 from pattern_stream.db.read.row_order_sql import in_order
 from pattern_stream.errors import InvalidCell, LimitExceeded, ignore_findings
 from pattern_stream.items import CELLS_TABLE, Cells, Piece, Row
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_cells
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.cells import Large
@@ -33,7 +33,7 @@ _OddCell = tuple[str, Any]
 """The column of a cell, and the cell."""
 
 
-async def read_cells(reading: Reading, selection: Selection, oddities: Oddities) -> AsyncGenerator[Cells | Piece]:
+async def read_cells(reading: Reading, selection: Selection, oddities: LossyTypes) -> AsyncGenerator[Cells | Piece]:
     """Rows of CELL_COLUMNS: tables in canonical key order, rows in key order.
 
     Memory:  one batch.
@@ -58,7 +58,7 @@ class _CellsOf:
     table: Table
     record: type[Record]
     unknown: tuple[str, ...]
-    oddities: Oddities
+    oddities: LossyTypes
 
     async def events(self) -> AsyncGenerator[Cells | Piece]:
         """The cells, as rows."""

@@ -20,7 +20,7 @@ from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.ranges import message_queries
 from pattern_stream.db.read.reading import Found, Reading, open_reading
 from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
-from pattern_stream.schema.mapping.lossy_types import Oddities
+from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
@@ -64,7 +64,7 @@ class _Walk:
         self._member_tail = f"WHERE t.group_id = :id AND t.agent_id IN ({reading.held.agents}) ORDER BY t.agent_id"
         self._named: set[str] = set()
 
-    async def whole(self, oddities: Oddities | None) -> AsyncGenerator[RowEvent]:
+    async def whole(self, oddities: LossyTypes | None) -> AsyncGenerator[RowEvent]:
         """The constellation, and with `oddities` what version 3 has no place for."""
         yield Open(ConstellationExport, extra={"owner_id": self._selection.owner})
         async for event in self._constellation():
@@ -257,7 +257,7 @@ async def read_scope(
     connection: Connection | AsyncConnection,
     scope: ResolvedScope,
     selection: Selection = Selection(),  # noqa: B008  frozen
-    oddities: Oddities | None = None,
+    oddities: LossyTypes | None = None,
     prefetch: MessagePrefetch | None = None,
 ) -> AsyncGenerator[RowEvent]:
     """The rows of a scope as events, depth first, parents before children.
@@ -275,7 +275,7 @@ async def read_scope(
     with_tables = selection.with_tables(scope)
     reading = await open_reading(await Connection.of(connection), with_tables=with_tables)
     walk = _Walk(reading, selection, history=selection.with_history(scope), prefetch=prefetch)
-    noted = (oddities if oddities is not None else Oddities()) if with_tables else None
+    noted = (oddities if oddities is not None else LossyTypes()) if with_tables else None
     tree = walk.whole(noted) if scope.kind == "constellation" else walk.scope(scope)
     async with aclosing(tree) as events:
         async for event in events:

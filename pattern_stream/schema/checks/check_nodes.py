@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pattern_stream.codec.dagcbor import Link
-from pattern_stream.codec.message_arrays import AlikeMaps
+from pattern_stream.codec.message_arrays import MessageArray
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.checks.check_records import record_checker
 from pattern_stream.schema.checks.check_rows import check_columns, check_history_columns, check_rows
@@ -41,28 +41,28 @@ from pattern_stream.schema.model.records import Record
 _PLAIN_LINEAGE: Final = frozenset({str, int, type(None)})
 
 
-def check_node(node: type[NodeType], value: Any, path: str = "", *, wide: bool = False) -> dict[str, Any]:
+def check_node(node: type[NodeType], value: Any, path: str = "", *, version_4: bool = False) -> dict[str, Any]:
     """A decoded block of a declared type: known keys only, links as CIDs. Raises MalformedNode naming the field.
 
-    `wide`: of an archive of version 4, where a collection may be Paged, and a value of a record External. What stands
-    in their place in version 3 is an unknown key, or no array. In extensions they may stand in any archive.
+    `version_4`: of an archive of version 4, where a collection may be Paged, and a value of a record External. Version
+    3 has an unknown key or no array in their place. Extensions may have them in any archive.
     """
     expect_map(value, path)
-    wide = wide or node in EXTENSIONS
+    version_4 = version_4 or node in EXTENSIONS
     checked: dict[str, Any] = {}
     if node.record is not None:
-        checked = _single(node.record, value, path, wide)
+        checked = _single(node.record, value, path, version_4)
     for edge in node.edges:
-        checked[edge.name] = _edge(edge, value, join(path, edge.name), wide)
+        checked[edge.name] = _edge(edge, value, join(path, edge.name), version_4)
     if node is ExportManifest:
         checked |= {key: value[key] for key in LINEAGE_KEYS if type(value.get(key)) in _PLAIN_LINEAGE and key in value}
-    elif node is MessageChunk and wide:
+    elif node is MessageChunk and version_4:
         _expect_alone(checked["messages"], value["messages"], join(path, "messages"))
     return checked
 
 
-def _single(record: type[Record], value: dict[str, Any], path: str, wide: bool) -> dict[str, Any]:
-    if not wide or EXTERNAL not in value:
+def _single(record: type[Record], value: dict[str, Any], path: str, version_4: bool) -> dict[str, Any]:
+    if not version_4 or EXTERNAL not in value:
         return record_checker(record).check_single(value, path)
     lifted, moved = lift_external(record, value, path)
     return record_checker(record).check_single(lifted, path) | moved
@@ -81,7 +81,7 @@ def unknown_keys(node: type[NodeType], value: Mapping[str, Any]) -> list[str]:
     return [key for key in value if key not in node.keys and key not in lineage]
 
 
-def _edge(edge: Edge, value: dict[str, Any], place: str, wide: bool) -> Any:
+def _edge(edge: Edge, value: dict[str, Any], place: str, version_4: bool) -> Any:
     if edge.name not in value:
         if edge.nullable or edge.optional:
             return None
@@ -90,9 +90,9 @@ def _edge(edge: Edge, value: dict[str, Any], place: str, wide: bool) -> Any:
     if found is None and edge.nullable:
         return None
     try:
-        if wide and is_paged(edge, found):
+        if version_4 and is_paged(edge, found):
             return check_paged(found)
-        return _EDGES[edge.kind](found, edge, place, wide)
+        return _EDGES[edge.kind](found, edge, place, version_4)
     except ValueError as error:
         raise malformed(error, found, place) from error
 
@@ -105,40 +105,43 @@ def _stats(value: Any) -> dict[str, int]:
     return {key: integer(stats[key], 0, U64) for key in STATS_KEYS}
 
 
-def _inline(value: Any, edge: Edge, place: str, wide: bool) -> list[dict[str, Any]]:
+def _inline(value: Any, edge: Edge, place: str, version_4: bool) -> list[dict[str, Any]]:
     nodes = typed(value, list)
     of: Any = edge.of
-    return [check_node(of, node, f"{place}[{index}]", wide=wide) for index, node in enumerate(nodes)]
+    return [check_node(of, node, f"{place}[{index}]", version_4=version_4) for index, node in enumerate(nodes)]
 
 
-def _records(value: Any, edge: Edge, place: str, wide: bool) -> Sequence[dict[str, Any]]:
+def _records(value: Any, edge: Edge, place: str, version_4: bool) -> Sequence[dict[str, Any]]:
     of: Any = edge.of
-    records = value if isinstance(value, AlikeMaps) else typed(value, list)
-    if wide and any(type(record) is dict and EXTERNAL in record for record in records):
-        return [_record(record, edge, f"{place}[{index}]", wide) for index, record in enumerate(records)]
+    records = value if isinstance(value, MessageArray) else typed(value, list)
+    if version_4 and any(type(record) is dict and EXTERNAL in record for record in records):
+        return [_record(record, edge, f"{place}[{index}]", version_4) for index, record in enumerate(records)]
     return record_checker(of).check(records, place)
 
 
-def _record(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
+def _record(value: Any, edge: Edge, place: str, version_4: bool) -> dict[str, Any]:
     of: Any = edge.of
     expect_map(value, place)
-    return _single(of, value, place, wide)
+    return _single(of, value, place, version_4)
 
 
-def _part(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, Any]:
+def _part(value: Any, edge: Edge, place: str, version_4: bool) -> dict[str, Any]:
     of: Any = edge.of
-    part = check_node(of, value, place, wide=wide)
+    part = check_node(of, value, place, version_4=version_4)
     if edge.name == CELLS_KEY and (names := tuple(column["name"] for column in part["columns"])) != CELL_COLUMNS:
         raise Wrong(f"found columns {', '.join(names)}, expected {', '.join(CELL_COLUMNS)}")
     return part
 
 
-def _tables(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, dict[str, Any]]:
+def _tables(value: Any, edge: Edge, place: str, version_4: bool) -> dict[str, dict[str, Any]]:
     of: Any = edge.of
-    return {name: check_node(of, table, join(place, name), wide=wide) for name, table in typed(value, dict).items()}
+    return {
+        name: check_node(of, table, join(place, name), version_4=version_4)
+        for name, table in typed(value, dict).items()
+    }
 
 
-def _link_map(value: Any, edge: Edge, place: str, wide: bool) -> dict[str, bytes]:
+def _link_map(value: Any, edge: Edge, place: str, version_4: bool) -> dict[str, bytes]:
     return {key: typed(link, Link).cid for key, link in typed(value, dict).items()}
 
 
@@ -156,13 +159,13 @@ _VALUES: Final[dict[str, Callable[[Any], Any]]] = {
 _EDGES: Final[dict[str, Callable[[Any, Edge, str, bool], Any]]] = {
     "record": _record,
     "records": _records,
-    "links": lambda value, edge, place, wide: links(value),
+    "links": lambda value, edge, place, version_4: links(value),
     "link_map": _link_map,
     "inline": _inline,
-    "link": lambda value, edge, place, wide: typed(value, Link).cid,
-    "octets": lambda value, edge, place, wide: typed(value, bytes),
-    "value": lambda value, edge, place, wide: _VALUES[edge.check](value),
+    "link": lambda value, edge, place, version_4: typed(value, Link).cid,
+    "octets": lambda value, edge, place, version_4: typed(value, bytes),
+    "value": lambda value, edge, place, version_4: _VALUES[edge.check](value),
     "part": _part,
     "tables": _tables,
-    "rows": lambda value, edge, place, wide: check_rows(value, place, wide=wide),
+    "rows": lambda value, edge, place, version_4: check_rows(value, place, version_4=version_4),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
-from pattern_stream.codec.message_arrays import AlikeMaps, NotAlike
+from pattern_stream.codec.message_arrays import MessageArray, NotMessageArray
 from pattern_stream.schema.mapping.kinds import KINDS, LookAtValues, check_record
 from pattern_stream.schema.model.records import Record
 
@@ -33,9 +33,9 @@ class RecordChecker:
     def check(self, values: Sequence[Any], path: str = "") -> Sequence[dict[str, Any]]:
         """One record a value. Raises MalformedNode naming the field by its path from the block's own map.
 
-        AlikeMaps are proved here too, and stay what they are. Raises NotAlike where they would not.
+        MessageArray are proved here too, and stay what they are. Raises NotMessageArray where they would not.
         """
-        if isinstance(values, AlikeMaps):
+        if isinstance(values, MessageArray):
             for _ in self.proved(values, path):
                 pass
             return values
@@ -44,11 +44,11 @@ class RecordChecker:
             checked += self._check(values[start : start + _AT_ONCE], start, path)
         return checked
 
-    def proved(self, values: AlikeMaps, path: str = "") -> Iterator[list[dict[str, Any]]]:
-        """A few records at a time, each proved and checked. Raises MalformedNode, NotAlike."""
+    def proved(self, values: MessageArray, path: str = "") -> Iterator[list[dict[str, Any]]]:
+        """A few records at a time, each proved and checked. Raises MalformedNode, NotMessageArray."""
         for group in values.groups(prove=True):
             if self._check(group, 0, path) is not group:
-                raise NotAlike
+                raise NotMessageArray
             yield group
 
     def _check(self, values: Sequence[Any], start: int, path: str) -> Sequence[dict[str, Any]]:

@@ -21,10 +21,10 @@ _NEEDED: Final = {
 """Columns of memory history that every schema has, and without which nobody could tell what the rows mean."""
 
 
-def check_rows(value: Any, place: str, *, wide: bool) -> list[Row]:
+def check_rows(value: Any, place: str, *, version_4: bool) -> list[Row]:
     """Arrays of cells as rows, all of one width. Raises MalformedNode naming row and column by number.
 
-    `wide`: a cell may be External; its row is then alone.
+    `version_4`: a cell may be External; its row is then alone.
     """
     rows = _arrays(value, place)
     kinds = set(map(type, chain.from_iterable(rows)))
@@ -32,7 +32,8 @@ def check_rows(value: Any, place: str, *, wide: bool) -> list[Row]:
         return [tuple(row) for row in rows]
     return [
         tuple(
-            _cell(cell, f"{place}[{index}][{column}]", alone=wide and len(rows) == 1) for column, cell in enumerate(row)
+            _cell(cell, f"{place}[{index}][{column}]", alone=version_4 and len(rows) == 1)
+            for column, cell in enumerate(row)
         )
         for index, row in enumerate(rows)
     ]

@@ -52,7 +52,7 @@ def _check_number(version: Any) -> None:
         raise UnsupportedVersion(f"archive is version {version}, expected {_VERSIONS}", hint=_OLD_HINT)
 
 
-def is_wide(version: int) -> bool:
+def is_version_4(version: int) -> bool:
     """Whether an archive of this version may have what readers of version 3 cannot follow. Source: v4 5."""
     return version >= WIDE_VERSION
 

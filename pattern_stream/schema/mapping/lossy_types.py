@@ -12,7 +12,7 @@ from pattern_stream.schema.model.records import Record
 
 
 @dataclass(slots=True)
-class Oddities:
+class LossyTypes:
     """Record types that were met with rows that version 3 cannot hold, and with cells that would not come back equal.
 
     Rows of agents, groups and memory blocks always go out, with another value in place of an odd cell.

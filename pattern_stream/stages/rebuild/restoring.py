@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.codec.message_arrays import CACHED_MAPS, AlikeMaps
+from pattern_stream.codec.message_arrays import CACHED_MAPS, MessageArray
 from pattern_stream.errors import Finding, LimitExceeded, MalformedNode, Report, Where
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
 from pattern_stream.items import Cells, MemoryHistory, Node, Open, Piece, RecordEvent, Records
@@ -48,7 +48,7 @@ class Batch:
         if kind != self._kind or self._bytes + size > BATCH_BYTES:
             yield from self.flush()
         self._kind = kind
-        if isinstance(rows, AlikeMaps):
+        if isinstance(rows, MessageArray):
             yield from self.flush()
             yield from map(self._made, rows.groups(CACHED_MAPS))
             return

@@ -9,12 +9,12 @@ from typing import Any, Final
 from pattern_stream.codec.byte_string_blocks import decode_piece
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.dagcbor import decode
-from pattern_stream.codec.message_arrays import AlikeReader
+from pattern_stream.codec.message_arrays import MessageArrayReader
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
 from pattern_stream.items import MadeRows, Node, Section
 from pattern_stream.schema.checks.check_nodes import check_node, unknown_keys
 from pattern_stream.schema.checks.version_4 import unknown_links
-from pattern_stream.schema.checks.versions import check_data_version, check_version, data_node_type, is_wide
+from pattern_stream.schema.checks.versions import check_data_version, check_version, data_node_type, is_version_4
 from pattern_stream.schema.model.nodes import ExportManifest, MessageChunk, NodeType, SnapshotChunk, ValueChunk
 from pattern_stream.stages.walk.pending_links import Links
 
@@ -30,7 +30,7 @@ TOP: Final = "the manifest"
 
 
 class Recognizer:
-    """Reads blocks of one archive. The manifest comes first: `is_wide` is then whether it is of version 4.
+    """Reads blocks of one archive. The manifest comes first: `is_version_4` is then whether it is of version 4.
 
     `made`: what others made of a chunk already, by its CID; what is used is taken out of it.
     """
@@ -38,16 +38,16 @@ class Recognizer:
     def __init__(
         self, report: Report, *, drop_unknown: bool, made: MutableMapping[bytes, MadeRows] | None = None
     ) -> None:
-        self.is_wide = False
+        self.is_version_4 = False
         self.manifest: dict[str, Any] | None = None
         self._report = report
         self._drop_unknown = drop_unknown
         self._made = {} if made is None else made
-        self._alike = AlikeReader()
+        self._alike = MessageArrayReader()
 
     def read(self, links: Links, section: Section) -> Node:
         """The node of a block that is wanted. Raises ArchiveError."""
-        if links.node is MessageChunk and not self.is_wide and links.expected is None:
+        if links.node is MessageChunk and not self.is_version_4 and links.expected is None:
             if (made := self._made.pop(section.cid, None)) is not None:
                 value = made.fields | {"messages": made}
                 return Node(MessageChunk, value, section.cid, section.offset, len(section.data))
@@ -59,10 +59,10 @@ class Recognizer:
         at_top = node is ExportManifest or links.parent == TOP
         if node is ExportManifest:
             check_version(value)
-            self.is_wide = is_wide(value["version"])
+            self.is_version_4 = is_version_4(value["version"])
         elif at_top and self.manifest is not None:
             node = data_node_type(self.manifest["export_type"], value)
-        checked = check_node(node, value, wide=self.is_wide)
+        checked = check_node(node, value, version_4=self.is_version_4)
         if node is ExportManifest:
             self.manifest = checked
         elif at_top and self.manifest is not None:
@@ -77,7 +77,7 @@ class Recognizer:
     def _look_for_unknown(self, node: type[NodeType], value: dict[str, Any], section: Section, *, at_top: bool) -> None:
         """Name unknown keys. Raises UnknownLink: one of version 4 leads to further blocks, which would be lost."""
         found = dict.fromkeys(unknown_keys(node, value)) if at_top else {}
-        if self.is_wide and _LINK_HEAD in section.data:
+        if self.is_version_4 and _LINK_HEAD in section.data:
             found |= dict.fromkeys(unknown_links(node, value), "with links")
         for key, links in found.items():
             where = Where(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=key)

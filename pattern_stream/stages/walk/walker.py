@@ -265,7 +265,7 @@ class Walker:
         elif node.node.branches:
             self._tasks.append(CLOSE)
             self._tasks += reversed(list(children_of(node)))
-        elif (self._recognizer.is_wide or node.node in EXTENSIONS) and has_more(node):
+        elif (self._recognizer.is_version_4 or node.node in EXTENSIONS) and has_more(node):
             self._tasks += reversed(list(children_of(node)))
         yield node
 

@@ -8,7 +8,7 @@ import pytest
 
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.codec.dagcbor import encode_node
-from pattern_stream.codec.message_arrays import AlikeMaps
+from pattern_stream.codec.message_arrays import MessageArray
 from pattern_stream.errors import MalformedBlock, MalformedNode, ignore_findings
 from pattern_stream.items import Node, Section
 from pattern_stream.schema.model.nodes import MessageChunk
@@ -37,7 +37,7 @@ def test_many_messages_are_not_held_as_values() -> None:
     """They are decoded when they are looked at, and are what they were."""
     found = recognized(encode_node(message_chunk(0, records()))).value["messages"]
 
-    assert isinstance(found, AlikeMaps)
+    assert isinstance(found, MessageArray)
     assert records() == list(found)
 
 
