@@ -37,7 +37,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 LOADED_LATE = (
     "anyio._backends._asyncio", "anyio.streams.tls", "email.parser", "pattern_stream.cli.progress",
-    "pattern_stream.cli.locate", "platformdirs.unix", "tomllib",
+    "pattern_stream.cli.locate", "pattern_stream.db.ddl.core_tables", "pattern_stream.db.ddl.extra_tables",
+    "platformdirs.unix", "tomllib",
 )  # fmt: skip
 """What commands import while they run: imported here once, since it takes longer than most of them."""
 

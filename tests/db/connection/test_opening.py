@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
@@ -361,6 +362,29 @@ async def test_cancelled_in_a_long_query(tmp_path: Path) -> None:
 
     assert first.cancelled_caught
     assert second.cancelled_caught
+    assert time.monotonic() - start < 5
+
+
+async def test_a_task_cancelled_twice_in_a_long_query(tmp_path: Path) -> None:
+    """asyncio's own cancellation, once more while the connection closes: the query ends and the file is free."""
+    path = build(tmp_path / "a.db", journal="DELETE")
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n"
+
+    async def read() -> None:
+        async with open_reader(path) as connection:
+            await connection.run(lambda raw: raw.execute(endless).fetchall())
+
+    start = time.monotonic()
+    task = asyncio.ensure_future(read())
+    await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as outside:
+        outside.execute("BEGIN EXCLUSIVE")
+
     assert time.monotonic() - start < 5
 
 
