@@ -103,6 +103,7 @@ def test_the_sdist_holds_a_checkout(sdist: set[str]) -> None:
     documents = {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "PKG-INFO"}
     tools = {"Makefile", "pyproject.toml", "requirements.lock", ".gitignore", ".ci/run", "pattern_stream/py.typed"}
     data = {
+        *(f"docs/{name}.md" for name in ("format", "database", "memory")),
         "tests/vectors/dagcbor.json",
         *(f"tests/interop/{name}" for name in ("go/go.sum", "js/.npmrc", "js/list.mjs")),
     }
