@@ -39,6 +39,9 @@ class Budget:
     message_slots: int = 6
     """Frames of messages that one process has ready."""
 
+    message_frame_bytes: int = 256 * 1024
+    """Bytes of messages that one process sends at once."""
+
     asked_ahead: int = 4
     """Requests that one process has at a time."""
 

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import resource
+import signal
 import struct
 import sys
 import threading
@@ -172,26 +173,10 @@ def answer(act: Act, meta: dict[str, Any], blobs: list[bytes]) -> Reply:
 def _limit(memory: int, seconds: float) -> None:
     """Memory and processor time of this request; the latter ends an orphan whose parent was killed."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + seconds)),
-    ):
-        try:
+    most_seconds = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, most_seconds)):
+        with suppress(OSError, ValueError):  # not every system keeps every limit; the parent watches as well
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
-        except (OSError, ValueError):
-            continue  # not every system keeps every limit; the parent watches as well
-
-
-def _settle() -> None:
-    """Limits for the whole life: no core file, few files, little room for what panics print; no Ctrl-C of its own."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name, most in (("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16), ("RLIMIT_FSIZE", STDERR_BYTES)):
-        try:
-            resource.setrlimit(getattr(resource, name), (most, most))
-        except (AttributeError, OSError, ValueError):
-            continue
 
 
 def _peak_bytes() -> int:
@@ -221,7 +206,11 @@ def _send(stdout: BinaryIO, reply: dict[str, Any], blobs: list[bytes]) -> None:
 
 def main(act: Act = fold) -> None:
     """Serve until standard input ends, on a thread whose stack has room for deeply nested values."""
-    _settle()
+    # no Ctrl-C of its own, no core file, few files, little room for what panics print
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name, most in (("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16), ("RLIMIT_FSIZE", STDERR_BYTES)):
+        with suppress(AttributeError, OSError, ValueError):
+            resource.setrlimit(getattr(resource, name), (most, most))
     threading.stack_size(STACK_BYTES)
     server = threading.Thread(target=_serve, args=(act,))
     server.start()

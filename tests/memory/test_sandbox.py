@@ -36,6 +36,12 @@ EMPTY = bytes.fromhex(
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to count processes in")
 
 
+def stop(pid: int) -> None:
+    """Stop a child, and wait until all of its threads stand still."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+
+
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(seconds=10) as made:
@@ -288,7 +294,7 @@ async def test_a_machine_that_stands_still_damages_nothing() -> None:
     async with Sandbox(seconds=1) as sandbox, anyio.create_task_group() as tasks:
         await sandbox.show(EMPTY, (), None)
         (pid,) = child_pids() - before
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
 
         async def go_on() -> None:
             await anyio.sleep(1.5)
@@ -307,7 +313,7 @@ async def test_slow_document_runs_out_of_time() -> None:
     async with Sandbox(seconds=0.2) as hasty:
         await hasty.check(EMPTY, None)
         (pid,) = child_pids() - before
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         started = time.monotonic()
         with pytest.raises(DamagedDocument, match=r"took longer than 0\.2 s"):
             await hasty.check(EMPTY, None)
@@ -361,7 +367,7 @@ async def test_cancelling_ends_the_worker(sandbox: Sandbox) -> None:
     before = child_pids()
     await sandbox.check(EMPTY, None)
     (pid,) = child_pids() - before
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
 
     with anyio.move_on_after(0.3) as scope:
         await sandbox.check(EMPTY, None)

@@ -22,7 +22,6 @@ from anyio import to_thread
 
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.connection.opening import READ_PRAGMAS, reader_uri
-from pattern_stream.db.read.prefetch_worker import FRAME_BYTES
 from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.ranges import by_position, message_queries
 from pattern_stream.db.read.reading import Reading
@@ -35,9 +34,6 @@ from pattern_stream.workers.ordered_prefetch import OrderedPrefetch
 from pattern_stream.workers.slots import Slots
 
 WORKER: Final = "pattern_stream.db.read.prefetch_worker"
-SLOT_BYTES: Final = 2 * FRAME_BYTES
-"""A frame of FRAME_BYTES and its last messages. Larger ones go through the pipe."""
-
 LONGEST_MESSAGE_BYTES: Final = MAX_BLOCK_CONTAINERS // 4
 """Of a message up to this size nothing but its bytes need be known here, whatever is in it."""
 
@@ -175,11 +171,12 @@ async def open_message_prefetch(path: Path, budget: Budget = BUDGET) -> AsyncGen
     if prefetch is None:
         yield None
         return
-    opening = (prefetch.watch.uri, {"timeout": 0.0}, list(READ_PRAGMAS), LARGE_CELL_BYTES, LONGEST_MESSAGE_BYTES)
+    uri, frame_bytes = prefetch.watch.uri, budget.message_frame_bytes
+    opening = (uri, list(READ_PRAGMAS), LARGE_CELL_BYTES, LONGEST_MESSAGE_BYTES, frame_bytes)
     try:
-        with suppress(OSError):
-            slots = (Slots(budget.message_slots, SLOT_BYTES) for _ in range(budget.message_workers))
-            prefetch.prefetch.start(WORKER, opening, slots, answers_in_slots=True)
+        # a frame ends with its last message; larger frames go through the pipe
+        slots = (Slots(budget.message_slots, 2 * frame_bytes) for _ in range(budget.message_workers))
+        prefetch.prefetch.start(WORKER, opening, slots, answers_in_slots=True)
         yield prefetch
     finally:
         prefetch.end()

@@ -10,39 +10,28 @@ import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
+from pattern_stream.codec.dagcbor import encode_records
+from pattern_stream.db.connection.cursor import Scale
+from pattern_stream.schema.mapping.roundtrip import batch_survives
+from pattern_stream.schema.mapping.row_to_record import row_mapper
+from pattern_stream.schema.model.records import Message
 from pattern_stream.workers.serving import LAST, MORE, REST, Send, serve
 from pattern_stream.workers.slots import Slots
 
-if TYPE_CHECKING:
-    from pattern_stream.db.connection.cursor import Scale
-    from pattern_stream.schema.mapping.row_to_record import RowMapper
-    from pattern_stream.schema.model.records import Message
-
-FRAME_BYTES: Final = 256 * 1024
-"""Bytes of messages that are sent at once."""
-
 EncodedBatch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
+
+_ID, _POSITION = Message.index("id"), Message.index("position")
 
 
 class MessageEncoder:
     """Messages of a statement on the fast path, ready to be spliced. `longest_bytes`: a longer message is not."""
 
-    def __init__(self, connection: sqlite3.Connection, longest_bytes: int) -> None:
-        from pattern_stream.codec.dagcbor import encode_records
-        from pattern_stream.db.connection.cursor import Scale
-        from pattern_stream.schema.mapping.roundtrip import batch_survives
-        from pattern_stream.schema.mapping.row_to_record import row_mapper
-        from pattern_stream.schema.model.records import Message
-
+    def __init__(self, connection: sqlite3.Connection, longest_bytes: int, frame_bytes: int) -> None:
         self._connection = connection
-        self._longest_bytes = longest_bytes
-        self._scale: Scale = Scale()
-        self._mapper: RowMapper = row_mapper(Message)
-        self._record: type[Message] = Message
-        self._encode, self._survives = encode_records, batch_survives
-        self._id, self._position = Message.index("id"), Message.index("position")
+        self._longest_bytes, self._frame_bytes = longest_bytes, frame_bytes
+        self._scale, self._mapper = Scale(), row_mapper(Message)
 
     def answer(self, send: Send, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
         """Send the messages of a statement, up to the first that is not on the fast path. `sql` has them by position
@@ -55,7 +44,7 @@ class MessageEncoder:
                 kind = REST
                 break
             gathered.append(batch)
-            if (size := size + sum(batch[2])) >= FRAME_BYTES:
+            if (size := size + sum(batch[2])) >= self._frame_bytes:
                 send(MORE, *_joined(gathered))
                 gathered, size = [], 0
         send(kind, *_joined(gathered))
@@ -79,8 +68,8 @@ class MessageEncoder:
         waiting: list[Any] = []
         for piece in self._rows(sql, parameters):
             rows = waiting + piece
-            if len({row[self._position] for row in rows}) < len(rows):
-                positions = [row[self._position] for row in rows]
+            if len({row[_POSITION] for row in rows}) < len(rows):
+                positions = [row[_POSITION] for row in rows]
                 tie = next(at for at, both in enumerate(pairwise(positions)) if both[0] == both[1])
                 if alone := rows[:tie]:
                     yield self._encoded(alone)
@@ -105,14 +94,14 @@ class MessageEncoder:
 
     def _encoded(self, rows: list[Any]) -> EncodedBatch | None:
         mapped = self._mapper.map_fast(rows)
-        if mapped is None or not self._survives(self._record, rows, mapped[0]):
+        if mapped is None or not batch_survives(Message, rows, mapped[0]):
             return None
         records, containers = mapped
-        parts = self._encode(records)
+        parts = encode_records(records)
         sizes = list(map(len, parts))
         if max(sizes) > self._longest_bytes:
             return None
-        return [row[self._id] for row in rows], [row[self._position] for row in rows], sizes, containers, parts
+        return [row[_ID] for row in rows], [row[_POSITION] for row in rows], sizes, containers, parts
 
 
 def _joined(batches: list[EncodedBatch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
@@ -121,27 +110,22 @@ def _joined(batches: list[EncodedBatch]) -> tuple[tuple[list[Any], ...], list[by
     return columns, list(chain.from_iterable(batch[4] for batch in batches))
 
 
-def open_database(uri: str, options: dict[str, Any], pragmas: Sequence[str], longest_cell_bytes: int) -> Any:
-    """A connection inside a read transaction that has begun."""
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, **options)
+def prepare(
+    _slots: Slots | None,
+    uri: str,
+    pragmas: Sequence[str],
+    longest_cell_bytes: int,
+    longest_bytes: int,
+    frame_bytes: int,
+) -> Callable[..., None]:
+    """Begin a read transaction of the database."""
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest_cell_bytes)
     for pragma in pragmas:
         connection.execute(pragma)
     connection.execute("BEGIN")
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    return connection
-
-
-def prepare(
-    _slots: Slots | None,
-    uri: str,
-    options: dict[str, Any],
-    pragmas: Sequence[str],
-    longest_cell_bytes: int,
-    longest_bytes: int,
-) -> Callable[..., None]:
-    """Open the database."""
-    return MessageEncoder(open_database(uri, options, pragmas, longest_cell_bytes), longest_bytes).answer
+    return MessageEncoder(connection, longest_bytes, frame_bytes).answer
 
 
 def main() -> None:

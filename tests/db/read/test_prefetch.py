@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
-from pattern_stream.budget import Budget
+from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.ddl.create import schema_statements
@@ -324,5 +324,7 @@ def answered(connection: sqlite3.Connection, total: str) -> tuple[list[bytes], l
     """What a process says of all messages: the kinds of its frames, and the ids in them."""
     said: list[tuple[bytes, list[str]]] = []
     quick = total.removesuffix(", t.id")
-    MessageEncoder(connection, 10**6).answer(lambda kind, columns, _: said.append((kind, columns[0])), quick, total, {})
+    MessageEncoder(connection, 10**6, BUDGET.message_frame_bytes).answer(
+        lambda kind, columns, _: said.append((kind, columns[0])), quick, total, {}
+    )
     return [kind for kind, _ in said], [name for _, names in said for name in names]
