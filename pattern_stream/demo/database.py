@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -92,8 +92,9 @@ class _Story:
         dice = Dice(self.seed)
         world = build_world(dice, min(ROUNDS + self.messages // MESSAGES_PER_ROUND, MOST_ROUNDS))
         await self._mixed(cast_rows(dice, world))
-        async for row in self._documents(dice, world.blocks):
-            await self._mixed([row])
+        for number, plan in enumerate(world.blocks):
+            document = await self.author(plan.metadata, plan.seed, plan.steps)
+            await self._mixed(block_rows(dice, plan, document, minutes=DAY + 3 * number))
         await self._mixed(shared_rows(dice, world))
         talk = Conversations(dice, world.people, world.blocks, self.messages)
         await self._uniform("messages", MESSAGE_COLUMNS, talk.rows())
@@ -101,12 +102,6 @@ class _Story:
         entries = max(self.messages // MESSAGES_PER_ENTRY, LEAST_ENTRIES if self.messages else 0)
         await self._mixed(archival_rows(dice, world, entries))
         await self._mixed(other_rows(dice, world))
-
-    async def _documents(self, dice: Dice, plans: Sequence[BlockPlan]) -> AsyncGenerator[TableRow]:
-        for number, plan in enumerate(plans):
-            document = await self.author(plan.metadata, plan.seed, plan.steps)
-            for row in block_rows(dice, plan, document, minutes=DAY + 3 * number):
-                yield row
 
     async def _mixed(self, rows: Iterable[TableRow]) -> None:
         """Rows of several tables, in the order they come, since some refer to others."""
