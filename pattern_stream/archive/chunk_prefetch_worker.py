@@ -15,7 +15,7 @@ from pattern_stream.codec.message_arrays import MessageArray, MessageArrayReader
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.checks.check_nodes import check_node
 from pattern_stream.schema.checks.check_records import record_checker
-from pattern_stream.schema.ids.new_ids import is_snowflake
+from pattern_stream.schema.ids.snowflakes import is_snowflake
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.model.nodes import MessageChunk
 from pattern_stream.schema.model.records import Message

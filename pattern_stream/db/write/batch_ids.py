@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pattern_stream.schema.ids.new_ids import mint_batch
+from pattern_stream.schema.ids.snowflakes import mint_batch
 from pattern_stream.schema.model.records import Message
 
 Row = tuple[Any, ...]

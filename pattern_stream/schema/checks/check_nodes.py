@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pattern_stream.codec.dagcbor import Link
@@ -73,12 +73,6 @@ def _expect_alone(records: list[dict[str, Any]], found: list[dict[str, Any]], pl
     if len(records) > 1 and any(EXTERNAL in record for record in found):
         message = f"found {len(records)} records in a chunk that has values outside it, expected one"
         raise MalformedNode(message, where=Where(field=place))
-
-
-def unknown_keys(node: type[NodeType], value: Mapping[str, Any]) -> list[str]:
-    """Keys of a decoded block that its type does not have; a reader of this version skips them."""
-    lineage = LINEAGE_KEYS if node is ExportManifest else ()
-    return [key for key in value if key not in node.keys and key not in lineage]
 
 
 def _edge(edge: Edge, value: dict[str, Any], place: str, version_4: bool) -> Any:

@@ -6,19 +6,21 @@ Batch ids are snowflakes; where one must change, its millisecond stays. Source: 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
 from blake3 import blake3
 
-from pattern_stream.errors import UsageError
-from pattern_stream.format import CONSTELLATION_OWNER, SNOWFLAKE_COUNTER_BITS
-from pattern_stream.schema.mapping.json_values import read_json, write_json
-from pattern_stream.schema.model.cells import StoredText
+from pattern_stream.errors import Finding, MalformedNode, Report, UsageError, Where
+from pattern_stream.format import CONSTELLATION_OWNER
+from pattern_stream.schema.ids.snowflakes import mint_batch, parse_snowflake
+from pattern_stream.schema.mapping.json_values import describe, read_json, write_json
+from pattern_stream.schema.model.cells import Large, NotUtf8, Row, StoredText
 from pattern_stream.schema.model.fields import Reference
-from pattern_stream.schema.model.records import Message, Record
+from pattern_stream.schema.model.id_columns import AGENT_LISTS, BLOCK_REFS, references_of
+from pattern_stream.schema.model.records import DECLARED, Message, Record
 
 KEY_BYTES: Final = 32
 """Length of the key of new ids."""
@@ -28,17 +30,6 @@ KEPT_IDS: Final = frozenset({CONSTELLATION_OWNER, "system", "user"})
 
 _PREFIXES: Final[Mapping[Reference, str]] = {"memory_block": "mem_", "message": "msg_", "archival_entry": "arch_"}
 _DIGEST_BYTES: Final = 16
-_COUNTERS: Final = (1 << SNOWFLAKE_COUNTER_BITS) - 1
-_LARGEST_SNOWFLAKE: Final = 2**64 - 1
-_FIRST_NATIVE: Final = 10**16
-"""From here on snowflakes have 17 digits, as all native ones until 2059, so that text order is numeric order."""
-
-_is_decimal: Final = re.compile(r"\+?[0-9]+", re.ASCII).fullmatch
-is_native_snowflake: Final = re.compile(r"[1-9][0-9]{16,18}", re.ASCII).fullmatch
-"""Matches what all native snowflakes of these decades look like: the fast path."""
-
-_BASE32: Final = {digit: value for value, digit in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
-_BASE32_CHARS: Final = 13
 
 
 def mint(key: bytes, old: str, kind: Reference) -> str:
@@ -51,37 +42,6 @@ def mint(key: bytes, old: str, kind: Reference) -> str:
 def mint_bytes(key: bytes, old: bytes, kind: Reference) -> str:
     """The same of an id by its bytes: text that is no UTF-8 gets a new id too."""
     return _PREFIXES.get(kind, "") + blake3(old, key=key).digest(_DIGEST_BYTES).hex()
-
-
-def parse_snowflake(text: str) -> int | None:
-    """The number of a batch id or position as the original reads it; None where it cannot."""
-    if len(text) == _BASE32_CHARS and (number := _from_base32(text)) is not None:
-        return number
-    if not _is_decimal(text) or len(text.lstrip("+0")) > len(str(_LARGEST_SNOWFLAKE)):
-        return None
-    number = int(text)
-    return number if number <= _LARGEST_SNOWFLAKE else None
-
-
-def is_snowflake(text: str) -> bool:
-    """Whether the original can read it as a batch id or position."""
-    return is_native_snowflake(text) is not None or parse_snowflake(text) is not None
-
-
-def mint_batch(key: bytes, old: str, attempt: int = 0) -> str:
-    """Another batch id for an old one, always a valid snowflake, and another one for each `attempt`.
-
-    A snowflake keeps its millisecond and stays distinct from its fellows there, since only a mask is laid over the
-    counter; what was none becomes a number of 17 digits.
-    """
-    number = parse_snowflake(old)
-    if number is None:
-        digest = blake3(f"{attempt}:{old}".encode(), key=key).digest(8)
-        return str(_FIRST_NATIVE + int.from_bytes(digest, "big") % (9 * _FIRST_NATIVE))
-    millisecond = number >> SNOWFLAKE_COUNTER_BITS
-    digest = blake3(f"{attempt}@{millisecond}".encode(), key=key).digest(8)
-    mask = 1 + int.from_bytes(digest, "big") % _COUNTERS  # never zero, so never the old one
-    return _spell(number ^ mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +64,9 @@ class Identity:
     def translate(self, record: type[Record], values: Mapping[str, Any]) -> dict[str, Any]:
         """A record with every id in it, and every reference, replaced."""
         found = dict(values)
-        for name, kind in references(record):
-            old = found[name]
-            if old is not None:
-                found[name] = self.mint(old, kind)
+        for one in record.fields:
+            if one.names is not None and found[one.name] is not None:
+                found[one.name] = self.mint(found[one.name], one.names)
         if record is Message:
             found["source_metadata"] = self.translate_refs(found["source_metadata"])
         return found
@@ -163,22 +122,81 @@ def may_hold_refs(text: str) -> bool:
     return "block_refs" in text or "\\u" in text
 
 
-def references(record: type[Record]) -> tuple[tuple[str, Reference], ...]:
-    """The fields of a record that hold ids, and of what."""
-    return tuple((found.name, found.names) for found in record.fields if found.names is not None)
+@dataclass(frozen=True, slots=True)
+class RowTranslation:
+    """The rows of one table with these columns, under new ids.
 
+    Memory:  one row. A cell that is no text stays, with a warning, and so does one that is too large for its row.
+    """
 
-def _spell(number: int) -> str:
-    """# Trap: text of 13 characters would be read as base32."""
-    text = str(number)
-    return text.zfill(_BASE32_CHARS + 1) if len(text) == _BASE32_CHARS else text
+    identity: Identity
+    table: str
+    columns: tuple[str, ...]
+    report: Report
 
+    def translate(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows with every id and every reference in them replaced."""
+        changes = [
+            (at, change) for at, column in enumerate(self.columns) if (change := self._change(column)) is not None
+        ]
+        return [self._translated(row, changes) for row in rows] if changes else list(rows)
 
-def _from_base32(text: str) -> int | None:
-    number = 0
-    for digit in text.upper().replace("O", "0").replace("I", "1").replace("L", "1"):
-        value = _BASE32.get(digit)
-        if value is None:
+    def translate_cell(self, column: str, cell: Any) -> Any:
+        """One cell of the table."""
+        change = self._change(column)
+        return cell if change is None else self._changed(column, change, cell)
+
+    def translate_key(self, key: Any) -> Any:
+        """The key of a cell: an id, or a JSON array of the ids of a key of several columns."""
+        columns, references = DECLARED[self.table].key, references_of(self.table)
+        if not isinstance(key, str):
+            return key
+        if len(columns) == 1:
+            return self.identity.mint(key, references[columns[0]]) if columns[0] in references else key
+        try:
+            parts = orjson.loads(key)
+        except ValueError:
+            return key
+        if not isinstance(parts, list) or len(parts) != len(columns) or not all(isinstance(p, str) for p in parts):
+            return key
+        minted = [self.identity.mint(part, references[column]) for part, column in zip(parts, columns, strict=True)]
+        return orjson.dumps(minted).decode()
+
+    def _change(self, column: str) -> Callable[[str], str] | None:
+        """How a text in a column changes."""
+        identity = self.identity
+        kind = references_of(self.table).get(column)
+        if kind is not None:
+            found = kind
+            return lambda text: identity.mint(text, found)
+        if column in AGENT_LISTS.get(self.table, ()):
+            return identity.translate_agents
+        if column not in BLOCK_REFS.get(self.table, ()):
             return None
-        number = number << 5 | value
-    return number if number <= _LARGEST_SNOWFLAKE else None
+        deep = self.table not in DECLARED
+        return lambda text: identity.translate_text(text, deep=deep)
+
+    def _translated(self, row: Row, changes: list[tuple[int, Callable[[str], str]]]) -> Row:
+        require_width(row, self.columns, self.table)
+        cells = list(row)
+        for at, change in changes:
+            if cells[at] is not None:
+                cells[at] = self._changed(self.columns[at], change, cells[at])
+        return tuple(cells)
+
+    def _changed(self, column: str, change: Callable[[str], str], cell: Any) -> Any:
+        if cell is None or isinstance(cell, str):
+            return cell if cell is None else change(cell)
+        kind = references_of(self.table).get(column)
+        if type(cell) is NotUtf8 and kind is not None and kind != "batch":
+            return mint_bytes(self.identity.key, cell, kind)
+        where = Where(table=self.table, field=column)
+        found = f"a cell of {cell.bytes} bytes" if type(cell) is Large else describe(cell)
+        self.report(Finding("warning", "id-kept", f"found {found} where ids are: left as it is", where))
+        return cell
+
+
+def require_width(row: Row, columns: Sequence[str], table: str) -> None:
+    """A row has a cell for each column. Raises MalformedNode."""
+    if len(row) != len(columns):
+        raise MalformedNode(f"row has {len(row)} cells, expected {len(columns)}", where=Where(table=table))

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from pattern_stream.errors import Finding, Report, Where, ignore_findings
 from pattern_stream.items import CELLS_TABLE, Cells, Open, RecordEvent, Records, Ref, Row
-from pattern_stream.schema.ids.cell_ids import RowTranslation, require_width
-from pattern_stream.schema.ids.new_ids import Identity, is_snowflake
+from pattern_stream.schema.ids.new_ids import Identity, RowTranslation, require_width
+from pattern_stream.schema.ids.snowflakes import is_snowflake
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.fields import Reference
 from pattern_stream.schema.model.id_columns import is_known

@@ -12,8 +12,8 @@ from pattern_stream.codec.dagcbor import decode
 from pattern_stream.codec.message_arrays import MessageArrayReader
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
 from pattern_stream.items import MadeRows, Node, Section
-from pattern_stream.schema.checks.check_nodes import check_node, unknown_keys
-from pattern_stream.schema.checks.version_4 import unknown_links
+from pattern_stream.schema.checks.check_nodes import check_node
+from pattern_stream.schema.checks.unknown_keys import unknown_keys, unknown_links
 from pattern_stream.schema.checks.versions import check_data_version, check_version, data_node_type, is_version_4
 from pattern_stream.schema.model.nodes import ExportManifest, MessageChunk, NodeType, SnapshotChunk, ValueChunk
 from pattern_stream.stages.walk.pending_links import Links

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import Link
 from pattern_stream.errors import MalformedNode, ignore_findings
-from pattern_stream.schema.checks.check_nodes import check_node, unknown_keys
+from pattern_stream.schema.checks.check_nodes import check_node
 from pattern_stream.schema.checks.check_records import record_checker
+from pattern_stream.schema.checks.unknown_keys import unknown_keys
 from pattern_stream.schema.mapping.kinds import check_record
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.nodes import (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pattern_stream.db.ddl import core_tables, extra_tables
 from pattern_stream.errors import Finding, MalformedNode, UsageError, ignore_findings
-from pattern_stream.schema.ids.cell_ids import RowTranslation
-from pattern_stream.schema.ids.new_ids import Identity, mint, mint_batch, mint_bytes, parse_snowflake
+from pattern_stream.schema.ids.new_ids import Identity, RowTranslation, mint, mint_bytes
+from pattern_stream.schema.ids.snowflakes import mint_batch, parse_snowflake
 from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText
 from pattern_stream.schema.model.id_columns import (
     AGENT_LISTS,
