@@ -20,7 +20,7 @@ from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import MadeRows, Row, Section
 from pattern_stream.streams import closing
 from pattern_stream.workers.channel import may_help
-from pattern_stream.workers.ordered_prefetch import Asked, OrderedPrefetch
+from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested
 from pattern_stream.workers.slots import Slots
 
 WORKER: Final = "pattern_stream.archive.chunk_prefetch_worker"
@@ -169,7 +169,7 @@ class ChunkPrefetch:
             return False
         return await self.prefetch.is_ready(budget.chunk_start_seconds)
 
-    async def _receive(self, queued: Asked[Any], item: _QueuedSection) -> None:
+    async def _receive(self, queued: Requested[Any], item: _QueuedSection) -> None:
         """Take what the worker made of a section into `made`."""
         self._waiting_bytes -= len(item.section.data)
         if (slot := item.slot) is not None:

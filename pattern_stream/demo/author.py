@@ -52,7 +52,7 @@ async def open_author(*, seconds: float = 20.0) -> AsyncGenerator[Author]:
     async def author(metadata: str | None, seed: int, steps: Sequence[Sequence[Any]]) -> StoredDocument:
         meta = {"metadata": metadata, "seed": seed, "steps": list(steps)}
         try:
-            answer = await worker.ask(meta, [], RequestLimits(seconds, MEMORY_BYTES, ANSWER_BYTES))
+            answer = await worker.request(meta, [], RequestLimits(seconds, MEMORY_BYTES, ANSWER_BYTES))
         except DocumentRefused as refusal:
             raise WorkerFailed(f"document could not be written: {refusal.reason}") from None
         snapshot, frontier, *parts = answer.blobs

@@ -184,7 +184,7 @@ def _render_field(field: dict[str, Any], reader: RootContainers) -> str | None:
 
 
 def _whole(value: float) -> int:
-    """A float as a 64-bit integer the way Rust casts it: cut towards zero, held at the ends, NaN is 0."""
+    """A float as a 64-bit integer the way Rust casts it: cut towards zero, limited at the ends, NaN is 0."""
     if abs(value) < 2.0**63:
         return int(value)
     return 0 if math.isnan(value) else 2**63 - 1 if value > 0 else -(2**63)

@@ -1,4 +1,4 @@
-"""The document worker from its parent's side: started, asked, timed, ended. Nothing here decodes a document.
+"""The document worker from its parent's side: started, sent requests, timed, ended. Nothing here decodes a document.
 
 Answers are as untrusted as the document that may have taken the worker over: sizes are checked before anything is kept,
 and only lengths, flags, text and bytes are taken from JSON; nothing is unmarshalled. Source: loro 5.
@@ -85,7 +85,7 @@ class DocumentWorkerDied(DocumentRefused):
 
 @dataclass(slots=True)
 class DocumentWorker:
-    """A running worker. After DocumentWorkerDied, or a cancelled `ask`, it has been ended and must not be asked."""
+    """A running worker. After DocumentWorkerDied, or a cancelled `request`, it has been ended."""
 
     channel: Channel
     stderr: IO[bytes]
@@ -106,8 +106,11 @@ class DocumentWorker:
             stderr.close()
             raise WorkerFailed(f"document worker does not start: {error}") from error
 
-    async def ask(self, meta: dict[str, Any], blobs: Sequence[bytes], limits: RequestLimits) -> DocumentAnswer:
-        """Ask once. Raises DocumentRefused (the document is at fault), DocumentWorkerDied, WorkerFailed."""
+    async def request(self, meta: dict[str, Any], blobs: Sequence[bytes], limits: RequestLimits) -> DocumentAnswer:
+        """Send a request and receive its answer.
+
+        Raises DocumentRefused (the document is at fault), DocumentWorkerDied, WorkerFailed.
+        """
         if not self._greeted:
             greeting = RequestLimits(START_SECONDS, 0, 0)
             try:

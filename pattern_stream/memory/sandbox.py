@@ -129,11 +129,11 @@ class Sandbox:
         self._retire()
 
     async def prepare(self) -> None:
-        """Start a worker, so that it is there when it is asked. Raises WorkerFailed, TransportError."""
+        """Start a worker, before its first request. Raises WorkerFailed, TransportError."""
         async with self._lock:
             self._worker = self._worker or DocumentWorker.start()
 
-    # --- what can be asked ---------------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------------------------
 
     async def fold(self, snapshot: bytes, updates: Updates, metadata: str | None) -> Folded:
         """The document with its active updates in it. An empty snapshot is a new document.
@@ -260,7 +260,7 @@ class Sandbox:
             worker = self._worker or DocumentWorker.start()
             self._worker = None  # until it has answered: whatever ends the conversation otherwise has ended the worker
             try:
-                answer = await worker.ask(meta, blobs, limits)
+                answer = await worker.request(meta, blobs, limits)
             except DocumentWorkerDied:
                 self._restarts -= 1
                 if self._restarts < 0:
@@ -285,7 +285,7 @@ class Sandbox:
 
 
 def _text_of(answer: DocumentAnswer) -> str | None:
-    """The rendered text of an answer; None where it was not asked for, or too long to be sent."""
+    """The rendered text of an answer; None where none was requested, or it is too long to be sent."""
     if len(answer.blobs) < 4 or answer.meta.get("shown") is not True:
         return None
     return answer.blobs[2].decode(errors="replace")

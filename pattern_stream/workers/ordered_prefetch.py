@@ -1,7 +1,7 @@
 """Work done ahead of its turn by workers, and taken in order. Whatever they cannot do, the caller does itself.
 
-Workers only ever do plain work, and say of the rest that it is the caller's. So results, findings and errors are the
-same without any worker, also where one does not start, or dies.
+Workers only do work on the fast path and leave the rest to the caller. So results, findings and errors are the same
+without any worker, also where one does not start, or dies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
-class Asked(Generic[Item]):
+class Requested(Generic[Item]):
     """An item in its place, and the worker that still owes frames of its answer."""
 
     item: Item
@@ -45,10 +45,10 @@ class Asked(Generic[Item]):
 
 @dataclass(slots=True)
 class OrderedPrefetch(Generic[Item]):
-    """Items in order, and the workers that are asked for them in turn."""
+    """Items in order, and the workers that get requests in turn."""
 
     workers: list[Worker] = field(default_factory=list)
-    queue: deque[Asked[Item]] = field(default_factory=deque)
+    queue: deque[Requested[Item]] = field(default_factory=deque)
     _ready_count: int = 0
     _turn: int = 0
 
@@ -74,12 +74,12 @@ class OrderedPrefetch(Generic[Item]):
         return self._ready_count == len(self.workers) and any(worker.alive for worker in self.workers)
 
     def add(self, item: Item, request: tuple[Any, ...] | None = None) -> bool:
-        """Queue an item, and send a request for it. Returns whether a worker was asked."""
-        asked = Asked(item)
+        """Queue an item, and send a request for it. Returns whether a worker got it."""
+        asked = Requested(item)
         if request is not None and (alive := [worker for worker in self.workers if worker.alive]):
             self._turn += 1
             worker = alive[self._turn % len(alive)]
-            asked.worker = worker if worker.ask(request) else None
+            asked.worker = worker if worker.request(request) else None
         self.queue.append(asked)
         return asked.worker is not None
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import pattern_stream
 from pattern_stream.workers.channel import Channel, ChannelClosed
-from pattern_stream.workers.serving import FRAME, NO_SLOT, request
+from pattern_stream.workers.serving import FRAME, NO_SLOT, pack_request
 from pattern_stream.workers.slots import Slots
 
 REQUEST_BYTES: Final = 8 * 1024
@@ -36,7 +36,7 @@ class AnswerFrame(NamedTuple):
 
 @dataclass(slots=True)
 class Worker:
-    """One process. After WorkerDied it must not be asked again, and is not `alive`."""
+    """One process. After WorkerDied it gets no more requests, and is not `alive`."""
 
     channel: Channel
     slots: Slots | None = None
@@ -59,16 +59,16 @@ class Worker:
                 slots.close()
             raise
         shape = None if slots is None else slots.shape
-        worker.alive = worker.channel.send_now(request((shape, answers_in_slots, opening)))
+        worker.alive = worker.channel.send_now(pack_request((shape, answers_in_slots, opening)))
         return worker
 
-    def ask(self, value: tuple[Any, ...] | int) -> bool:
+    def request(self, value: tuple[Any, ...] | int) -> bool:
         """Send a request, or a slot that is free again; false where it is larger than REQUEST_BYTES, and was not sent.
 
-        # Trap: a request waits in a pipe until those before it are answered. One that has no room there would stop
-        this program, while the worker waits until its answers are read.
+        # Trap: a request waits in a pipe until those before it are answered. One that has no room there is cut, and its
+        worker of no more use.
         """
-        data = request(value)
+        data = pack_request(value)
         if len(data) > REQUEST_BYTES:
             return False
         self.alive = self.channel.send_now(data) and self.alive
@@ -84,7 +84,7 @@ class Worker:
             if slot == NO_SLOT or self.slots is None:
                 return AnswerFrame(kind, about, await self.channel.receive(data_bytes))
             data = self.slots.get(slot, data_bytes)
-            self.ask(slot)
+            self.request(slot)
             return AnswerFrame(kind, about, data)
         except (ValueError, EOFError, TypeError, ChannelClosed) as error:
             self.alive = False

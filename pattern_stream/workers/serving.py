@@ -38,7 +38,7 @@ Send = Callable[[bytes, Any, Sequence[bytes]], None]
 Answer = Callable[..., None]
 
 
-def request(value: Any) -> bytes:
+def pack_request(value: Any) -> bytes:
     """A request as it is sent."""
     body = marshal.dumps(value)
     return LENGTH.pack(len(body)) + body

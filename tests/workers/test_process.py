@@ -20,7 +20,7 @@ from pattern_stream.budget import BUDGET
 from pattern_stream.codec.dagcbor import encode_node
 from pattern_stream.workers.channel import READ_BYTES, Channel, may_help
 from pattern_stream.workers.process import REQUEST_BYTES, AnswerFrame, Worker, WorkerDied
-from pattern_stream.workers.serving import FRAME, LAST, NO_SLOT, READY, REST, request
+from pattern_stream.workers.serving import FRAME, LAST, NO_SLOT, READY, REST, pack_request
 from pattern_stream.workers.slots import Slots
 from tests.archives import message_chunk, message_record
 
@@ -62,7 +62,7 @@ def pipe(found: IO[bytes] | None) -> IO[bytes]:
 async def answer(worker: Worker, slots: Slots, slot: int = 0) -> tuple[bytes, Any]:
     """What a worker says of a plain chunk."""
     slots.put(slot, CHUNK)
-    worker.ask((slot, len(CHUNK), True))
+    worker.request((slot, len(CHUNK), True))
     said = await worker.receive()
     return said.kind, said.about[1] if said.about is not None else None
 
@@ -87,7 +87,7 @@ async def test_answers_come_in_order() -> None:
         slots.put(0, CHUNK)
         slots.put(1, b"\xa1\x68messages\x80" + bytes(5000))
         for slot, size in ((0, len(CHUNK)), (1, 5011), (1, 0)):
-            worker.ask((slot, size, True))
+            worker.request((slot, size, True))
         found = [await worker.receive() for _ in range(2)]
 
     assert [LAST, REST] == [said.kind for said in found]
@@ -149,9 +149,9 @@ async def test_long_answers_come_whole() -> None:
 async def test_a_request_that_is_too_large_is_not_sent() -> None:
     """It says so, and the worker goes on with the others; they are so small that a pipe holds all that wait."""
     async with started() as (worker, slots):
-        assert not worker.ask(("x" * REQUEST_BYTES, 0, True))
+        assert not worker.request(("x" * REQUEST_BYTES, 0, True))
         slots.put(0, CHUNK)
-        assert worker.ask((0, len(CHUNK), True))
+        assert worker.request((0, len(CHUNK), True))
         assert LAST == (await worker.receive()).kind
     assert max(BUDGET.asked_ahead, BUDGET.chunk_slots) * REQUEST_BYTES < 64 * 1024
 
@@ -190,7 +190,7 @@ async def test_it_ends_when_nobody_hears_it() -> None:
     async with started() as (worker, slots):
         pipe(worker.channel.process.stdout).close()
         slots.put(0, CHUNK)
-        worker.ask((0, len(CHUNK), True))
+        worker.request((0, len(CHUNK), True))
         code = await asyncio.to_thread(worker.channel.process.wait, PATIENCE_SECONDS)
 
     assert 1 == code
@@ -232,13 +232,13 @@ async def test_bytes_of_answers_go_through_slots() -> None:
     slots.put(1, b"in the slot")
     script = (
         f"out.write({FRAME.pack(b'm', 1, 1, 11)!r} + b'N'); out.flush()\n"
-        f"freed = sys.stdin.buffer.read({len(request(1))})\n"
-        f"out.write({FRAME.pack(b'm', NO_SLOT, 1, len(request(1)))!r} + b'N' + freed); out.flush()"
+        f"freed = sys.stdin.buffer.read({len(pack_request(1))})\n"
+        f"out.write({FRAME.pack(b'm', NO_SLOT, 1, len(pack_request(1)))!r} + b'N' + freed); out.flush()"
     )
     with running(script, slots) as worker:
         found = [await worker.receive(), await worker.receive()]
 
-    assert [AnswerFrame(b"m", None, b"in the slot"), AnswerFrame(b"m", None, request(1))] == found
+    assert [AnswerFrame(b"m", None, b"in the slot"), AnswerFrame(b"m", None, pack_request(1))] == found
 
 
 async def test_it_does_not_mind_an_interruption() -> None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from pattern_stream.workers.serving import FRAME, NO_SLOT, PIECES_AT_ONCE, WorkerIO, request
+from pattern_stream.workers.serving import FRAME, NO_SLOT, PIECES_AT_ONCE, WorkerIO, pack_request
 from pattern_stream.workers.slots import Slots
 
 REQUESTS: list[tuple[Any, ...]] = [(), (0, 17, True), ("text", b"bytes", None, 2**70, [1.5]), ("x" * 100_000,)]
@@ -34,7 +34,7 @@ def frames(data: bytes, slots: Slots | None = None) -> list[tuple[bytes, Any, by
 
 def asked(*values: Any) -> io.BytesIO:
     """What comes in, and then the end."""
-    return io.BytesIO(b"".join(map(request, values)))
+    return io.BytesIO(b"".join(map(pack_request, values)))
 
 
 def test_requests_are_heard() -> None:
@@ -43,7 +43,7 @@ def test_requests_are_heard() -> None:
     with os.fdopen(out, "rb") as source:
         with os.fdopen(into, "wb", buffering=0) as sink:
             for value in REQUESTS[:3]:
-                sink.write(request(value))
+                sink.write(pack_request(value))
         worker = WorkerIO(source, -1)
         found = [worker.receive() for _ in range(5)]
 
@@ -54,7 +54,7 @@ def test_long_requests_are_heard_whole() -> None:
     """However little of it is there at once."""
 
     class Slow(io.RawIOBase):
-        rest = b"".join(map(request, REQUESTS))
+        rest = b"".join(map(pack_request, REQUESTS))
 
         def readable(self) -> bool:
             return True
@@ -73,7 +73,7 @@ def test_long_requests_are_heard_whole() -> None:
 @pytest.mark.parametrize("length", range(4))
 def test_a_head_that_is_cut_is_the_end(length: int) -> None:
     """Who asked is gone in the middle of a request."""
-    assert WorkerIO(io.BytesIO(request((1,))[:length]), -1).receive() is None
+    assert WorkerIO(io.BytesIO(pack_request((1,))[:length]), -1).receive() is None
 
 
 def test_frames_are_said() -> None:

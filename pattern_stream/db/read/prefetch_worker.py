@@ -1,7 +1,7 @@
 """The worker that reads messages ahead of an export: it fetches, maps and encodes the messages of whole statements.
 
-The rest of a statement from the first lossy message on is left to its parent, who knows how to say what is wrong and
-where. Frames have ids, positions, sizes and container counts of messages, column by column, and their bytes.
+The rest of a statement from the first lossy message on is left to its parent, which reports the fault and its
+place. Frames have ids, positions, sizes and container counts of messages, column by column, and their bytes.
 """
 
 from __future__ import annotations

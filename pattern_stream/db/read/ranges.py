@@ -62,7 +62,7 @@ async def _range_bounds(reading: Reading, agent_id: str, not_deleted: str, range
             return []
         return [row[0] for row in await execute(sql)]
     except PatternStreamError:
-        return []  # reading the messages will say more
+        return []  # reading the messages reports the error
 
 
 def _ranges(reading: Reading, agent_id: str, not_deleted: str, bounds: Sequence[Any]) -> Iterator[Query]:
