@@ -14,7 +14,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, open_new
 from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.create import create_schema
-from pattern_stream.db.write.deferred_fts import DeferredIndex
+from pattern_stream.db.write.fulltext_index import DeferredIndex
 from pattern_stream.demo.author import Author, StoredDocument, open_author
 from pattern_stream.demo.cast import BlockPlan, build_world
 from pattern_stream.demo.conversations import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations

@@ -222,10 +222,10 @@ async def _into_existing(line: _Line, database: Path) -> tuple[Loaded, float]:
     clear_leftovers(database)
     async with open_writer(database) as connection:
         await require_writable_schema(connection)
-        living = await holds_rows(connection)
-        if living or line.options.only or line.options.owner is not None:
-            await line.look_through(documents=living)
-        await begin(connection, into_empty=not living)
+        populated = await holds_rows(connection)
+        if populated or line.options.only or line.options.owner is not None:
+            await line.look_through(documents=populated)
+        await begin(connection, into_empty=not populated, dry_run=line.options.dry_run)
         locked_at = time.monotonic()
         loaded = await line.write(connection)
         await commit(connection, dry_run=line.options.dry_run)
@@ -253,15 +253,15 @@ async def _open_line(
 def _result(
     line: _Line, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
 ) -> ImportResult:
-    fates = loaded.fates
+    resolutions = loaded.resolutions
     return ImportResult(
         db=database,
         created=created,
         type=line.type,
         new_ids=line.options.new_ids,
         dry_run=line.options.dry_run,
-        agents=[agent for agent in line.agents if fates.get(("agents", agent.new)) != "skip"],
-        groups=[group for group in line.groups if fates.get(("agent_groups", group.new)) != "skip"],
+        agents=[agent for agent in line.agents if resolutions.get(("agents", agent.new)) != "skip"],
+        groups=[group for group in line.groups if resolutions.get(("agent_groups", group.new)) != "skip"],
         rows=dict(loaded.rows),
         skipped=dict(loaded.skipped),
         seconds=seconds,

@@ -132,10 +132,12 @@ def attachments(*pairs: tuple[str, str]) -> Records:
     )
 
 
-def group(group_id: str, members: Iterable[str], *inside: RecordEvent | list[RecordEvent]) -> list[RecordEvent]:
+def group(
+    group_id: str, members: Iterable[str], *inside: RecordEvent | list[RecordEvent], name: str | None = None
+) -> list[RecordEvent]:
     """A whole group with its members."""
     record: dict[str, Any] = {
-        "id": group_id, "name": group_id, "description": None, "pattern_type": "dynamic", "pattern_config": {},
+        "id": group_id, "name": name or group_id, "description": None, "pattern_type": "dynamic", "pattern_config": {},
         "created_at": AT, "updated_at": AT,
     }  # fmt: skip
     found = [
@@ -161,7 +163,7 @@ async def load(
     """Import records into an existing database: what became of them, and what was said."""
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        await begin(connection, into_empty=into_empty)
+        await begin(connection, into_empty=into_empty, dry_run=dry_run)
         loaded = await write_rows(connection, unmap_records(feed(events), found.append), options, found.append)
         await commit(connection, dry_run=dry_run)
     return loaded, found

@@ -1,15 +1,19 @@
-"""What of an import is there already: gathered whole, so that one run tells all of it."""
+"""The rules of an import, and all that it finds in its way: gathered whole, so that one run names everything."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pattern_stream.errors import NameConflict
+from pattern_stream.errors import Finding, NameConflict, Report, UnknownContent, Where
+from pattern_stream.schema.model.records import Agent, Group
 
 OnConflict = Literal["fail", "skip", "replace"]
 """What happens to an agent, group or unowned memory block whose id is there already, and to all that it owns."""
+
+Resolution = Literal["add", "replace", "skip", "conflict"]
+"""What an import does with a row, and with all that the row owns."""
 
 _EXAMPLES: Final = 20
 """Rows that are named one by one, where they are no agents, groups or memory blocks."""
@@ -25,13 +29,19 @@ class LoadOptions:
     """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change.
 
     `drop_unknown`: tables and columns that the database lacks are left out and reported, not refused. `partial`: only a
-    part of an archive comes, so cells of rows that do not are nothing to be said.
+    part of an archive comes, so cells of rows outside that part are no finding.
     """
 
     on_conflict: OnConflict = "fail"
     batch_key: bytes = bytes(32)
     drop_unknown: bool = False
     partial: bool = False
+
+    def resolve(self, *, exists: bool, same_owner: bool = True) -> Resolution:
+        """The decision about a row whose key the database had, or had not. An owner never changes."""
+        if not exists:
+            return "add"
+        return "conflict" if self.on_conflict == "fail" or not same_owner else self.on_conflict
 
 
 @dataclass(slots=True)
@@ -45,12 +55,8 @@ class Conflicts:
     def __bool__(self) -> bool:
         return bool(self.named or self.counts)
 
-    def add_named(self, what: str) -> None:
-        """An agent, group or memory block."""
-        self.named.append(what)
-
     def add_row(self, table: str, row_id: str) -> None:
-        """Any other row."""
+        """Any row that is no agent, group or memory block."""
         self.counts[table] += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(f"{table} {row_id}")
@@ -69,3 +75,56 @@ class Conflicts:
             if self.counts.total() > len(self.examples):
                 lines.append(f"and {self.counts.total() - len(self.examples)} more rows")
         return NameConflict("\n".join(lines), hint=_HINT)
+
+
+@dataclass(slots=True)
+class UnknownTables:
+    """Tables and columns that the database lacks, by the number of rows that have them. False while empty."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    _messages: dict[str, tuple[str, Where]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.counts)
+
+    def add_table(self, table: str, rows: int, *, untranslated: bool = False) -> None:
+        """Rows of a table. `untranslated`: the database may have it, but its ids cannot be found to be made new."""
+        reason = "it is not known where its ids are, to make new ones" if untranslated else "no such table here"
+        self._add(table, rows, f"table {table!r}: {reason}", Where(table=table))
+
+    def add_column(self, table: str, column: str, rows: int) -> None:
+        """Cells of a column that a table lacks."""
+        where = Where(table=table, field=column)
+        self._add(f"{table}.{column}", rows, f"column {column!r} of {table}: no such column here", where)
+
+    def settle(self, options: LoadOptions, report: Report) -> None:
+        """Report each as left out. Raises UnknownContent with all of them, unless they are to be dropped."""
+        lines = {name: f"{self.counts[name]} row{'' if self.counts[name] == 1 else 's'}" for name in self._messages}
+        if self.counts and not options.drop_unknown:
+            found = f"found {len(self.counts)} tables or columns that the database has no place for, expected none"
+            listed = (f"{message} ({lines[name]})" for name, (message, _) in self._messages.items())
+            raise UnknownContent("\n".join([f"{found}; nothing was written", *listed]))
+        for name, (message, where) in self._messages.items():
+            report(Finding("warning", "unknown-dropped", f"{message}: {lines[name]} left out", where))
+
+    def _add(self, name: str, rows: int, message: str, where: Where) -> None:
+        self.counts[name] += rows
+        self._messages.setdefault(name, (message, where))
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Counts of an import, by table. `resolutions`: of each agent and group, by table and id. `dropped`: rows of
+    tables, and of columns as `table.column`, that the database has no place for."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    resolutions: dict[tuple[str, str], Resolution] = field(default_factory=dict)
+    conflicts: Conflicts = field(default_factory=Conflicts)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def resolution_of_owner(self, owner: Any) -> Resolution | None:
+        """The resolution of an agent or group; None where the archive has none of that id."""
+        if not isinstance(owner, str):
+            return None
+        return self.resolutions.get((Agent.table, owner)) or self.resolutions.get((Group.table, owner))

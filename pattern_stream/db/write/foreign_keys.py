@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from pattern_stream.db.connection.sql_text import Row
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
-from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Record, SharedAttachment
+from pattern_stream.schema.model.records import DECLARED, Member, Record, SharedAttachment
 
-_PARENTS: Final[dict[type[Record], str]] = {
-    ArchivalEntry: "parent_entry_id",
-    ArchiveSummary: "previous_summary_id",
-}
 _ENDS: Final[dict[type[Record], tuple[tuple[str, str], ...]]] = {
     SharedAttachment: (("block_id", "memory_blocks"), ("agent_id", "agents")),
     Member: (("group_id", "agent_groups"), ("agent_id", "agents")),
 }
-
+"""Records that are left out where one of two rows is missing."""
 
 _ROWS_AT_ONCE: Final = 500
+_EARLIER: Final = "temp.pattern_stream_faults"
 
 
-class Dangling:
-    """Watches for rows that may refer to nothing, and mends them when all rows are in.
+class ForeignKeys:
+    """Notes which records may refer to nothing, and mends them when all rows are in.
 
-    `highest`: rowids before the import; what was there is left alone. `replaced`: rows that were there were changed, so
+    `highest`: rowids before the import; rows up to them are left alone. `replaced`: some of those were changed, so
     their parents are looked at too.
     """
 
@@ -46,16 +44,11 @@ class Dangling:
         self._replaced = replaced
         self._seen: set[type[Record]] = set()
 
-    def watch(self, record: type[Record]) -> None:
-        """Rows of this type went in."""
-        self._seen.add(record)
-
-    def watch_parents(self, record: type[Record], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows of this type went in; whether one names a parent."""
-        column = _PARENTS.get(record)
-        if column is not None and record not in self._seen:
-            at = record.index(column)
-            if any(row[at] is not None for row in rows):
+    def watch(self, record: type[Record], rows: Sequence[Row] | None = None) -> None:
+        """Rows of this type went in. None: unknown ones, of which some may have a parent."""
+        if record not in self._seen:
+            at = record.index(record.parent) if record.parent is not None else None
+            if rows is None or at is None or any(row[at] is not None for row in rows):
                 self._seen.add(record)
 
     def mend(self) -> dict[type[Record], int]:
@@ -63,9 +56,9 @@ class Dangling:
 
         Only after the full-text indexes are whole again: cutting is an update, which un-indexes the old row.
         """
-        for record, column in _PARENTS.items():
-            if record in self._seen:
-                self._cut(record, column)
+        for record in DECLARED.values():
+            if record in self._seen and record.parent is not None:
+                self._cut(record, record.parent)
         return {record: self._drop(record) for record in _ENDS if record in self._seen}
 
     def _cut(self, record: type[Record], column: str) -> None:
@@ -95,7 +88,7 @@ class Dangling:
             dropped += 1
         return dropped
 
-    def _found(self, sql: str, after: int) -> Iterator[tuple[Any, ...]]:
+    def _found(self, sql: str, after: int) -> Iterator[Row]:
         """Rows with a rowid above `after`, a few at a time, so that they can be changed meanwhile."""
         while rows := self._connection.execute(
             f"{sql} AND t.rowid > ? ORDER BY t.rowid LIMIT {_ROWS_AT_ONCE}", (after,)
@@ -104,9 +97,17 @@ class Dangling:
             after = rows[-1][0]
 
 
+def note_earlier_faults(connection: sqlite3.Connection) -> None:
+    """Note the references that are broken already, so that `foreign_key_fault` finds those of this import alone."""
+    connection.execute(f"DROP TABLE IF EXISTS {_EARLIER}")
+    connection.execute(f"CREATE TABLE {_EARLIER} AS SELECT * FROM pragma_foreign_key_check")
+
+
 def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
     """The first row that refers to nothing, named; None where every reference holds."""
-    found = connection.execute("PRAGMA foreign_key_check").fetchone()
+    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
+    earlier = f" EXCEPT SELECT * FROM {_EARLIER}" if noted.fetchone() is not None else ""
+    found = connection.execute(f"SELECT * FROM pragma_foreign_key_check{earlier} LIMIT 1").fetchone()
     if found is None:
         return None
     table, rowid, parent, number = found

@@ -1,33 +1,30 @@
 """The import itself, on the driver's own thread: rows into the tables, inside a transaction that the caller owns.
 
-What an agent, group or memory block meets in the database decides its fate, and that of all it owns. At the first
-conflict writing ends and reading goes on, so that all conflicts are told at once.
+The resolution of an agent, group or memory block is that of all it owns. At the first conflict writing ends and reading
+goes on, so that one error names all conflicts.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from pattern_stream.db.catalog.catalog import read_targets
-from pattern_stream.db.connection.sql_text import has_staged
-from pattern_stream.db.write.attachments import MetAttachments
-from pattern_stream.db.write.config_only_group import thin_members
-from pattern_stream.db.write.conflicts import LoadOptions
-from pattern_stream.db.write.deferred_fts import DeferredIndex, highest_rowid
-from pattern_stream.db.write.existing_rows import Sieve
-from pattern_stream.db.write.extension import Beyond
-from pattern_stream.db.write.foreign_keys import Dangling
-from pattern_stream.db.write.import_context import Import, Loaded
-from pattern_stream.db.write.memory_blocks import BlockStore, Fate
-from pattern_stream.db.write.name_conflicts import fate_of_named
-from pattern_stream.db.write.rows import Manner, insert
+from pattern_stream.db.connection.sql_text import Row, has_staged, shown
+from pattern_stream.db.write.already_seen import SeenAttachments
+from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Resolution, UnknownTables
+from pattern_stream.db.write.context import ImportContext
+from pattern_stream.db.write.existing_rows import ExistingRows
+from pattern_stream.db.write.extension import Extension
+from pattern_stream.db.write.foreign_keys import ForeignKeys
+from pattern_stream.db.write.fulltext_index import DeferredIndex, highest_rowid
+from pattern_stream.db.write.memory_blocks import BlockStore
+from pattern_stream.db.write.names import Names
+from pattern_stream.db.write.rows import TableWriter
 from pattern_stream.db.write.staged_cells import PieceStore
-from pattern_stream.db.write.table_insert import insert_staged
-from pattern_stream.db.write.unknown_content import Unknown
-from pattern_stream.errors import MalformedNode, Report, Where
+from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Cells, Close, Open, Ref, RowEvent, Rows
 from pattern_stream.schema.model.nodes import (
@@ -51,200 +48,228 @@ from pattern_stream.schema.model.records import (
     SharedAttachment,
 )
 
-Row = tuple[Any, ...]
-
-_NAMED: Final[dict[type[NodeType], type[Record]]] = {
+_RECORDS: Final[dict[type[NodeType], type[Record]]] = {
     AgentExport: Agent,
     GroupExport: Group,
     GroupExportThin: Group,
     GroupConfigExport: Group,
+    MemoryBlockExport: MemoryBlock,
 }
-_MANNERS: Final[dict[Fate, Manner]] = {"add": "add", "replace": "replace", "skip": "keep", "conflict": "keep"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """An open node: what it is, the id of its agent, group or memory block, and its fate."""
-
-    node: type[NodeType]
-    id: str | None = None
-    fate: Fate = "add"
-
 
 _LARGE_BATCH: Final = 128
 """Rows of a batch that may wait: four such batches, of at most BATCH_BYTES each, fill a statement."""
 
-_NO_FRAME: Final = _Frame(ConstellationExport)
+
+@dataclass(frozen=True, slots=True)
+class _OpenNode:
+    """An open node: its type, the id of its agent, group or memory block, and the resolution of that."""
+
+    node: type[NodeType] = ConstellationExport
+    id: str | None = None
+    resolution: Resolution = "add"
+
+
+_NO_NODE: Final = _OpenNode()
 
 
 class Loader:
     """One import under way. Feed it events with `add`, then `finish`; it neither begins nor commits.
 
-    Memory:  one entry per agent and group; ids of memory blocks lie in a temporary table.
+    Memory:  one entry per agent and group; ids of memory blocks are in a temporary table.
     """
 
     def __init__(self, connection: sqlite3.Connection, options: LoadOptions, report: Report) -> None:
         self.loaded = Loaded()
-        self._connection = connection
-        self._options = options
-        self._report = report
         self._failed = False
         self._waiting: tuple[type[Record], list[Row]] | None = None
-        self._frames: list[_Frame] = []
+        self._nodes: list[_OpenNode] = []
+        self._attachments = SeenAttachments(connection)
+        self._writers = {record: TableWriter.of_record(connection, record) for record in DECLARED.values()}
         highest = {record: highest_rowid(connection, record.table) for record in DECLARED.values()}
-        self._living = any(highest.values())
-        self._index = DeferredIndex(connection)
-        self._dangling = Dangling(connection, highest, report, replaced=options.on_conflict == "replace")
-        self._attachments = MetAttachments(connection)
-        self._blocks = BlockStore(connection, options.on_conflict, self.loaded.conflicts, report)
-        self._sieve = Sieve(connection, options, highest, self.loaded.conflicts)
-        self._pieces = PieceStore(connection, self._columns_of)
-        self._work = Import(
+        blocks = BlockStore(connection, options, self.loaded.conflicts, report)
+        self._context = ImportContext(
             connection,
             options,
             report,
-            living=self._living,
+            populated=any(highest.values()),
             loaded=self.loaded,
-            unknown=Unknown(),
+            unknown=UnknownTables(),
             targets=read_targets(connection),
-            index=self._index,
-            blocks=self._blocks,
-            sieve=self._sieve,
-            dangling=self._dangling,
-            pieces=self._pieces,
+            index=DeferredIndex(connection),
+            blocks=blocks,
+            names=Names(connection, options, self.loaded, blocks, report),
+            existing=ExistingRows(connection, options, highest, self.loaded.conflicts),
+            foreign_keys=ForeignKeys(connection, highest, report, replaced=options.on_conflict == "replace"),
+            pieces=PieceStore(connection, self._columns_of),
         )
-        self._beyond = Beyond(self._work)
+        self._extension = Extension(self._context)
 
     def add(self, events: Iterable[RowEvent]) -> None:
         """The next events of the tree. After a failure nothing more is taken, though more may be on its way."""
         if self._failed:
             return
         self._failed = True
-        for event in self._pieces.join(events):
+        for event in self._context.pieces.join(events):
             if isinstance(event, Rows):
                 self._add_rows(event)
             elif isinstance(event, Open):
                 self._open(event)
             elif isinstance(event, Close):
-                self._close()
+                if self._nodes.pop().node in (MemoryBlockExport, TableExport):
+                    self._extension.close()
             elif isinstance(event, Cells):
-                self._beyond.add(event)
+                self._extension.add(event)
             elif isinstance(event, Ref):
                 self._refer(event)
         self._failed = False
 
     def finish(self) -> Loaded:
-        """Index, and mend what refers to nothing.
+        """Complete the indexes, decide on names that waited, and mend references to nothing.
 
-        Raises UnknownContent with all that has no place here, NameConflict with all that was found in the way,
-        ProtocolError where pieces of a cell did not come.
+        Raises UnknownContent with all that the database has no place for, NameConflict with all conflicts,
+        ProtocolError where pieces of a cell are missing.
         """
-        self._pieces.finish()
-        self._beyond.finish()
-        if self.loaded.conflicts:
-            raise self.loaded.conflicts.error()
-        self._add_rest()
-        self._index.finish()
-        for record, gone in self._dangling.mend().items():
-            self.loaded.rows[record.table] -= gone
-        self._blocks.close()
-        self._attachments.close()
-        self._sieve.close()
-        self.loaded.rows, self.loaded.skipped = +self.loaded.rows, +self.loaded.skipped
-        return self.loaded
+        context, loaded = self._context, self.loaded
+        context.pieces.finish()
+        context.unknown.settle(context.options, context.report)
+        loaded.dropped.update(context.unknown.counts)
+        self._extension.finish()
+        if not loaded.conflicts:
+            self._add_rest()
+            context.index.finish()
+            context.names.settle()
+        if loaded.conflicts:
+            raise loaded.conflicts.error()
+        for record, dropped in context.foreign_keys.mend().items():
+            loaded.rows[record.table] -= dropped
+        for part in (context.blocks, self._attachments, context.existing):
+            part.close()
+        loaded.rows, loaded.skipped = +loaded.rows, +loaded.skipped
+        return loaded
 
     # --- nodes ------------------------------------------------------------------------------------------------------
 
     def _open(self, event: Open) -> None:
         if event.node is MemoryBlockExport:
-            row = self._pieces.plain_at(event.record, MemoryBlock.index("label"))
-            block_id, fate = row[MemoryBlock.index("id")], self._add_block(row)
-            self._beyond.open_block(block_id, fate, event.extra)
-            self._frames.append(_Frame(event.node, block_id, fate))
-        elif event.node is ConstellationExport:
-            self._frames.append(_Frame(event.node))
-        elif event.node is TableExport:
-            self._add_rest()
-            self._beyond.open_table(event.extra)
-            self._frames.append(_Frame(event.node))
+            row = self._context.pieces.in_memory_at(event.record, MemoryBlock.index("label"))
+            block_id, resolution = row[MemoryBlock.index("id")], self._add_block(row)
+            self._extension.open_block(block_id, resolution, event.extra)
+            self._nodes.append(_OpenNode(event.node, block_id, resolution))
+        elif event.node in _RECORDS:
+            self._add_named(event, _RECORDS[event.node])
         else:
-            record = _NAMED[event.node]
-            self._add_named(replace(event, record=self._pieces.plain_at(event.record, record.index("name"))), record)
-
-    def _close(self) -> None:
-        if self._frames.pop().node in (MemoryBlockExport, TableExport):
-            self._beyond.close()
+            if event.node is TableExport:
+                self._add_rest()
+                self._extension.open_table(event.extra)
+            self._nodes.append(_OpenNode(event.node))
 
     def _columns_of(self, event: RowEvent) -> Sequence[str]:
         """The columns of the rows of an event."""
         if isinstance(event, Rows):
             return event.record.columns
         if isinstance(event, Open):
-            return _NAMED.get(event.node, MemoryBlock).columns
-        return self._beyond.columns_of(event) if isinstance(event, Cells) else ()
+            return _RECORDS[event.node].columns
+        return self._extension.columns_of(event) if isinstance(event, Cells) else ()
 
     def _add_named(self, event: Open, record: type[Record]) -> None:
-        """An agent or group: its fate is that of all it owns."""
-        row_id = event.record[record.index("id")]
-        if (record.table, row_id) in self.loaded.fates:
+        """An agent or group: its resolution is that of all it owns."""
+        context, at = self._context, record.index("name")
+        row = context.pieces.in_memory_at(event.record, at)
+        row_id, name = row[record.index("id")], row[at]
+        if (record.table, row_id) in self.loaded.resolutions:
             where = Where(table=record.table, row_id=row_id)
             raise MalformedNode(f"{record.noun} is in the archive twice", where=where)
-        fate = fate_of_named(self._work, record, row_id, event.record[record.index("name")])
-        self.loaded.fates[record.table, row_id] = fate
-        self._frames.append(_Frame(event.node, row_id, fate))
-        self._write(record, [event.record], fate)
+        # Trap: a name may be text that is no UTF-8, which only comes out as bytes.
+        sql = f"SELECT CAST(name AS BLOB) FROM {record.table} WHERE id = ?"
+        found = context.connection.execute(sql, (row_id,)).fetchone()
+        resolution = context.options.resolve(exists=found is not None)
+        self.loaded.resolutions[record.table, row_id] = resolution
+        self._nodes.append(_OpenNode(event.node, row_id, resolution))
+        if resolution == "conflict":
+            message = f"{record.noun} {row_id} ({name!r}) is there, named {shown(found[0])!r}"
+            self.loaded.conflicts.named.append(message)
+        if resolution == "skip":
+            self.loaded.skipped[record.table] += 1
+        else:
+            chosen = context.names.choose(record, row_id, None, name)
+            self._write(record, [(*row[:at], chosen, *row[at + 1 :])], resolution)
         if event.node is GroupConfigExport:
-            members = thin_members(self._connection, event, self._report)
-            self._write(Member, members, fate, manner=None if fate == "skip" else "keep")
+            members = self._listed_members(event)
+            if resolution == "skip":
+                self.loaded.skipped[Member.table] += len(members)
+            else:
+                self._write(Member, members, "skip")
+
+    def _listed_members(self, event: Open) -> list[Row]:
+        """Members of a group that came alone: agents of the database, without a role; a warning for each other one."""
+        group = dict(zip(Group.columns, event.record, strict=True))
+        sql, found = "SELECT 1 FROM agents WHERE id = ?", []
+        for ids in event.extra.get("member_candidates") or [(member,) for member in event.extra["member_agent_ids"]]:
+            there = [one for one in ids if self._context.connection.execute(sql, (one,)).fetchone() is not None]
+            found += there[:1]
+            if not there:
+                where = Where(table="group_members", row_id=f"{group['id']} {ids[-1]}")
+                message = "agent is not in the database: no member"
+                self._context.report(Finding("warning", "member-left-out", message, where))
+        cells = {"group_id": group["id"], "joined_at": group["created_at"], "role": None, "capabilities": "[]"}
+        return [
+            tuple((cells | {"agent_id": agent})[column] for column in Member.columns) for agent in dict.fromkeys(found)
+        ]
 
     # --- memory blocks ----------------------------------------------------------------------------------------------
 
-    def _add_block(self, row: Row) -> Fate:
-        """Write a memory block, or not; its fate, which is that of its history."""
-        frame = self._frames[-1] if self._frames else None
-        owner = row[MemoryBlock.index("agent_id")]
-        if frame is not None and frame.fate == "skip" and (frame.node is AgentExport or owner == frame.id):
-            self._blocks.note(row[MemoryBlock.index("id")], "skip")
+    def _add_block(self, row: Row) -> Resolution:
+        """Write a memory block, or not. Out: its resolution, which is that of its history."""
+        blocks, node = self._context.blocks, self._nodes[-1] if self._nodes else _NO_NODE
+        block_id, owner = row[MemoryBlock.index("id")], row[MemoryBlock.index("agent_id")]
+        agent_id = node.id if node.node is AgentExport else None
+        if node.resolution == "skip" and (agent_id is not None or owner == node.id):
+            blocks.note(block_id, "skip")
             self.loaded.skipped[MemoryBlock.table] += 1
             return "skip"
-        decided = self._blocks.decide(row, holder=frame.id if frame is not None and frame.node is AgentExport else None)
-        if decided.attachment is not None:
-            self._write(SharedAttachment, [decided.attachment], "add", manner="keep")
-        if decided.row is not None:
-            self._write(MemoryBlock, [decided.row], decided.fate)
-        return decided.fate
+        if (before := blocks.resolution_of(block_id)) is not None:
+            if before != "skip":
+                self._write(SharedAttachment, blocks.attach_again(row, agent_id), "skip")
+            return "skip"
+        resolution = blocks.resolve(row)
+        if resolution == "skip":
+            self.loaded.skipped[MemoryBlock.table] += 1
+        elif resolution != "conflict":
+            if resolution == "replace":
+                row = blocks.without_edits(row, MemoryBlock.index("id"), MemoryBlock.index("last_seq"))
+            at = MemoryBlock.index("label")
+            chosen = self._context.names.choose(MemoryBlock, block_id, owner, row[at])
+            self._write(MemoryBlock, [(*row[:at], chosen, *row[at + 1 :])], resolution)
+        return resolution
 
     def _refer(self, event: Ref) -> None:
         """# Trap: in converted archives two agents may hold one block; the first owns it, the others get access."""
-        frame = self._frames[-1] if self._frames else _NO_FRAME
-        if event.node is not MemoryBlockExport or frame.node is not AgentExport or frame.fate == "skip":
-            return
-        attachment = self._blocks.attach(event.key, str(frame.id))
-        if attachment is not None:
-            self._write(SharedAttachment, [attachment], "add", manner="keep")
+        node = self._nodes[-1] if self._nodes else _NO_NODE
+        if event.node is MemoryBlockExport and node.node is AgentExport and node.resolution != "skip":
+            self._write(SharedAttachment, self._context.blocks.attach(event.key, str(node.id)), "skip")
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
     def _add_rows(self, event: Rows) -> None:
-        record, rows, frame = event.record, event.rows, self._frames[-1] if self._frames else _NO_FRAME
+        record, rows, node = event.record, event.rows, self._nodes[-1] if self._nodes else _NO_NODE
         if record is SharedAttachment:
             self._add_attachments(rows)
-        elif frame.fate == "skip":
+        elif node.resolution == "skip":
             self.loaded.skipped[record.table] += len(rows)
-        elif record is Member:
-            self._dangling.watch(Member)
-            self._write(Member, rows, frame.fate)
         else:
-            self._add_owned(record, rows)
+            self._context.foreign_keys.watch(record, rows)
+            if record is Member:
+                self._write(Member, rows, node.resolution)
+            else:
+                self._add_owned(record, rows)
 
     def _add_owned(self, record: type[Record], rows: list[Row]) -> None:
         """Messages, archival entries, summaries."""
-        self._dangling.watch_parents(record, rows)
-        if self._living:
-            sifted = self._sieve.sift(record, rows)
-            self.loaded.skipped[record.table] += sifted.skipped
-            self._write(record, sifted.replaced, "replace")
-            rows = sifted.added
+        if self._context.populated:
+            found = self._context.existing.resolve(record, rows)
+            self.loaded.skipped[record.table] += len(found["skip"])
+            self._write(record, found["replace"], "replace")
+            rows = found["add"]
         if has_staged(rows):
             self._add_rest()
             self._write(record, rows, "add")
@@ -267,26 +292,19 @@ class Loader:
         self._write(record, rows, "add")
 
     def _add_attachments(self, rows: list[Row]) -> None:
-        """Attachments belong to the agent that gains access; a constellation lists them once more than its groups."""
-        agent = SharedAttachment.index("agent_id")
+        """Attachments belong to the agent that gains access."""
+        context, agent = self._context, SharedAttachment.index("agent_id")
         rows = self._attachments.first(rows)
-        mine = [row for row in rows if self.loaded.fates.get((Agent.table, row[agent])) != "skip"]
-        self.loaded.skipped[SharedAttachment.table] += len(rows) - len(mine)
-        self._dangling.watch(SharedAttachment)
-        if self._living and self._options.on_conflict == "fail":
-            self._sieve.find_taken(SharedAttachment, mine)
-        self._write(
-            SharedAttachment, mine, "add", manner="replace" if self._options.on_conflict == "replace" else "keep"
-        )
+        kept = [row for row in rows if self.loaded.resolutions.get((Agent.table, row[agent])) != "skip"]
+        self.loaded.skipped[SharedAttachment.table] += len(rows) - len(kept)
+        context.foreign_keys.watch(SharedAttachment)
+        if context.populated and context.options.on_conflict == "fail":
+            context.existing.note_taken(SharedAttachment, kept)
+        self._write(SharedAttachment, kept, "replace" if context.options.on_conflict == "replace" else "skip")
 
-    def _write(self, record: type[Record], rows: Sequence[Row], fate: Fate, manner: Manner | None = None) -> None:
-        if fate == "skip" and manner is None:
-            self.loaded.skipped[record.table] += len(rows)
-        elif not self._work.stopped and rows:
-            self._index.count(len(rows))
-            how = manner or _MANNERS[fate]
+    def _write(self, record: type[Record], rows: Sequence[Row], resolution: Resolution) -> None:
+        if rows and not self._context.stopped:
+            self._context.index.count(len(rows))
             if has_staged(rows):
-                self._index.defer()
-                self.loaded.rows[record.table] += insert_staged(self._connection, record, rows[0], how)
-            else:
-                self.loaded.rows[record.table] += insert(self._connection, record, rows, how)
+                self._context.index.defer()
+            self.loaded.rows[record.table] += self._writers[record].write(rows, resolution)

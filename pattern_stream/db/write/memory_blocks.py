@@ -1,148 +1,199 @@
-"""Memory blocks on their way in: one owner each, one label under each owner, and no old edits on a new document.
+"""Memory blocks on their way in: one owner each, and no old edits on a new document; and their history, as stored.
 
-Source: v3 11 (I9 to I12), loro 3 "Import side".
+Source: v3 11 (I9 to I12), loro 3 "Import side"; v4 2, database 3.2.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from pattern_stream.db.write.conflicts import Conflicts, OnConflict
-from pattern_stream.errors import Finding, Report, Where
+from pattern_stream.db.connection.sql_text import Row, equal, parameters, quoted
+from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
+from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock, SharedAttachment
 
-Row = tuple[Any, ...]
-Fate = Literal["add", "replace", "skip", "conflict"]
+if TYPE_CHECKING:
+    from pattern_stream.db.write.context import ImportContext
+    from pattern_stream.db.write.rows import ColumnMapping
+
 _ID: Final = MemoryBlock.index("id")
 _OWNER: Final = MemoryBlock.index("agent_id")
 _LABEL: Final = MemoryBlock.index("label")
-_LAST_SEQ: Final = MemoryBlock.index("last_seq")
 _TABLE: Final = "temp.pattern_stream_blocks"
 
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What becomes of a block: the row to write, if any, or an attachment in its stead."""
-
-    fate: Fate
-    row: Row | None = None
-    attachment: Row | None = None
+_HIGHEST_NUMBER: Final = 2**62
+"""No row of an archive takes a number above this in a populated database: the next one here must find a higher one."""
 
 
 class BlockStore:
-    """The memory blocks of one import. Which ones it has met lies in a temporary table: there may be many."""
+    """The memory blocks of one import. Their resolutions are in a temporary table: there may be many."""
 
     def __init__(
-        self, connection: sqlite3.Connection, on_conflict: OnConflict, conflicts: Conflicts, report: Report
+        self, connection: sqlite3.Connection, options: LoadOptions, conflicts: Conflicts, report: Report
     ) -> None:
         self._connection = connection
-        self._on_conflict = on_conflict
+        self._options = options
         self._conflicts = conflicts
         self._report = report
         connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
-        connection.execute(f"CREATE TABLE {_TABLE} (id TEXT PRIMARY KEY, fate TEXT) WITHOUT ROWID")
+        connection.execute(f"CREATE TABLE {_TABLE} (id TEXT PRIMARY KEY, resolution TEXT) WITHOUT ROWID")
 
-    def decide(self, row: Row, *, holder: str | None) -> Decided:
-        """What becomes of a block that `holder` (an agent) holds; None where no agent does."""
-        block_id = row[_ID]
-        if (before := self.fate_of(block_id)) is not None:
-            return Decided("skip", attachment=None if before == "skip" else self._second(row, holder))
-        decided = self._meet(row)
-        self.note(block_id, decided.fate)
-        return decided
+    def resolve(self, row: Row) -> Resolution:
+        """The resolution of a block that comes for the first time; a conflict is noted."""
+        block_id, owner = row[_ID], row[_OWNER]
+        found = self._connection.execute("SELECT agent_id FROM memory_blocks WHERE id = ?", (block_id,)).fetchone()
+        same_owner = found is not None and found[0] == owner
+        resolution = self._options.resolve(exists=found is not None, same_owner=same_owner)
+        if resolution == "conflict" and not same_owner:
+            self._conflicts.named.append(f"memory block {block_id} is there, owned by {found[0]}, not by {owner}")
+        elif resolution == "conflict":
+            self._conflicts.named.append(f"memory block {block_id} ({row[_LABEL]!r} of {owner}) is there")
+        self.note(block_id, resolution)
+        return resolution
 
-    def attach(self, block_id: str, agent_id: str) -> Row | None:
-        """Access for an agent that holds a block which another one owns; None where it is its own or not there."""
+    def attach(self, block_id: str, agent_id: str) -> list[Row]:
+        """Access for an agent whose block another one owns; none where the block is its own or not there."""
         found = self._connection.execute(
             "SELECT agent_id, permission, created_at FROM memory_blocks WHERE id = ?", (block_id,)
         ).fetchone()
         if found is None or found[0] == agent_id:
-            return None
+            return []
         self._warn("block-of-several", block_id, f"memory block of {found[0]} is {agent_id}'s too, which gets access")
         cells = {"block_id": block_id, "agent_id": agent_id, "permission": found[1], "attached_at": found[2]}
-        return tuple(cells[column] for column in SharedAttachment.columns)
+        return [tuple(cells[column] for column in SharedAttachment.columns)]
 
-    def note(self, block_id: str, fate: str) -> None:
-        """The fate of a block that did not come through `decide`; the first one counts."""
-        self._connection.execute(f"INSERT OR IGNORE INTO {_TABLE} VALUES (?, ?)", (block_id, fate))
+    def attach_again(self, row: Row, agent_id: str | None) -> list[Row]:
+        """Access for the owner of a block that came before, or for the agent it came with: the first block stays."""
+        found = self.attach(row[_ID], row[_OWNER]) or (self.attach(row[_ID], agent_id) if agent_id is not None else [])
+        if not found:
+            self._warn("block-twice", row[_ID], "memory block is in the archive twice: the first one stays")
+        return found
 
-    def fate_of(self, block_id: str) -> Fate | None:
-        """What became of a block of this import; None where it has none of that id."""
-        found = self._connection.execute(f"SELECT fate FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
+    def note(self, block_id: str, resolution: Resolution) -> None:
+        """The resolution of a block; the first one counts."""
+        self._connection.execute(f"INSERT OR IGNORE INTO {_TABLE} VALUES (?, ?)", (block_id, resolution))
+
+    def resolution_of(self, block_id: str) -> Resolution | None:
+        """The resolution of a block; None where the archive has brought none of that id."""
+        found = self._connection.execute(f"SELECT resolution FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
         return None if found is None else found[0]
 
-    def is_there(self, block_id: str) -> bool:
-        """Whether the database has such a block by now."""
-        sql = "SELECT 1 FROM memory_blocks WHERE id = ?"
-        return self._connection.execute(sql, (block_id,)).fetchone() is not None
-
-    def forget_edits(self, block_id: Any) -> int:
-        """Delete the history of a block that is replaced. Out: the highest number that one of its edits had.
+    def without_edits(self, row: Row, id_place: int | None, seq_place: int | None) -> Row:
+        """Delete the history of a block that is replaced. Out: its row, counting on above all numbers of its edits.
 
         # Trap: old edits would be applied on top of the new document, and their numbers must not come again.
         """
+        if id_place is None:
+            return row
         (highest,) = self._connection.execute(
-            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (block_id,)
+            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (row[id_place],)
         ).fetchone()
         for table in HISTORY_COLUMNS:
-            self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (block_id,))
-        return int(highest or 0)
+            self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (row[id_place],))
+        if seq_place is None or not isinstance(row[seq_place], int):
+            return row
+        return (*row[:seq_place], max(row[seq_place], int(highest or 0)), *row[seq_place + 1 :])
 
     def close(self) -> None:
         """Drop the table; a rollback does it too."""
         self._connection.execute(f"DROP TABLE {_TABLE}")
 
-    def _second(self, row: Row, holder: str | None) -> Row | None:
-        """The same id again in another block of the archive: the first stays."""
-        attachment = self.attach(row[_ID], row[_OWNER])
-        if attachment is None and holder is not None:
-            attachment = self.attach(row[_ID], holder)
-        if attachment is None:
-            self._warn("block-twice", row[_ID], "memory block is in the archive twice: the first one stays")
-        return attachment
-
-    def _meet(self, row: Row) -> Decided:
-        found = self._connection.execute("SELECT agent_id FROM memory_blocks WHERE id = ?", (row[_ID],)).fetchone()
-        if found is None:
-            return self._labelled(row, "add")
-        if found[0] != row[_OWNER]:
-            self._conflicts.add_named(f"memory block {row[_ID]} is there, owned by {found[0]}, not by {row[_OWNER]}")
-            return Decided("conflict")
-        if self._on_conflict == "fail":
-            self._conflicts.add_named(f"memory block {row[_ID]} ({row[_LABEL]!r} of {row[_OWNER]}) is there")
-            return Decided("conflict")
-        if self._on_conflict == "skip":
-            return Decided("skip", row)
-        return self._labelled(self._without_edits(row), "replace")
-
-    def _labelled(self, row: Row, fate: Literal["add", "replace"]) -> Decided:
-        """The row under a label that is free. One that the database has under another id is a conflict."""
-        holder = self._holder_of(row[_OWNER], row[_LABEL], row[_ID])
-        if holder is None:
-            return Decided(fate, row)
-        if self.fate_of(holder) is None:
-            label = f"its label {row[_LABEL]!r} of owner {row[_OWNER]}"
-            self._conflicts.add_named(f"memory block {row[_ID]}: {label} is that of memory block {holder}")
-            return Decided("conflict")
-        number = 2
-        while self._holder_of(row[_OWNER], f"{row[_LABEL]} ({number})", row[_ID]) is not None:
-            number += 1
-        label = f"{row[_LABEL]} ({number})"
-        self._warn("label-twice", row[_ID], f"label {row[_LABEL]!r} is there twice under {row[_OWNER]}: now {label!r}")
-        return Decided(fate, (*row[:_LABEL], label, *row[_LABEL + 1 :]))
-
-    def _holder_of(self, owner: str, label: str, but: str) -> str | None:
-        found = self._connection.execute(
-            "SELECT id FROM memory_blocks WHERE agent_id = ? AND label = ? AND id <> ?", (owner, label, but)
-        ).fetchone()
-        return None if found is None else str(found[0])
-
-    def _without_edits(self, row: Row) -> Row:
-        last_seq = max(row[_LAST_SEQ], self.forget_edits(row[_ID]))
-        return (*row[:_LAST_SEQ], last_seq, *row[_LAST_SEQ + 1 :])
-
     def _warn(self, code: str, block_id: str, message: str) -> None:
         self._report(Finding("warning", code, message, Where(table="memory_blocks", row_id=block_id)))
+
+
+class HistoryRows:
+    """Edits or checkpoints: of one memory block, or of all blocks that are themselves rows of the extension.
+
+    Rows share the resolution of their block. Their numbers stay where they are free; from the first one of a block that
+    is taken, its rows get new ones, above all others, so that their order stays. Nothing else refers to these numbers.
+
+    Memory:  one batch.
+    """
+
+    def __init__(self, context: ImportContext, mapping: ColumnMapping) -> None:
+        self._context = context
+        self._mapping = mapping
+        self._number = mapping.place("id")
+        self._renumber = False
+
+    def add_of_block(self, rows: Sequence[Row], block_id: str, resolution: Resolution) -> None:
+        """More rows of a memory block. Raises MalformedNode: a row of another block among them."""
+        found = self._mapping.fit(rows)
+        for row in found:
+            if self._block_of(row) != block_id:
+                where = Where(table=self._mapping.table, row_id=block_id)
+                raise MalformedNode("row of the history of this memory block names another one", where=where)
+        self._add(found, resolution)
+
+    def add_of_table(self, rows: Sequence[Row]) -> None:
+        """More rows that came as a table."""
+        resolutions = [self._resolve(row) for row in rows]
+        for wanted in ("skip", "add"):
+            self._add([row for row, found in zip(rows, resolutions, strict=True) if found == wanted], wanted)
+
+    def _resolve(self, row: Row) -> Resolution:
+        """# Rule: nothing is added to a memory block of the database that is not in the archive."""
+        context, block_id = self._context, self._block_of(row)
+        if not isinstance(block_id, str):
+            return "add"
+        found = context.blocks.resolution_of(block_id)
+        if found is not None:
+            return "add" if found == "replace" else found
+        sql = "SELECT 1 FROM memory_blocks WHERE id = ?"
+        if not context.populated or context.connection.execute(sql, (block_id,)).fetchone() is None:
+            return "add"
+        if context.options.on_conflict == "skip":
+            return "skip"
+        context.loaded.conflicts.add_row(self._mapping.table, f"of memory block {block_id}")
+        return "conflict"
+
+    def _block_of(self, row: Row) -> object:
+        at = self._mapping.place("block_id")
+        return None if at is None else self._context.pieces.in_memory(row[at])
+
+    def _add(self, rows: list[Row], resolution: Resolution) -> None:
+        table, loaded = self._mapping.table, self._context.loaded
+        if resolution == "skip":
+            loaded.skipped[table] += len(rows)
+        elif resolution != "conflict" and not self._context.stopped and rows:
+            write, kept = self._mapping.writer.write, 0
+            if not self._renumber and self._all_free(rows):
+                kept = len(rows)
+                write(rows)
+            while kept < len(rows) and not self._renumber:
+                if self._is_taken(rows[kept]):
+                    self._renumber = True
+                else:
+                    write(rows[kept : kept + 1])
+                    kept += 1
+            at = self._number or 0
+            write([(*row[:at], None, *row[at + 1 :]) for row in rows[kept:]])
+            loaded.rows[table] += len(rows)
+
+    def _all_free(self, rows: Sequence[Row]) -> bool:
+        """Whether all rows can keep their numbers, as far as one statement shows; else they are looked at singly."""
+        at = self._number
+        if at is None:
+            return True
+        numbers = [row[at] for row in rows]
+        if {type(number) for number in numbers} != {int} or len(set(numbers)) < len(numbers):
+            return False
+        if self._context.populated and max(numbers) > _HIGHEST_NUMBER:
+            return False
+        marks = ", ".join("?" * len(numbers))
+        sql = f"SELECT 1 FROM {quoted(self._mapping.table)} WHERE id IN ({marks})"
+        return self._context.connection.execute(sql, numbers).fetchone() is None
+
+    def _is_taken(self, row: Row) -> bool:
+        """Whether a row cannot keep its number."""
+        if self._number is None:
+            return False
+        number = row[self._number]
+        if self._context.populated and isinstance(number, int) and number > _HIGHEST_NUMBER:
+            return True
+        sql = f"SELECT 1 FROM {quoted(self._mapping.table)} WHERE {equal(['id'], [number])}"
+        return self._context.connection.execute(sql, parameters([number])).fetchone() is not None

@@ -7,89 +7,186 @@ One statement of 512 rows runs long enough without Python's global lock for the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, Literal
+from typing import Final
 
+from pattern_stream.db.catalog.catalog import Target
+from pattern_stream.db.connection.sql_text import (
+    Row,
+    assigned,
+    equal,
+    has_staged,
+    is_odd,
+    listed,
+    mark,
+    parameters,
+    quoted,
+    shown,
+)
+from pattern_stream.db.write.conflicts import Resolution, UnknownTables
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.model.records import Record
 
-Row = tuple[Any, ...]
-Manner = Literal["add", "replace", "keep"]
-"""What happens to a row whose key is there: it is an error; it is updated in place; it stays as it is.
-
-# Trap: never INSERT OR REPLACE, whose delete fires no trigger, so that stale terms stay in the full-text index.
-"""
-
 _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
 
-_STATEMENTS: Final[dict[tuple[type[Record], int, Manner], str]] = {}
 
+class TableWriter:
+    """The INSERT statements of one table. `columns`: the table's own. `record`: whose rows they are, if any's."""
 
-def insert(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row], manner: Manner = "add") -> int:
-    """Insert rows; how many were added or changed. Raises MalformedNode where two rows of the archive have one key."""
-    done, at = 0, 0
-    largest = max(1, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(record.columns))
-    while at < len(rows):
-        size = next(size for size in _SIZES if size <= min(len(rows) - at, largest))
-        batch = rows[at : at + size]
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        table: str,
+        columns: Sequence[str],
+        key: Sequence[str],
+        record: type[Record] | None = None,
+    ) -> None:
+        self.table = table
+        self.columns = tuple(columns)
+        self.key = tuple(key)
+        self._connection = connection
+        self._record = record
+        self._statements: dict[tuple[int, Resolution], str] = {}
+        self._largest = max(1, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // max(1, len(self.columns)))
+
+    @classmethod
+    def of_record(cls, connection: sqlite3.Connection, record: type[Record]) -> TableWriter:
+        """The writer of a declared table."""
+        return cls(connection, record.table, record.columns, record.key, record)
+
+    def write(self, rows: Sequence[Row], resolution: Resolution = "add") -> int:
+        """Insert rows; how many were added or changed.
+
+        `resolution`: what happens to a row whose key is there: with "add" it is an error, with "replace" the row is
+        updated in place, with "skip" it stays. Raises MalformedNode naming the row that the table refuses.
+        """
+        if has_staged(rows) or (self._record is None and is_odd(rows)):
+            return sum(self._write_one(row, resolution) for row in rows)
+        done = at = 0
+        while at < len(rows):
+            size = next(size for size in _SIZES if size <= min(len(rows) - at, self._largest))
+            batch = rows[at : at + size]
+            try:
+                cursor = self._connection.execute(self._statement(size, resolution), (*chain.from_iterable(batch),))
+            except sqlite3.IntegrityError as error:
+                raise self._refused_batch(batch, resolution, error) from error
+            done, at = done + cursor.rowcount, at + size
+        return done
+
+    def update(self, row: Row, key: Sequence[object]) -> int:
+        """Update the row with this key in place, but for columns that the archive lacks. How many there were."""
+        kept = [at for at, column in enumerate(self.columns) if column not in self.key]
+        columns, cells = [self.columns[at] for at in kept], [row[at] for at in kept]
+        if not columns:
+            return 0
+        sql = f"UPDATE {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
         try:
-            cursor = connection.execute(statement(record, size, manner), tuple(chain.from_iterable(batch)))
+            return self._connection.execute(sql, (*parameters(cells), *parameters(key))).rowcount
         except sqlite3.IntegrityError as error:
-            raise _refused(connection, record, batch, manner, error) from error
-        done, at = done + cursor.rowcount, at + size
-    return done
+            raise self._refused(row, error) from error
 
+    def name_of(self, row: Row) -> str:
+        """The key of a row, for messages."""
+        return " ".join(shown(row[self.columns.index(column)]) for column in self.key if column in self.columns)
 
-def statement(record: type[Record], row_count: int, manner: Manner = "add") -> str:
-    """The INSERT of so many rows. The same text object each time, so that the driver finds it prepared."""
-    key = record, row_count, manner
-    if key not in _STATEMENTS:
-        _STATEMENTS[key] = _statement(record, row_count, manner)
-    return _STATEMENTS[key]
-
-
-def _statement(record: type[Record], row_count: int, manner: Manner) -> str:
-    columns = ", ".join(f'"{column}"' for column in record.columns)
-    values = ", ".join([f"({', '.join('?' * len(record.columns))})"] * row_count)
-    sql = f"INTO {record.table} ({columns}) VALUES {values}"
-    if manner == "add":
-        return f"INSERT OR FAIL {sql}"  # to undo what the statement did would take copies of all pages it changes
-    sql = f"INSERT {sql}"
-    keys = record.key
-    if manner == "keep":
-        return f"{sql} ON CONFLICT ({', '.join(keys)}) DO NOTHING"
-    changed = ", ".join(f'"{column}" = excluded."{column}"' for column in record.columns if column not in keys)
-    return f"{sql} ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
-
-
-def _refused(
-    connection: sqlite3.Connection,
-    record: type[Record],
-    rows: Sequence[Row],
-    manner: Manner,
-    error: sqlite3.IntegrityError,
-) -> MalformedNode:
-    """The row at fault, found by trying them one by one, those first that the statement has not put in."""
-    inside = _row_count_inside(connection, record, rows) if manner == "add" else 0
-    for row in (*rows[inside:], *rows[:inside]):
+    def _write_one(self, row: Row, resolution: Resolution) -> int:
+        sql = self._sql([f"({', '.join(map(mark, row))})"], resolution)
         try:
-            connection.execute(statement(record, 1, manner), row)
-        except sqlite3.IntegrityError as refusal:
-            key = " ".join(str(row[record.index(column)]) for column in record.key)
-            where = Where(table=record.table, row_id=key)
-            return MalformedNode(
-                f"{record.noun} cannot be stored beside the rest of the archive: {refusal}", where=where
-            )
-    return MalformedNode(f"{record.noun} cannot be stored: {error}", where=Where(table=record.table))
+            return self._connection.execute(sql, parameters(row)).rowcount
+        except sqlite3.IntegrityError as error:
+            raise self._refused(row, error) from error
+
+    def _statement(self, row_count: int, resolution: Resolution) -> str:
+        """The INSERT of so many rows. The same text object each time, so that the driver finds it prepared."""
+        found = self._statements.get((row_count, resolution))
+        if found is None:
+            values = [f"({', '.join('?' * len(self.columns))})"] * row_count
+            found = self._statements[row_count, resolution] = self._sql(values, resolution)
+        return found
+
+    def _sql(self, values: Sequence[str], resolution: Resolution) -> str:
+        """# Trap: never INSERT OR REPLACE, whose delete fires no trigger: stale terms stay in the full-text index."""
+        sql = f"INTO {quoted(self.table)} ({listed(self.columns)}) VALUES {', '.join(values)}"
+        if resolution == "add":  # to undo a statement would take copies of all pages that it changes
+            return f"INSERT{' OR FAIL' if self._record is not None else ''} {sql}"
+        if resolution == "skip":
+            return f"INSERT {sql} ON CONFLICT ({listed(self.key)}) DO NOTHING"
+        changed = [f"{quoted(name)} = excluded.{quoted(name)}" for name in self.columns if name not in self.key]
+        return f"INSERT {sql} ON CONFLICT ({listed(self.key)}) DO UPDATE SET {', '.join(changed)}"
+
+    def _refused_batch(
+        self, rows: Sequence[Row], resolution: Resolution, error: sqlite3.IntegrityError
+    ) -> MalformedNode:
+        """The row at fault, found by trying them one by one, those first that the statement has not put in."""
+        inside = 0
+        if self._record is not None and resolution == "add":
+            (inside,) = self._connection.execute("SELECT changes()").fetchone()
+        for row in (*rows[inside:], *rows[:inside]):
+            try:
+                self._write_one(row, resolution)
+            except MalformedNode as refusal:
+                return refusal
+        return self._refused(rows[0], error)
+
+    def _refused(self, row: Row, error: sqlite3.IntegrityError) -> MalformedNode:
+        noun = "row" if self._record is None else self._record.noun
+        where = Where(table=self.table, row_id=self.name_of(row) or None)
+        return MalformedNode(f"{noun} cannot be stored beside the rest of the archive: {error}", where=where)
 
 
-def _row_count_inside(connection: sqlite3.Connection, record: type[Record], rows: Sequence[Row]) -> int:
-    """How many of these rows seem to be in: up to the one whose key the last row of the table has."""
-    columns = record.key
-    names = ", ".join(columns)
-    last = connection.execute(f"SELECT {names} FROM {record.table} ORDER BY rowid DESC LIMIT 1").fetchone()
-    keys = [tuple(row[record.index(column)] for column in columns) for row in rows]
-    return keys.index(last) + 1 if last in keys else 0
+class ColumnMapping:
+    """The rows of an archive's `table` with its `columns`, cut to the columns that the database's table has.
+
+    `target` is None where the database has no such table, or one that no archive may write. `untranslated`: the ids of
+    the table cannot be found, and all others are new.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        targets: Mapping[str, Target],
+        unknown: UnknownTables,
+        table: str,
+        columns: Sequence[str],
+        *,
+        untranslated: bool = False,
+    ) -> None:
+        self._unknown = unknown
+        self._untranslated = untranslated
+        self._width = len(columns)
+        self.table = table
+        if len(set(columns)) != self._width:
+            raise MalformedNode("table has two columns of one name", where=Where(table=table))
+        found = None if untranslated else targets.get(table)
+        kept = () if found is None else tuple(name for name in columns if name in found.names)
+        self.target: Target | None = found if kept else None
+        self._missing = [name for name in columns if name not in kept] if kept else []
+        self._places = [at for at, name in enumerate(columns) if name in kept]
+        key = found.key if found is not None else ()
+        self.writer = TableWriter(connection, table, kept, key)
+        self.key_places = tuple(kept.index(name) for name in key) if key and set(key) <= set(kept) else ()
+
+    def fit(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows as the database can have them. The rest is noted as unknown. Raises MalformedNode."""
+        for row in rows:
+            if len(row) != self._width:
+                message = f"row has {len(row)} cells, expected {self._width}"
+                raise MalformedNode(message, where=Where(table=self.table))
+        if self.target is None:
+            self._unknown.add_table(self.table, len(rows), untranslated=self._untranslated)
+            return []
+        for column in self._missing:
+            self._unknown.add_column(self.table, column, len(rows))
+        return [tuple(row[at] for at in self._places) for row in rows] if self._missing else list(rows)
+
+    def place(self, column: str) -> int | None:
+        """Where a column stands in a row that fits."""
+        return self.writer.columns.index(column) if column in self.writer.columns else None
+
+    def key_of(self, row: Row) -> Row | None:
+        """The primary key of a row that fits; None where it has none, or NULL in it, which equals nothing."""
+        key = tuple(row[at] for at in self.key_places)
+        return key if key and None not in key else None

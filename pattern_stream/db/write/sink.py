@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.write.conflicts import LoadOptions
-from pattern_stream.db.write.foreign_keys import foreign_key_fault
-from pattern_stream.db.write.import_context import Loaded
+from pattern_stream.db.write.conflicts import Loaded, LoadOptions
+from pattern_stream.db.write.foreign_keys import foreign_key_fault, note_earlier_faults
 from pattern_stream.db.write.loader import Loader
-from pattern_stream.db.write.switch_interval import short_turns
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
@@ -25,18 +25,22 @@ from pattern_stream.streams import closing
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["LoadOptions", "Loaded", "begin", "commit", "holds_rows", "write_rows"]
+__all__ = ["LoadOptions", "Loaded", "begin", "commit", "holds_rows", "short_switch_interval", "write_rows"]
 
 _EVENTS_AT_ONCE: Final = 128
 _ROWS_AT_ONCE: Final = 256
-"""A hop to the driver's thread costs 0.1 ms: small events go together."""
+"""A hop to the driver's thread costs 0.1 ms: small events share one."""
 
 _PARCELS_AHEAD: Final = 32
 _BYTES_AHEAD: Final = 8 * 1024 * 1024
-"""What may wait for the driver's thread while more is decoded: enough for it to be busy with the search index."""
+"""Parcels and bytes that may wait for the driver's thread while more is decoded: the search index keeps it busy."""
 
 _SAMPLED: Final = 16
 """Of many rows, one of so many is weighed."""
+
+_SWITCH_SECONDS: Final = 0.000_05
+"""How long a thread waits for Python's lock before the other one gives it up. Python's own is 5 ms: SQLite, which works
+without the lock, would wait for it as long as it worked."""
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ async def write_rows(
     pending: deque[asyncio.Future[None]] = deque()
     sizes: deque[int] = deque()
     parcel = _Parcel()
-    with short_turns():
+    with short_switch_interval():
         loader = await connection.run(Loader, options, report)
 
         def add(_: sqlite3.Connection, parcel: list[RowEvent]) -> None:
@@ -103,37 +107,30 @@ async def write_rows(
                 await one
             await connection.run(add, parcel.events)
             return await connection.run(lambda _: loader.finish())
-        finally:
-            await _settle(pending)
+        finally:  # nothing runs on after us; errors of parcels under way are not the first
+            for one in pending:
+                one.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def begin(connection: Connection, *, into_empty: bool = False) -> None:
+async def begin(connection: Connection, *, into_empty: bool = False, dry_run: bool = False) -> None:
     """Take the write lock. Foreign keys are looked at when it is given back, so rows may come in any order.
 
     `into_empty`: by one look at the whole database, at half the price. (While SQLite counts broken references, any row
     may end its statement, so that it keeps what each statement changes: copies of as many pages as there are rows.)
+    `dry_run`: note the references that are broken already, as no commit will tell them from new ones.
     """
     await connection.execute(f"PRAGMA foreign_keys = {'OFF' if into_empty else 'ON'}")
     await connection.execute("PRAGMA temp_store = FILE")
     await connection.execute("BEGIN IMMEDIATE")
     await connection.execute("PRAGMA defer_foreign_keys = ON")
+    if dry_run and not into_empty:
+        await connection.run(note_earlier_faults)
 
 
 async def commit(connection: Connection, *, dry_run: bool = False) -> None:
     """Keep everything, or with `dry_run` nothing. Raises MalformedNode naming a row that refers to nothing."""
     await connection.run(_end, dry_run)
-
-
-async def holds_rows(connection: Connection) -> bool:
-    """Whether any table that an archive may bring rows for has some."""
-    return await connection.run(_holds_rows)
-
-
-def _holds_rows(connection: sqlite3.Connection) -> bool:
-    return any(
-        connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0]
-        for table in Catalog.read(connection).tables
-    )
 
 
 def _end(connection: sqlite3.Connection, dry_run: bool) -> None:
@@ -150,11 +147,27 @@ def _end(connection: sqlite3.Connection, dry_run: bool) -> None:
         raise (foreign_key_fault(connection) or error) from error
 
 
-async def _settle(pending: Iterable[asyncio.Future[None]]) -> None:
-    """Let parcels under way end, so that nothing runs on after us; their faults, if any, are not the first."""
-    for one in pending:
-        one.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+async def holds_rows(connection: Connection) -> bool:
+    """Whether any table that an archive may bring rows for has some."""
+    return await connection.run(_holds_rows)
+
+
+def _holds_rows(connection: sqlite3.Connection) -> bool:
+    return any(
+        connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0]
+        for table in Catalog.read(connection).tables
+    )
+
+
+@contextmanager
+def short_switch_interval() -> Iterator[None]:
+    """Have Python's global lock change threads more often, as long as this lasts."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _SWITCH_SECONDS))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _weight_of(rows: list[tuple[Any, ...]]) -> int:

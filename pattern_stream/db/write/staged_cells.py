@@ -21,7 +21,7 @@ _TABLE = f"temp.{STAGE}"
 
 
 @dataclass(slots=True)
-class _Part:
+class _LargeCell:
     """A cell whose pieces are wanted: its column, the number under which it lies, and how many bytes are missing."""
 
     column: str
@@ -38,8 +38,8 @@ class PieceStore:
     def __init__(self, connection: sqlite3.Connection, columns_of: Callable[[RowEvent], Sequence[str]]) -> None:
         self._connection = connection
         self._columns_of = columns_of
-        self._held: RowEvent | None = None
-        self._parts: deque[_Part] = deque()
+        self._waiting: RowEvent | None = None
+        self._cells: deque[_LargeCell] = deque()
         self._blob: sqlite3.Blob | None = None
         self._made = False
 
@@ -51,16 +51,17 @@ class PieceStore:
         for event in events:
             if isinstance(event, Piece):
                 self._write(event)
-            elif self._held is not None:
+            elif self._waiting is not None:
                 raise self._missing()
-            elif not self._hold(event):
+            elif not self._has_to_wait(event):
                 yield event
-            if self._held is not None and not self._parts:
-                yield self._held
-                self._clear()
+            if self._waiting is not None and not self._cells:
+                yield self._waiting
+                self._waiting = None
+                self._connection.execute(f"DELETE FROM {_TABLE}")
 
-    def plain(self, cell: Any) -> Any:
-        """A cell in memory, wherever it lies: for the few that must be looked at here."""
+    def in_memory(self, cell: Any) -> Any:
+        """A cell in memory, wherever it is: for the few that Python looks at."""
         if type(cell) is not Staged:
             return cell
         found = self._connection.execute(f"SELECT cell FROM {_TABLE} WHERE number = ?", (cell.number,)).fetchone()[0]
@@ -71,37 +72,40 @@ class PieceStore:
         except UnicodeDecodeError:
             return NotUtf8(found)
 
-    def plain_at(self, row: Row, *places: int) -> Row:
+    def in_memory_at(self, row: Row, *places: int) -> Row:
         """A row with the cells in these places in memory."""
         if Staged not in map(type, row):
             return row
-        return tuple(self.plain(cell) if at in places else cell for at, cell in enumerate(row))
+        return tuple(self.in_memory(cell) if at in places else cell for at, cell in enumerate(row))
 
     def finish(self) -> None:
         """Drop what was made for it; a rollback does it too. Raises ProtocolError where pieces are missing."""
-        if self._held is not None:
+        if self._waiting is not None:
             raise self._missing()
         if self._made:
             self._connection.execute(f"DROP TABLE {_TABLE}")
 
-    def _hold(self, event: RowEvent) -> bool:
-        """Whether an event must wait for pieces. It is kept then, with the places for them made."""
-        row = _only_row(event)
+    def _has_to_wait(self, event: RowEvent) -> bool:
+        """Whether an event must wait for pieces. It is kept then, with room for them on disk."""
+        row: Row | None = None
+        if isinstance(event, Open) and isinstance(event.record, tuple):
+            row = event.record
+        elif isinstance(event, (Rows, Cells)) and len(event.rows) == 1:
+            row = event.rows[0]
         if row is None or Large not in map(type, row):
             return False
-        self._make()
-        cells: list[Any] = []
-        for column, cell in zip(self._columns_of(event), row, strict=True):
-            cells.append(self._stage(column, cell) if type(cell) is Large else cell)
-        self._held = _with_row(event, tuple(cells))
-        self._next()
-        return True
-
-    def _make(self) -> None:
         if not self._made:
             self._connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
             self._connection.execute(f"CREATE TABLE {_TABLE} (number INTEGER PRIMARY KEY, cell BLOB)")
             self._made = True
+        columns = zip(self._columns_of(event), row, strict=True)
+        cells = tuple(self._stage(column, cell) if type(cell) is Large else cell for column, cell in columns)
+        if isinstance(event, Open):
+            self._waiting = replace(event, record=cells)
+        elif isinstance(event, (Rows, Cells)):
+            self._waiting = replace(event, rows=[cells])
+        self._next()
+        return True
 
     def _stage(self, column: str, cell: Large) -> Staged:
         """Room for a cell: on disk, zeros that are written over as its pieces come. Raises LimitExceeded."""
@@ -109,49 +113,30 @@ class PieceStore:
         if not 0 <= cell.bytes <= limit:
             raise LimitExceeded(f"cell is {cell.bytes} bytes, limit of SQLite is {limit}", where=Where(field=column))
         number = self._connection.execute(f"INSERT INTO {_TABLE} (cell) VALUES (zeroblob(?))", (cell.bytes,)).lastrowid
-        self._parts.append(_Part(column, int(number or 0), cell.bytes))
+        self._cells.append(_LargeCell(column, int(number or 0), cell.bytes))
         return Staged(int(number or 0), cell.text)
 
     def _write(self, piece: Piece) -> None:
-        part = self._parts[0] if self._parts else None
-        if part is None or piece.column != part.column:
-            wanted = "none" if part is None else f"one of {part.column!r}"
+        cell = self._cells[0] if self._cells else None
+        if cell is None or piece.column != cell.column:
+            wanted = "none" if cell is None else f"one of {cell.column!r}"
             raise ProtocolError(f"found a piece of {piece.column!r}, expected {wanted}")
-        if not 0 < len(piece.data) <= part.missing:
-            raise ProtocolError(f"found a piece of {len(piece.data)} bytes, expected 1 to {part.missing}")
+        if not 0 < len(piece.data) <= cell.missing:
+            raise ProtocolError(f"found a piece of {len(piece.data)} bytes, expected 1 to {cell.missing}")
         if self._blob is None:
-            self._blob = self._connection.blobopen(STAGE, "cell", part.number, name="temp")
+            self._blob = self._connection.blobopen(STAGE, "cell", cell.number, name="temp")
         self._blob.write(piece.data)
-        part.missing -= len(piece.data)
+        cell.missing -= len(piece.data)
         self._next()
 
     def _next(self) -> None:
         """Go on to the next cell that wants pieces."""
-        while self._parts and not self._parts[0].missing:
-            self._parts.popleft()
+        while self._cells and not self._cells[0].missing:
+            self._cells.popleft()
             if self._blob is not None:
                 self._blob.close()
                 self._blob = None
 
-    def _clear(self) -> None:
-        self._held = None
-        self._connection.execute(f"DELETE FROM {_TABLE}")
-
     def _missing(self) -> ProtocolError:
-        part = self._parts[0]
-        return ProtocolError(f"found {part.missing} bytes of {part.column!r} missing, expected its pieces at once")
-
-
-def _only_row(event: RowEvent) -> Row | None:
-    """The row of an event that holds one alone."""
-    if isinstance(event, Open):
-        return event.record if isinstance(event.record, tuple) else None
-    if isinstance(event, (Rows, Cells)) and len(event.rows) == 1:
-        return event.rows[0]
-    return None
-
-
-def _with_row(event: RowEvent, row: Row) -> RowEvent:
-    if isinstance(event, Open):
-        return replace(event, record=row)
-    return replace(event, rows=[row]) if isinstance(event, (Rows, Cells)) else event
+        cell = self._cells[0]
+        return ProtocolError(f"found {cell.missing} bytes of {cell.column!r} missing, expected its pieces at once")

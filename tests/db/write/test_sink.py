@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pattern_stream.db.connection.opening import open_writer
-from pattern_stream.db.write.sink import LoadOptions, begin, holds_rows, write_rows
+from pattern_stream.db.write.sink import LoadOptions, begin, holds_rows, short_switch_interval, write_rows
 from pattern_stream.errors import DatabaseBusy, DatabaseStorage, MalformedNode, NameConflict
 from pattern_stream.items import Open, Ref, RowEvent
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
@@ -247,6 +248,24 @@ async def test_a_reference_to_nothing_is_refused_and_named(tmp_path: Path, into_
     assert_sound(db)
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_old_broken_references_are_nothing_to_an_import(db: Path, dry_run: bool) -> None:
+    """A row of the database that refers to nothing refuses neither a real import nor a dry run; a new one both."""
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute(
+            "INSERT INTO messages (id, agent_id, position, role, content_json, created_at) "
+            "VALUES ('old', 'gone', '1', 'user', '{}', '')"
+        )
+        connection.commit()
+    loaded, _ = await load(db, agent("b", messages("b", ["m1"])), dry_run=dry_run)
+    with pytest.raises(MalformedNode, match="refers to a row of agents") as caught:
+        await load(db, agent("c", messages("nobody", ["m2"])), dry_run=dry_run)
+
+    assert {"agents": 1, "messages": 1} == loaded.rows
+    assert not dry_run or caught.value.where.row_id == "m2"
+    assert (2 if dry_run else 3) == len(query(db, "SELECT id FROM messages"))
+
+
 async def test_an_agent_twice_is_refused(db: Path) -> None:
     """Two agents of one archive with one id."""
     with pytest.raises(MalformedNode, match="agent is in the archive twice"):
@@ -354,3 +373,19 @@ async def test_no_parent_node_is_needed(db: Path) -> None:
     loaded, _ = await load(db, [messages("a", ["m7"]), *events])
 
     assert {"agents": 1, "messages": 1} == loaded.rows
+
+
+def test_the_switch_interval_is_short_and_then_as_before() -> None:
+    """Also when what they were short for fails."""
+    before, within = sys.getswitchinterval(), []
+
+    def work() -> None:
+        with short_switch_interval():
+            within.append(sys.getswitchinterval())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+
+    assert [True] == [interval < before for interval in within]
+    assert before == sys.getswitchinterval()

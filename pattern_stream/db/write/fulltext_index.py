@@ -26,7 +26,7 @@ being decoded meanwhile."""
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _DroppedTrigger:
     """An index whose trigger is away: the trigger's own text, and the highest rowid that is indexed."""
 
     index: FullText
@@ -41,7 +41,7 @@ class DeferredIndex:
         self._connection = connection
         self._rows_worth_it = rows_worth_it
         self._rows = 0
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_DroppedTrigger] = []
         self._unindexed = 0
         self._decided = False
 
@@ -92,7 +92,7 @@ class DeferredIndex:
             ).fetchone()
             if found is not None and highest < _HIGHEST_ROWID:
                 self._connection.execute(f"DROP TRIGGER {index.triggers[0]}")
-                self._waiting.append(_Waiting(index, found[0], highest))
+                self._waiting.append(_DroppedTrigger(index, found[0], highest))
 
 
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:

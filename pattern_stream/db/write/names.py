@@ -1,0 +1,99 @@
+"""Names of agents and groups, and labels of memory blocks: unique, whatever order an archive brings them in."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+from pattern_stream.db.write.conflicts import Loaded, LoadOptions
+from pattern_stream.db.write.memory_blocks import BlockStore
+from pattern_stream.errors import Finding, Report, Where
+from pattern_stream.schema.model.records import Agent, Group, MemoryBlock, Record
+
+NAME_COLUMNS: Final[Mapping[type[Record], str]] = {Agent: "name", Group: "name", MemoryBlock: "label"}
+"""Records with a name that only one of them may have; a label is unique under its owner."""
+
+_TABLE: Final = "temp.pattern_stream_names"
+
+
+class Names:
+    """Gives each row the name of the archive, or notes a conflict.
+
+    A name may be that of a row which this import still replaces, and frees by that. So where rows are replaced, a row
+    whose name is taken goes in under a provisional one, and `settle` decides when all rows are in.
+
+    Memory:  none here: names that wait are in a temporary table.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, options: LoadOptions, loaded: Loaded, blocks: BlockStore, report: Report
+    ) -> None:
+        self._connection = connection
+        self._options = options
+        self._loaded = loaded
+        self._blocks = blocks
+        self._report = report
+        connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
+        connection.execute(f"CREATE TABLE {_TABLE} (number INTEGER PRIMARY KEY, record, id, owner, name)")
+
+    def choose(self, record: type[Record], row_id: str, owner: str | None, name: str, *, last: bool = False) -> str:
+        """The name that a row gets: its own, a provisional one unless this is the `last` time, or a numbered label."""
+        holder = self._holder(record, row_id, owner, name)
+        if holder is None:
+            return name
+        came = (record.table, holder) in self._loaded.resolutions
+        if record is MemoryBlock:
+            came = self._blocks.resolution_of(holder) is not None
+        if self._options.on_conflict == "replace" and not came and not last:
+            return self.defer(record, row_id, owner, name)
+        if record is MemoryBlock and came:
+            number = 2
+            while self._holder(record, row_id, owner, f"{name} ({number})") is not None:
+                number += 1
+            message = f"label {name!r} is there twice under {owner}: now {f'{name} ({number})'!r}"
+            self._report(Finding("warning", "label-twice", message, Where(table=record.table, row_id=row_id)))
+            return f"{name} ({number})"
+        if record is MemoryBlock:
+            its, whose = f"its label {name!r} of owner {owner}", ""
+        else:
+            its, whose = f"its name {name!r}", " of the archive" if came else " in the database"
+        self._loaded.conflicts.named.append(f"{record.noun} {row_id}: {its} is that of {record.noun} {holder}{whose}")
+        return name
+
+    def defer(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str:
+        """Decide on a name when all rows are in. Out: the provisional name until then."""
+        sql = f"INSERT INTO {_TABLE} (record, id, owner, name) VALUES (?, ?, ?, ?)"
+        self._connection.execute(sql, (record.table, row_id, owner, name))
+        return _provisional(row_id)
+
+    def settle(self) -> None:
+        """Give the rows that have a provisional name their own, or note a conflict.
+
+        Only after the full-text indexes are whole: a label is indexed, and an update un-indexes the old one.
+        """
+        for record, column in NAME_COLUMNS.items():
+            waiting = f"SELECT id, owner, name FROM {_TABLE} WHERE record = ? ORDER BY number"
+            for row_id, owner, name in self._connection.execute(waiting, (record.table,)):
+                provisional = (row_id, _provisional(row_id))
+                where = f"WHERE id = ? AND {column} = ?"  # a cell of the archive may have changed it since
+                if self._connection.execute(f"SELECT 1 FROM {record.table} {where}", provisional).fetchone():
+                    found = self.choose(record, row_id, owner, name, last=True)
+                    if not self._loaded.conflicts:
+                        sql = f"UPDATE {record.table} SET {column} = ? {where}"
+                        self._connection.execute(sql, (found, *provisional))
+        self._connection.execute(f"DROP TABLE {_TABLE}")
+
+    def _holder(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str | None:
+        """The id of another row that has this name."""
+        column = NAME_COLUMNS[record]
+        under = "AND agent_id = ?3" if record is MemoryBlock else ""
+        found = self._connection.execute(
+            f"SELECT id FROM {record.table} WHERE {column} = ?1 AND id <> ?2 {under}",
+            (name, row_id, owner) if under else (name, row_id),
+        ).fetchone()
+        return None if found is None else str(found[0])
+
+
+def _provisional(row_id: str) -> str:
+    return f"\ufffe{row_id}"

@@ -1,0 +1,167 @@
+"""Rows of the tables in an archive's extension, declared tables among them. Source: v4 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pattern_stream.db.catalog.catalog import Target
+from pattern_stream.db.connection.sql_text import Row, equal, has_staged, parameters, quoted, shown
+from pattern_stream.db.ddl.fulltext import FULL_TEXT
+from pattern_stream.db.write.conflicts import Resolution
+from pattern_stream.db.write.context import ImportContext
+from pattern_stream.db.write.memory_blocks import HistoryRows
+from pattern_stream.db.write.names import NAME_COLUMNS
+from pattern_stream.db.write.rows import ColumnMapping
+from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS
+from pattern_stream.schema.model.id_columns import BATCH_AGENTS
+from pattern_stream.schema.model.records import DECLARED, MemoryBlock
+
+INDEXED: Final = frozenset(index.base for index in FULL_TEXT)
+"""Tables with a full-text index."""
+
+_OWNERS: Final = {table: record.owner for table, record in DECLARED.items() if record.owner is not None}
+"""Tables whose rows share the resolution of an agent or group, and the column that names it."""
+
+_READ_HERE: Final = frozenset({*_OWNERS.values(), *BATCH_AGENTS.values(), "batch_id", "block_id", "last_seq"})
+"""Columns whose cells Python looks at, and not SQLite alone."""
+
+
+class TableRows:
+    """The rows of one table. A row is resolved by its primary key, and by its owner where it has one.
+
+    Memory:  one batch.
+    """
+
+    def __init__(self, context: ImportContext, mapping: ColumnMapping) -> None:
+        table = mapping.table
+        self._context = context
+        self._mapping = mapping
+        self._owner = mapping.place(_OWNERS[table]) if table in _OWNERS else None
+        self._history = HistoryRows(context, mapping) if table in HISTORY_COLUMNS else None
+        places = (at for at, column in enumerate(mapping.writer.columns) if column in _READ_HERE)
+        self._read_here = (*mapping.key_places, *places)
+        if mapping.target is not None and table in DECLARED:
+            context.foreign_keys.watch(DECLARED[table])
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """More rows of the table."""
+        target, found = self._mapping.target, self._mapping.fit(rows)
+        if target is None or not found:
+            return
+        if has_staged(found):
+            found = [self._context.pieces.in_memory_at(found[0], *self._read_here)]
+        if self._history is not None:
+            self._history.add_of_table(found)
+            return
+        found, added, replaced = self._with_free_batches(found), list[Row](), set[Row]()
+        if target.highest is None and self._owner is None:
+            found, added = [], found
+        for row in found:
+            resolution, row = self._resolve(row, target)
+            self._note(row, resolution)
+            if resolution == "add":
+                added.append(row)
+            elif resolution == "skip":
+                self._context.loaded.skipped[target.name] += 1
+            elif resolution == "replace":
+                self._replace(row, replaced)
+        if added and not self._context.stopped:
+            if target.name in INDEXED:
+                self._context.index.count(len(added))
+                if has_staged(added):
+                    self._context.index.defer()
+            self._context.loaded.rows[target.name] += self._mapping.writer.write(added)
+
+    def _with_free_batches(self, rows: list[Row]) -> list[Row]:
+        """The rows, with other batch ids where another agent has theirs, as the agent's other messages have."""
+        agent_column = BATCH_AGENTS.get(self._mapping.table)
+        if agent_column is None or not self._context.populated:
+            return rows
+        agent, batch = self._mapping.place(agent_column), self._mapping.place("batch_id")
+        if agent is None or batch is None:
+            return rows
+        free = self._context.existing.taken_batches().free
+        return [
+            (*row[:batch], free(row[batch], row[agent]), *row[batch + 1 :])
+            if isinstance(row[batch], str) and isinstance(row[agent], str)
+            else row
+            for row in rows
+        ]
+
+    def _resolve(self, row: Row, target: Target) -> tuple[Resolution, Row]:
+        """The resolution of a row, and the row as it is written; conflicts are noted."""
+        context, mapping = self._context, self._mapping
+        if self._owner is not None and context.loaded.resolution_of_owner(row[self._owner]) == "skip":
+            return "skip", row
+        if target.highest is None:
+            return "add", row
+        key, found = mapping.key_of(row), None
+        if key is not None:
+            owners = () if self._owner is None else (row[self._owner],)
+            same = equal([_OWNERS[target.name]], owners) if owners else "1"
+            sql = f"SELECT {same} FROM {quoted(target.name)} WHERE {equal(target.key, key)} AND {target.before}"
+            found = context.connection.execute(sql, parameters((*owners, *key))).fetchone()
+        resolution = context.options.resolve(exists=found is not None, same_owner=found is None or bool(found[0]))
+        if resolution == "conflict":
+            context.loaded.conflicts.add_row(target.name, mapping.writer.name_of(row))
+        elif resolution != "skip":
+            for columns in target.unique:
+                resolution, row = self._with_unique(row, target, columns, key, resolution)
+        return resolution, row
+
+    def _with_unique(
+        self, row: Row, target: Target, columns: Sequence[str], key: Row | None, resolution: Resolution
+    ) -> tuple[Resolution, Row]:
+        """The same row, if its cells in these columns, which must be unique, are those of no other row that was there.
+
+        A name waits for a row of the archive that may free it; anything else is a conflict.
+        """
+        context, mapping = self._context, self._mapping
+        places = [at for column in columns if (at := mapping.place(column)) is not None]
+        cells = tuple(row[at] for at in places)
+        if resolution == "conflict" or len(cells) < len(columns) or None in cells:
+            return resolution, row
+        record, own_id = DECLARED.get(target.name), mapping.place("id")
+        if record is not None and columns[-1] == NAME_COLUMNS.get(record) and context.options.on_conflict == "replace":
+            owner = row[self._owner] if self._owner is not None else None
+            if own_id is not None and isinstance(row[own_id], str) and isinstance(cells[-1], str):
+                chosen = context.names.choose(record, row[own_id], owner, cells[-1])
+                row = (*row[: places[-1]], chosen, *row[places[-1] + 1 :])
+                return "conflict" if context.loaded.conflicts else resolution, row
+        # Trap: a key may be text that is no UTF-8, which only comes out as bytes.
+        names = ", ".join(f"CAST({quoted(column)} AS BLOB)" for column in target.key) or "NULL"
+        others = "1" if key is None else f"NOT ({equal(target.key, key)})"
+        found = context.connection.execute(
+            f"SELECT {names} FROM {quoted(target.name)} WHERE {equal(columns, cells)} AND {target.before} AND {others}",
+            parameters((*cells, *(key or ()))),
+        ).fetchone()
+        if found is None:
+            return resolution, row
+        its = " and ".join(f"{column} {shown(cell)!r}" for column, cell in zip(columns, cells, strict=True))
+        name = mapping.writer.name_of(row)
+        context.loaded.conflicts.named.append(
+            f"row {name} of {target.name}: its {its} is that of row {' '.join(map(shown, found))} in the database"
+        )
+        return "conflict", row
+
+    def _replace(self, row: Row, replaced: set[Row]) -> None:
+        context, mapping, key = self._context, self._mapping, self._mapping.key_of(row) or ()
+        if key in replaced:
+            where = Where(table=mapping.table, row_id=mapping.writer.name_of(row))
+            raise MalformedNode("row is in the archive twice", where=where)
+        replaced.add(key)
+        if context.stopped:
+            return
+        if mapping.table == MemoryBlock.table:
+            row = context.blocks.without_edits(row, mapping.place("id"), mapping.place("last_seq"))
+        if mapping.table in INDEXED:
+            context.index.count(1)
+        context.loaded.rows[mapping.table] += mapping.writer.update(row, key)
+
+    def _note(self, row: Row, resolution: Resolution) -> None:
+        """The resolution of a memory block is that of its edits, which come later."""
+        identity = self._mapping.place("id")
+        if self._mapping.table == MemoryBlock.table and identity is not None and isinstance(row[identity], str):
+            self._context.blocks.note(row[identity], resolution)
