@@ -17,7 +17,7 @@ from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant
 from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.migrations import require_writable_schema
-from pattern_stream.db.write.leftover_ids import Mentions
+from pattern_stream.db.write.leftover_ids import LeftoverIds
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
@@ -109,10 +109,10 @@ class _Line:
             )
             if self.identity is None:
                 return await write_rows(connection, rows, terms, self.log.report)
-            mentions = await Mentions.watch(connection, replacing=self.options.on_conflict == "replace")
+            leftover = await LeftoverIds.watch(connection, replacing=self.options.on_conflict == "replace")
             loaded = await write_rows(connection, rows, terms, self.log.report)
             old = [one.old for one in (*self.agents, *self.groups) if one.old != one.new]
-            await mentions.report(self.identity, old, self.log.report)
+            await leftover.report(self.identity, old, self.log.report)
             return loaded
 
     async def _records(

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pattern_stream.db.connection.sql_text import Row, equal, parameters, quoted
+from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
@@ -160,40 +160,23 @@ class HistoryRows:
         if resolution == "skip":
             loaded.skipped[table] += len(rows)
         elif resolution != "conflict" and not self._context.stopped and rows:
-            write, kept = self._mapping.writer.write, 0
-            if not self._renumber and self._all_free(rows):
-                kept = len(rows)
-                write(rows)
-            while kept < len(rows) and not self._renumber:
-                if self._is_taken(rows[kept]):
-                    self._renumber = True
-                else:
-                    write(rows[kept : kept + 1])
-                    kept += 1
-            at = self._number or 0
-            write([(*row[:at], None, *row[at + 1 :]) for row in rows[kept:]])
+            kept, number = self._first_taken(rows), self._number or 0
+            self._mapping.writer.write(rows[:kept])
+            self._mapping.writer.write([(*row[:number], None, *row[number + 1 :]) for row in rows[kept:]])
             loaded.rows[table] += len(rows)
 
-    def _all_free(self, rows: Sequence[Row]) -> bool:
-        """Whether all rows can keep their numbers, as far as one statement shows; else they are looked at singly."""
-        at = self._number
-        if at is None:
-            return True
-        numbers = [row[at] for row in rows]
-        if {type(number) for number in numbers} != {int} or len(set(numbers)) < len(numbers):
-            return False
-        if self._context.populated and max(numbers) > _HIGHEST_NUMBER:
-            return False
-        marks = ", ".join("?" * len(numbers))
-        sql = f"SELECT 1 FROM {quoted(self._mapping.table)} WHERE id IN ({marks})"
-        return self._context.connection.execute(sql, numbers).fetchone() is None
-
-    def _is_taken(self, row: Row) -> bool:
-        """Whether a row cannot keep its number."""
-        if self._number is None:
-            return False
-        number = row[self._number]
-        if self._context.populated and isinstance(number, int) and number > _HIGHEST_NUMBER:
-            return True
-        sql = f"SELECT 1 FROM {quoted(self._mapping.table)} WHERE {equal(['id'], [number])}"
-        return self._context.connection.execute(sql, parameters([number])).fetchone() is not None
+    def _first_taken(self, rows: Sequence[Row]) -> int:
+        """The index of the first row that cannot keep its number; all after it get new ones too."""
+        if self._number is None or self._renumber:
+            return 0 if self._renumber else len(rows)
+        numbers = [row[self._number] for row in rows]
+        sql = f"SELECT id FROM {quoted(self._mapping.table)} WHERE id IN ({', '.join(map(mark, numbers))})"
+        taken = {number for (number,) in self._context.connection.execute(sql, parameters(numbers))}
+        for at, number in enumerate(numbers):
+            too_high = self._context.populated and isinstance(number, int) and number > _HIGHEST_NUMBER
+            if too_high or number in taken:
+                self._renumber = True
+                return at
+            if number is not None:
+                taken.add(number)
+        return len(rows)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pattern_stream.db.connection.opening import open_writer
-from pattern_stream.db.write.leftover_ids import Mentions
+from pattern_stream.db.write.leftover_ids import LeftoverIds
 from pattern_stream.errors import Finding
 from pattern_stream.format import LARGE_CELL_BYTES
 from pattern_stream.schema.ids.new_ids import Identity
@@ -58,7 +58,7 @@ async def mentions(
     """Table, column, row and message of what is found after such an import."""
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        watched = await Mentions.watch(connection, replacing=replacing)
+        watched = await LeftoverIds.watch(connection, replacing=replacing)
         await connection.run(lambda driver: fill(driver, **cells))
         await watched.report(IDENTITY, named, found.append)
     assert {("warning", "ids-in-text")} >= {(one.severity, one.code) for one in found}
@@ -127,7 +127,7 @@ async def test_a_large_key_is_not_read(tmp_path: Path) -> None:
 
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        watched = await Mentions.watch(connection)
+        watched = await LeftoverIds.watch(connection)
         await connection.run(add)
         await watched.report(IDENTITY, (), found.append)
 
