@@ -95,6 +95,9 @@ CONSTELLATION_OWNER: Final = "_constellation_"
 MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 """Largest memory document (joined snapshot) that is handed to the document worker. Source: loro 5."""
 
+MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+"""Most bytes of one memory block's updates that are gathered before they are in its document. Ours."""
+
 MAX_REPEATED_BYTES: Final = 1024 * 1024 * 1024
 """Bytes of memory documents that may be read out of blocks already met, beside 16 x the archive's length. Ours."""
 

@@ -223,15 +223,15 @@ class Comparison:
         block_id = event.record["id"]
         where = Where(table=MemoryBlock.table, row_id=block_id, field="loro_snapshot")
         carried, stored = event.extra["loro_snapshot"], row[MemoryBlock.index("loro_snapshot")] or b""
-        updates = await active_updates(self.connection, self.catalog, block_id)
-        if carried == stored and not updates:
-            return
         metadata = row[MemoryBlock.index("metadata")]
         text = metadata_text(metadata) if not isinstance(metadata, str) else metadata
         try:
+            updates = await active_updates(self.connection, self.catalog, block_id)
+            if carried == stored and not updates:
+                return
             theirs = await self.fold(carried, (), text)
             ours = await self.fold(stored, updates, text)
-        except DamagedMemory as error:
+        except (DamagedMemory, InvalidCell, LimitExceeded) as error:
             self._differs("differs", f"documents cannot be compared: {error.message}", where)
             return
         if theirs.frontier != ours.frontier:

@@ -16,14 +16,11 @@ from pattern_stream.errors import (
     Where,
     ignore_findings,
 )
-from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.format import MAX_PENDING_BYTES
 from pattern_stream.items import Close, Fold, Folded, Open, Piece, Row, RowEvent, Rows
 from pattern_stream.schema.model.nodes import History, MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate
 from pattern_stream.streams import Events, closing
-
-MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
-"""Most bytes of one block's updates that are gathered. Ours."""
 
 _ID: Final = MemoryBlock.index("id")
 _SNAPSHOT: Final = MemoryBlock.index("loro_snapshot")

@@ -17,7 +17,6 @@ from pattern_stream.db.connection.cursor import (
     FailedFetch,
     LimitedCursor,
     NeedsCare,
-    no_text,
     text_as,
     too_large,
 )
@@ -98,33 +97,33 @@ class Connection:
         table: str,
         key_column: int = 0,
         careful: bool = False,
-        lenient: bool = False,
+        text: Callable[[bytes], object] = str,
     ) -> AsyncGenerator[list[Row]]:
         """The rows of a statement in batches, read inside the connection's own transaction.
 
         In:      SQL with `?` or `:name` parameters; `table` and `key_column`, the index of the cell that names a row,
-                 are for messages. `careful`: stop before a cell over LARGE_CELL_BYTES; `lenient`: and at text that is
-                 no UTF-8.
+                 are for messages. `careful`: stop before a cell over LARGE_CELL_BYTES. `text`: makes cells from
+                 the UTF-8 of text; any other than `str` costs a call a cell.
         Out:     Lists of at most FETCH_ROWS rows, closed early once BATCH_BYTES of text and BLOB cells are in them.
         Memory:  one batch.
         Raises:  InvalidCell (text that is no UTF-8), CorruptDatabase and the other database errors, naming table and
-                 row; NeedsCare where `careful` or `lenient` say so: the rows before that one may be missing too.
+                 row; NeedsCare where `careful` says so. The rows just before that one may be missing too.
         """
         try:
-            cursor, batch = await self._hop(_begun, self._raw, sql, parameters, careful, lenient)
+            cursor, batch = await self._hop(_begun, self._raw, sql, parameters, careful, text)
             try:
                 while batch:
                     yield batch
                     del batch  # or two batches are alive while the next one is fetched
                     if cursor.exhausted:
                         break
-                    batch = await self._hop(_fetched, cursor)
+                    batch = await self._hop(_fetched, cursor, text)
             finally:
                 if not cursor.exhausted:  # the connection may be closed already
                     with anyio.CancelScope(shield=True), suppress(ValueError, sqlite3.Error):
                         await self._hop(cursor.close)
         except sqlite3.Error as error:
-            if (careful and too_large(error)) or (lenient and no_text(error)):
+            if careful and too_large(error):
                 raise NeedsCare from error
             raise self._named(error, table, key_column) from error
 
@@ -166,19 +165,26 @@ def _run_many(raw: sqlite3.Connection, sql: str, rows: Iterable[Parameters]) -> 
 
 
 def _begun(
-    raw: sqlite3.Connection, sql: str, parameters: Parameters, careful: bool, lenient: bool
+    raw: sqlite3.Connection,
+    sql: str,
+    parameters: Parameters,
+    careful: bool,
+    text: Callable[[bytes], object],
 ) -> tuple[BoundedCursor, list[Row]]:
     """A statement that has begun, with its first batch; closed where that is all."""
-    cursor = LimitedCursor(raw, lenient=lenient) if careful else BoundedCursor(raw)
+    cursor = (LimitedCursor if careful else BoundedCursor)(raw)
     try:
-        return cursor, _fetched(cursor.execute(sql, parameters))
+        with text_as(raw, text):
+            cursor.execute(sql, parameters)
+        return cursor, _fetched(cursor, text)
     except BaseException:
         cursor.close()
         raise
 
 
-def _fetched(cursor: BoundedCursor) -> list[Row]:
-    rows = cursor.fetchmany(FETCH_ROWS)
+def _fetched(cursor: BoundedCursor, text: Callable[[bytes], object]) -> list[Row]:
+    with text_as(cursor.connection, text):
+        rows = cursor.fetchmany(FETCH_ROWS)
     if cursor.exhausted:
         cursor.close()
     return rows

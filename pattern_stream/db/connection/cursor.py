@@ -37,7 +37,7 @@ LIGHT_ROW_BYTES: Final = BATCH_BYTES // BATCH_ROWS
 
 
 class NeedsCare(Exception):
-    """The next row has a cell that is too large, or text that is no UTF-8: its cells have to be read one by one."""
+    """The next row has a cell that is too large: its cells have to be read one by one."""
 
 
 class FailedFetch(sqlite3.DatabaseError):
@@ -52,11 +52,6 @@ class FailedFetch(sqlite3.DatabaseError):
 def too_large(error: sqlite3.Error) -> bool:
     """Whether reading ended at a cell beyond the limit."""
     return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_TOOBIG
-
-
-def no_text(error: sqlite3.Error) -> bool:
-    """Whether reading ended at text that is no UTF-8: the driver's own error, without a code of SQLite's."""
-    return str(error).startswith("Could not decode to UTF-8")
 
 
 @contextmanager
@@ -155,14 +150,7 @@ class BoundedCursor(sqlite3.Cursor):
 
 
 class LimitedCursor(BoundedCursor):
-    """A cursor that stops before a cell of more than LARGE_CELL_BYTES, without reading it.
-
-    `lenient`: the place of text that is no UTF-8 is not looked for either, as the caller reads it in another way.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, *, lenient: bool) -> None:
-        super().__init__(connection)
-        self._lenient = lenient
+    """A cursor that stops before a cell of more than LARGE_CELL_BYTES, without reading it."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> LimitedCursor:
         """Run a statement. # Trap: this reads the first row, and with a sorter all of them."""
@@ -176,10 +164,8 @@ class LimitedCursor(BoundedCursor):
             return super().fetchmany(size)
 
     def _failure(self, error: sqlite3.Error) -> FailedFetch:
-        """The bare error where the caller reads on with care: finding the place would read the cell."""
-        if too_large(error) or (self._lenient and no_text(error)):
-            return FailedFetch(error)
-        return super()._failure(error)
+        """The bare error where a cell is too large, as the search for its place would read the cell."""
+        return FailedFetch(error) if too_large(error) else super()._failure(error)
 
 
 class BoundedConnection(sqlite3.Connection):

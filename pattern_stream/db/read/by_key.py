@@ -1,4 +1,4 @@
-"""Rows by their keys, a batch at a time: for comparing what an archive carries with what a database holds."""
+"""Rows by their keys, a batch at a time: for comparing an archive with a database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.read.fetch import cell_pieces, fetch
-from pattern_stream.db.read.query import Query, record_query, table_query
-from pattern_stream.errors import UnsupportedSchema, Where
-from pattern_stream.items import Row
+from pattern_stream.db.read.fetch import Fetched, cell_pieces, fetch, itself
+from pattern_stream.db.read.plan import Plan, drive, from_source
+from pattern_stream.db.read.query import Query, active_updates_tail, record_query, table_query
+from pattern_stream.errors import InvalidCell, LimitExceeded, UnsupportedSchema, Where
+from pattern_stream.format import MAX_PENDING_BYTES
+from pattern_stream.items import Piece, Row
 from pattern_stream.schema.model.cells import NotUtf8
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
 
@@ -57,22 +59,18 @@ async def large_cell(
     """The bytes of a Large cell of the row with this key, VALUE_PIECE_BYTES at a time."""
     query = _by_keys(await _table(connection, table), [key])
     index = query.names.index(column)
-    async with aclosing(fetch(connection, query, lenient=True)) as rows:
-        async for fetched in rows:
-            if fetched.address is None:
-                return
-            cell = fetched.rows[0][index]
-            async with aclosing(cell_pieces(connection, query, index, fetched.address, text=cell.text)) as pieces:
-                async for piece in pieces:
-                    yield piece.data
+
+    def visit(fetched: Fetched) -> Plan[Piece, None]:
+        return from_source(cell_pieces(connection, fetched, index))
+
+    async with aclosing(drive(fetch(connection, query, visit, lenient=True))) as pieces:
+        async for piece in pieces:
+            yield piece.data
 
 
 async def _all(connection: Connection, query: Query) -> list[Row]:
-    found: list[Row] = []
-    async with aclosing(fetch(connection, query, lenient=True)) as batches_found:
-        async for fetched in batches_found:
-            found += fetched.rows
-    return found
+    async with aclosing(drive(fetch(connection, query, itself, lenient=True))) as batches:
+        return [row async for fetched in batches for row in fetched.rows]
 
 
 async def _table(connection: Connection, name: str | Table) -> Table:
@@ -98,17 +96,30 @@ def _where(alias: str, names: Sequence[str], keys: Sequence[tuple[Any, ...]]) ->
     return f"WHERE ({wanted}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
 
 
-async def active_updates(connection: Connection, catalog: Catalog, block_id: str) -> list[tuple[int, bytes]]:
-    """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table."""
-    table = MemoryUpdate.table
-    if not catalog.has(table):
+async def active_updates(
+    connection: Connection, catalog: Catalog, block_id: str, most_bytes: int = MAX_PENDING_BYTES
+) -> list[tuple[int, bytes]]:
+    """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table.
+
+    Memory:  `most_bytes`, by default as many as an export gathers.
+    Raises:  LimitExceeded: they are more; InvalidCell: no number or bytes; CorruptDatabase, DatabaseBusy.
+    """
+    if not catalog.has(MemoryUpdate.table):
         return []
-    active = "AND t.is_active = 1" if catalog.has(table, "is_active") else ""
-    expressions = ", ".join(catalog.expressions(MemoryUpdate, "t"))
-    sql = f"SELECT {expressions} FROM {table} t WHERE t.block_id = ? {active} ORDER BY t.seq"
+    query = record_query(catalog, MemoryUpdate, active_updates_tail(catalog), block_id)
     seq, blob = MemoryUpdate.index("seq"), MemoryUpdate.index("update_blob")
+    where = Where(table=MemoryUpdate.table, row_id=block_id, field="update_blob")
     found: list[tuple[int, bytes]] = []
-    async with aclosing(connection.rows(sql, (block_id,), table=table)) as fetched:
-        async for batch in fetched:
-            found += [(row[seq], row[blob]) for row in batch]
+    gathered = 0
+    async with aclosing(drive(fetch(connection, query, itself, lenient=True))) as batches:
+        async for fetched in batches:
+            for row in fetched.rows:
+                if type(row[seq]) is not int or type(row[blob]) is not bytes:
+                    message = f"found an update with {type(row[blob]).__name__}, expected bytes"
+                    raise InvalidCell(message, where=where)
+                found.append((row[seq], row[blob]))
+                gathered += len(row[blob])
+            if gathered > most_bytes:
+                message = f"updates are over {gathered} bytes, limit is {most_bytes} bytes"
+                raise LimitExceeded(message, where=where)
     return found

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import DERIVED, Table, count_rows
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.read.included_rows import Held
-from pattern_stream.db.read.reading import open_reading
-from pattern_stream.db.read.reread import left_out
-from pattern_stream.db.read.row_order_sql import HISTORY, PARTLY_HELD, beyond, beyond_rowids
+from pattern_stream.db.read.extension import left_out
+from pattern_stream.db.read.fetch import Reading
+from pattern_stream.db.read.row_selection import HISTORY, PARTLY_INCLUDED, IncludedRows, where
 from pattern_stream.errors import PatternStreamError
+from pattern_stream.schema.model.id_columns import AGENT_COLUMNS
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 
@@ -22,16 +21,14 @@ _OF_SCOPE: Final = {
     "agent": "= :id",
     "group": "IN (SELECT m.agent_id FROM group_members m WHERE m.group_id = :id)",
 }
-_NAMING: Final = ("agent_id", "assigned_to", "from_agent", "target_agent_id")
-"""The columns by which rows of other tables name an agent."""
 
 
 @dataclass(slots=True)
 class Census:
     """Row counts of a scope. `carried`: rows by table that the archive will hold, but for memory documents' pieces.
 
-    `beyond`: those of them that travel outside the part which version 3 has a place for. `not_carried`: rows by table
-    that stay behind, empty tables left out. `derived`: rows that can be made again from the others.
+    `beyond`: those of them outside the version 3 part. `not_carried`: rows by table that stay behind, empty tables left
+    out. `derived`: rows that can be made again from the others.
     """
 
     carried: dict[str, int] = field(default_factory=dict)
@@ -46,25 +43,36 @@ class Census:
 
 
 async def take_census(connection: Connection, scope: ResolvedScope, selection: Selection) -> Census:
-    """Count the rows of a scope by table: what goes out and where, and what stays behind.
+    """Count the rows of a scope by table: all of them, those in the version 3 part, and those of memory history.
 
-    # Rule: odd rows, which are only found while they are mapped, are counted as version 3 rows.
+    The rest of the scope is in the extension tables, or stays behind where an archive has none.
+    # Rule: lossy rows, which are only found while they are mapped, are counted as version 3 rows.
     """
     with_tables = selection.with_tables(scope)
-    reading = await open_reading(connection, with_tables=with_tables)
-    counts = _Counts(scope, selection, reading.catalog.tables, reading.held)
-    held = await counts.take(connection, counts.of_version_3())
-    further = await counts.take(connection, counts.further())
-    lost = {} if with_tables else await counts.take(connection, counts.lost())
+    reading = await Reading.of(connection, with_tables=with_tables)
+    conditions = _Conditions(scope, reading.catalog.tables, reading.included)
+
+    async def count(conditions: Mapping[str, str]) -> dict[str, int]:
+        wanted = {name: condition for name, condition in conditions.items() if name not in left_out(selection)}
+        sources = {name: f"{quoted(name)} t {where(condition)}" for name, condition in wanted.items()}
+        return await count_rows(connection, sources, scope.id)
+
+    all_rows, version_3 = await count(conditions.scope()), await count(conditions.version_3())
+    if with_tables:
+        beyond = _rest(all_rows, version_3)
+    else:
+        beyond = await count(conditions.history()) if selection.with_history(scope) else {}
+    carried = version_3 | {name: version_3.get(name, 0) + rows for name, rows in beyond.items() if rows}
     derived = {}
     if scope.kind == "constellation" and f"{DERIVED}_rowids" in reading.catalog.internal:  # of a vec0 table
-        derived = await counts.take(connection, {f"{DERIVED}_rowids": "1"})
-    return Census(
-        carried=held | {name: held.get(name, 0) + count for name, count in _present(further).items()},
-        not_carried=_present(lost),
-        derived={name.removesuffix("_rowids"): count for name, count in derived.items()},
-        beyond=_present(further),
-    )
+        derived = await count_rows(connection, {DERIVED: f"{DERIVED}_rowids"})
+    beyond = {name: rows for name, rows in beyond.items() if rows}
+    return Census(carried, _rest(all_rows, carried), derived, beyond)
+
+
+def _rest(rows: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:
+    """Rows by table less others, without the tables of which none are left."""
+    return {name: rest for name, count in rows.items() if (rest := count - less.get(name, 0))}
 
 
 async def has_messages(connection: Connection, scope: ResolvedScope, least: int) -> bool:
@@ -72,122 +80,75 @@ async def has_messages(connection: Connection, scope: ResolvedScope, least: int)
     owned = f" WHERE agent_id {_OF_SCOPE[scope.kind]}" if scope.kind in _OF_SCOPE else ""
     sql = f"SELECT 1 FROM messages{owned} LIMIT 1 OFFSET {least - 1}"
     try:
-        async with aclosing(connection.rows(sql, {"id": scope.id}, table=Message.table)) as found:
-            return [row async for batch in found for row in batch] != []
+        return bool(await connection.execute(sql, {"id": scope.id}, table=Message.table))
     except PatternStreamError:
         return False  # counting them will say more
 
 
-def _present(counts: Mapping[str, int]) -> dict[str, int]:
-    return {table: count for table, count in counts.items() if count}
-
-
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """What to count, as a condition on rows `t` by table, or as a whole SELECT whose rows are counted."""
+class _Conditions:
+    """Conditions on rows `t` by table."""
 
-    scope: ResolvedScope
-    selection: Selection
+    of: ResolvedScope
     tables: Mapping[str, Table]
-    held: Held
+    included: IncludedRows
 
-    async def take(self, connection: Connection, conditions: Mapping[str, str]) -> dict[str, int]:
-        """Rows by table."""
-        sources = {
-            name: f"({what})" if what.startswith("SELECT") else f"{quoted(name)} t WHERE {what}"
-            for name, what in conditions.items()
-        }
-        return await count_rows(connection, sources, self.scope.id)
+    def scope(self) -> dict[str, str]:
+        """All rows of a scope: of an agent or group those that it owns, and those of other tables that name its agents.
 
-    def of_version_3(self) -> dict[str, str]:
-        """The rows that the version 3 part holds."""
-        if self.scope.thin:
-            return {"agent_groups": "t.id = :id"}
-        if self.scope.kind == "constellation":
-            return {name: self.held.in_whole(name, "t") for name in DECLARED if name not in self._left_out()}
-        owned, present = f"t.agent_id {_OF_SCOPE[self.scope.kind]}", f"t.agent_id IN ({self.held.agents})"
-        counts = {
-            "agents": f"t.id {_OF_SCOPE[self.scope.kind]}",
-            "memory_blocks": self._held_block("t.id"),
-            "archive_summaries": f"{owned} AND {present}",
-            "messages": f"{owned} AND {self.held.living('t')} AND {present}",
-            "archival_entries": f"{owned} AND {present}",
-        }
-        if self.scope.kind == "group":
-            counts["agent_groups"] = "t.id = :id"
-            counts["group_members"] = f"t.group_id = :id AND {present}"
-            counts["shared_block_agents"] = f"{owned} AND {present} AND {self._held_block('t.block_id')}"
-        return {name: what for name, what in counts.items() if name not in self._left_out()}
-
-    def further(self) -> dict[str, str]:
-        """The rows that travel outside it: history, and with tables everything else."""
-        if self.selection.with_tables(self.scope):
-            return {name: self._beyond(table) for name, table in self.tables.items() if name not in self._left_out()}
-        if self.selection.with_history(self.scope):
-            return {name: self._held_block("t.block_id") for name in HISTORY if name in self.tables}
-        return {}
-
-    def lost(self) -> dict[str, str]:
-        """The rows of a scope that are left behind."""
-        if self.scope.thin:
-            return {"group_members": "t.group_id = :id"}
-        if self.scope.kind == "constellation":
-            return {
-                name: self._left_behind(table) for name, table in self.tables.items() if name not in self._left_out()
-            }
-        return self._lost_of_version_3() | self._lost_history() | self._naming_agents()
-
-    def _lost_of_version_3(self) -> dict[str, str]:
-        owned, absent = f"t.agent_id {_OF_SCOPE[self.scope.kind]}", f"t.agent_id NOT IN ({self.held.agents})"
-        lost = {
-            "memory_blocks": f"{owned} AND NOT {self._held_block('t.id')}",
-            "archive_summaries": f"{owned} AND {absent}",
-            "messages": f"{owned} AND (NOT {self.held.living('t')} OR {absent})",
-            "archival_entries": f"{owned} AND {absent}",
-            "shared_block_agents": owned,
-            "group_members": owned,
-        }
-        if self.scope.kind == "group":
-            lost["shared_block_agents"] = f"{owned} AND NOT ({self._held_block('t.block_id')} AND NOT {absent})"
-            lost["group_members"] = f"t.group_id = :id AND {absent}"
-        return {name: what for name, what in lost.items() if name not in self._left_out()}
-
-    def _lost_history(self) -> dict[str, str]:
-        owners = _OF_SCOPE[self.scope.kind]
-        of_scope = f"t.block_id IN (SELECT b.id FROM memory_blocks b WHERE b.agent_id {owners})"
-        kept = f" AND NOT {self._held_block('t.block_id')}" if self.selection.with_history(self.scope) else ""
-        return {name: of_scope + kept for name in HISTORY if name in self.tables}
-
-    def _naming_agents(self) -> dict[str, str]:
-        """Rows of the tables beyond version 3 that name an agent of the scope."""
-        found = {}
+        Rows that the version 3 part includes are among them, so a group has the memory blocks shared into it.
+        """
+        if self.of.thin:
+            return {"agent_groups": "t.id = :id", "group_members": "t.group_id = :id"}
+        if self.of.kind == "constellation":
+            return dict.fromkeys(self.tables, "1")
+        owners = _OF_SCOPE[self.of.kind]
+        owned = f"t.agent_id {owners}"
+        found = dict.fromkeys(self.version_3(), owned)
+        found |= {"shared_block_agents": owned, "group_members": owned, "agents": f"t.id {owners}"}
+        blocks = f"(SELECT b.id FROM memory_blocks b WHERE b.agent_id {owners} OR {self._block})"
+        found["memory_blocks"] = f"t.id IN {blocks}"
+        if self.of.kind == "group":
+            found |= {"agent_groups": "t.id = :id", "group_members": "t.group_id = :id"}
         for name, table in self.tables.items():
-            column = next((column for column in _NAMING if column in table.names), None)
-            if column and name not in PARTLY_HELD:
-                found[name] = f"t.{quoted(column)} {_OF_SCOPE[self.scope.kind]}"
+            naming = [f"t.{quoted(column)} {owners}" for column in table.names if column in AGENT_COLUMNS]
+            if name in HISTORY:
+                found[name] = f"t.block_id IN {blocks}"
+            elif naming and name not in PARTLY_INCLUDED:
+                found[name] = f"({' OR '.join(naming)})"
         return found
 
-    def _left_out(self) -> frozenset[str]:
-        return left_out(self.selection)
+    def version_3(self) -> dict[str, str]:
+        """The rows of the version 3 part."""
+        included = self.included
+        if self.of.thin:
+            return {"agent_groups": "t.id = :id"}
+        if self.of.kind == "constellation":
+            return {name: included.in_whole(name, "t") for name in DECLARED}
+        owners = _OF_SCOPE[self.of.kind]
+        owned = f"t.agent_id {owners} AND t.agent_id IN ({included.agents})"
+        found = {
+            "agents": f"t.id {owners}",
+            "memory_blocks": f"t.id IN (SELECT b.id FROM memory_blocks b WHERE {self._block})",
+            "archive_summaries": owned,
+            "messages": f"{owned} AND {included.not_deleted('t')}",
+            "archival_entries": owned,
+        }
+        if self.of.kind == "group":
+            found["agent_groups"] = "t.id = :id"
+            found["group_members"] = f"t.group_id = :id AND t.agent_id IN ({included.agents})"
+            found["shared_block_agents"] = f"{owned} AND {included.attachment('t', self._block)}"
+        return found
 
-    def _beyond(self, table: Table) -> str:
-        """Rows outside the version 3 part of a constellation, history included."""
-        return "1" if table.name in HISTORY else self._unheld(table)
+    def history(self) -> dict[str, str]:
+        """The rows of memory history of the memory blocks that the version 3 part includes."""
+        return {name: self.included.attachment("t", self._block) for name in HISTORY if name in self.tables}
 
-    def _left_behind(self, table: Table) -> str:
-        """The same for an archive without tables, which may have the history of its memory blocks."""
-        return self._unheld(table) if self.selection.with_history(self.scope) else self._beyond(table)
-
-    def _unheld(self, table: Table) -> str:
-        if table.name not in PARTLY_HELD:
-            return "1"
-        return beyond(self.held, table) if table.rowid is None else beyond_rowids(self.held, table)
-
-    def _held_block(self, block_id: str) -> str:
-        """Whether the archive holds a memory block."""
-        held = {
+    @property
+    def _block(self) -> str:
+        """Whether the version 3 part includes a memory block `b`."""
+        return {
             "agent": "b.is_active = 1 AND b.agent_id = :id",
-            "group": self.held.in_group,
-            "constellation": self.held.in_constellation,
-        }[self.scope.kind]
-        return f"EXISTS (SELECT 1 FROM memory_blocks b WHERE b.id = {block_id} AND {held})"
+            "group": self.included.in_group,
+            "constellation": self.included.in_constellation,
+        }[self.of.kind]

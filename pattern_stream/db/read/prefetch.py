@@ -22,9 +22,10 @@ from anyio import to_thread
 
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.connection.opening import READ_PRAGMAS, reader_uri
+from pattern_stream.db.read.fetch import Reading
+from pattern_stream.db.read.plan import drive
 from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.ranges import by_position, message_queries
-from pattern_stream.db.read.reading import Reading
 from pattern_stream.errors import DatabaseError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Encoded, Piece, Rows
@@ -118,7 +119,8 @@ class MessagePrefetch:
                 if not asked.complete:
                     query = asked.item.query
                     rest = replace(query, body=f"{query.body} LIMIT -1 OFFSET {done}") if done else query
-                    async with aclosing(reading.records(Message, rest)) as events:
+                    rows: AsyncGenerator[Any] = drive(reading.records(Message, rest))
+                    async with aclosing(rows) as events:
                         async for event in events:
                             yield event
                 await self._ask(reading)

@@ -97,3 +97,9 @@ def table_query(table: Table, body: str, subject: str | None = None, extra: Sequ
     return Query(
         table, "t", (*table.names, *extra), (*table.select("t"), *extra), body, {"id": subject}, key_column=key
     )
+
+
+def active_updates_tail(catalog: Catalog) -> str:
+    """The tail of a query for the updates of a memory block that are to be in its document, by seq."""
+    active = "AND t.is_active = 1" if catalog.has(MemoryUpdate.table, "is_active") else ""
+    return f"WHERE t.block_id = :id {active} ORDER BY t.seq"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pattern_stream.db.read.included_rows import where
+from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.query import Query
-from pattern_stream.db.read.reading import Reading
+from pattern_stream.db.read.row_selection import where
 from pattern_stream.errors import PatternStreamError
 from pattern_stream.schema.model.records import Message
 
@@ -24,7 +24,7 @@ async def message_queries(reading: Reading, agent_id: str, range_rows: int = 0) 
     equal databases give equal bytes: the index has the positions, which rarely tie, and sorting by id as well costs a
     third of the fetch.
     """
-    not_deleted = where("t.agent_id = :id", reading.held.living("t"))
+    not_deleted = where("t.agent_id = :id", reading.included.not_deleted("t"))
     if range_rows and (bounds := await _range_bounds(reading, agent_id, not_deleted, range_rows)):
         return _ranges(reading, agent_id, not_deleted, bounds)
     tie = "SELECT 1 FROM messages WHERE agent_id = :id GROUP BY position HAVING count(*) > 1 LIMIT 1"

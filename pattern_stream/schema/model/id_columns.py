@@ -41,6 +41,11 @@ _BEYOND: Final[Mapping[str, Mapping[str, Reference]]] = {
 """Tables beyond the declared records: column -> what its ids are of. `coordination_state.key` is a name, no id, and the
 numbers of the two tables of memory history mean nothing outside them."""
 
+AGENT_COLUMNS: Final = frozenset(
+    column for columns in _BEYOND.values() for column, names in columns.items() if names in ("agent", "owner")
+)
+"""The columns by which rows of these tables name an agent."""
+
 AGENT_LISTS: Final[Mapping[str, tuple[str, ...]]] = {"notable_events": ("agents_involved",)}
 """Columns with a JSON array of the ids of agents."""
 

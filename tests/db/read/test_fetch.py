@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tracemalloc
+from collections.abc import AsyncGenerator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from pattern_stream.db.catalog.catalog import Catalog, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import large_cell, primary_key, table_rows_by_key
-from pattern_stream.db.read.fetch import fetch, pieces
-from pattern_stream.db.read.query import record_query, table_query
-from pattern_stream.db.read.row_order_sql import in_order
+from pattern_stream.db.read.fetch import Fetched, fetch, itself, pieces
+from pattern_stream.db.read.plan import drive
+from pattern_stream.db.read.query import Query, record_query, table_query
+from pattern_stream.db.read.row_selection import in_order
 from pattern_stream.errors import InvalidCell, LimitExceeded, UnsupportedSchema
 from pattern_stream.format import LARGE_CELL_BYTES, VALUE_PIECE_BYTES
 from pattern_stream.items import Piece, Rows
@@ -55,6 +57,10 @@ SHAPES = {
 }
 
 
+def read(connection: Connection, query: Query, *, lenient: bool = True) -> AsyncGenerator[Fetched]:
+    return drive(fetch(connection, query, itself, lenient=lenient))
+
+
 async def rows_of(path: Path, *, lenient: bool = True) -> tuple[list[int], list[Any], list[tuple[int, str, bytes]]]:
     """The lengths of the batches, all rows, and what came in pieces: (k, column, bytes)."""
     lengths: list[int] = []
@@ -63,11 +69,11 @@ async def rows_of(path: Path, *, lenient: bool = True) -> tuple[list[int], list[
     async with open_reader(path) as connection:
         table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
-        async for fetched in fetch(connection, query, lenient=lenient):
+        async for fetched in read(connection, query, lenient=lenient):
             lengths.append(len(fetched.rows))
             found += fetched.rows
             gathered: dict[str, list[bytes]] = {}
-            async for piece in pieces(connection, query, fetched):
+            async for piece in drive(pieces(connection, fetched)):
                 gathered.setdefault(piece.column, []).append(piece.data)
             for column, parts in gathered.items():
                 assert {VALUE_PIECE_BYTES} >= set(map(len, parts[:-1]))
@@ -178,8 +184,8 @@ async def test_memory_of_a_large_cell(tmp_path: Path) -> None:
         table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
         tracemalloc.start()
-        async for fetched in fetch(connection, query, lenient=True):
-            async for piece in pieces(connection, query, fetched):
+        async for fetched in read(connection, query):
+            async for piece in drive(pieces(connection, fetched)):
                 digest.update(piece.data)
                 count += len(piece.data)
         _, peak = tracemalloc.get_traced_memory()
@@ -211,8 +217,8 @@ async def test_somebody_elses_engine(tmp_path: Path) -> None:
         connection = await Connection.of(theirs)
         table = (await read_catalog(connection)).find("grid")
         query = table_query(table, in_order(table))
-        found = [fetched async for fetched in fetch(connection, query, lenient=True)]
-        parts = [piece async for piece in pieces(connection, query, next(f for f in found if f.address))]
+        found = [fetched async for fetched in read(connection, query)]
+        parts = [piece async for piece in drive(pieces(connection, next(f for f in found if f.address)))]
     await engine.dispose()
 
     assert [7, 1, 12] == [len(fetched.rows) for fetched in found]

@@ -18,10 +18,10 @@ from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.ddl.create import schema_statements
+from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.prefetch import MessagePrefetch, open_message_prefetch
 from pattern_stream.db.read.prefetch_worker import MessageEncoder
 from pattern_stream.db.read.ranges import TOTAL_ORDER
-from pattern_stream.db.read.reading import open_reading
 from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import InvalidCell, ignore_findings
 from pattern_stream.items import Encoded, RowEvent, Rows
@@ -125,7 +125,7 @@ async def test_agents_out_of_their_turn(tmp_path: Path) -> None:
     path = build(tmp_path / "a.db")
     async with open_message_prefetch(path, SMALL) as ahead, open_reader(path) as reader:
         assert ahead is not None
-        read = await open_reading(reader, with_tables=False)
+        read = await Reading.of(reader, with_tables=False)
         ahead.schedule(["a", "d"])
         found = [await collect(ahead.messages(read, name)) for name in ("a", "b", "d")]
     everything = await alone(path)
