@@ -287,3 +287,24 @@ def unpacked(packed: Path, target: Path) -> Path:
     plain = packed.with_suffix("")
     target.write_bytes(gzip.decompress(packed.read_bytes()) if packed.exists() else plain.read_bytes())
     return target
+
+
+async def test_against_a_database_with_updates_that_no_export_takes(tmp_path: Path) -> None:
+    """More of them than are ever gathered is a difference, not all of memory."""
+    import sqlite3
+
+    from pattern_stream import export_archive
+    from pattern_stream.demo.database import make_demo
+
+    database, archive = tmp_path / "demo.db", tmp_path / "demo.car"
+    await make_demo(database, messages=3, seed=5)
+    await export_archive(database, archive)
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE memory_block_updates SET update_blob = zeroblob(68000000) WHERE id = 1")
+    connection.close()
+
+    found = await verify_archive(archive, against=database)
+
+    assert found.against is not None
+    told = [each.message for each in found.against.log.findings() if each.where.field == "loro_snapshot"]
+    assert any("documents cannot be compared" in message and "limit is 67108864 bytes" in message for message in told)

@@ -18,7 +18,7 @@ from pattern_stream.schema.model.records import Group, MemoryUpdate, Message, Sh
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from tests.db.read.test_extension import FIXTURES, of_version_3, run
 from tests.db.walking import EVERYTHING, WHOLE, Walked, stored_rows, walk
-from tests.db.worlds import build
+from tests.db.worlds import AT, add_agent, build
 
 pytestmark = pytest.mark.anyio
 
@@ -169,3 +169,26 @@ async def test_whether_there_are_many_messages(demo: Path) -> None:
         assert await has_messages(connection, alone, 1)
         assert not await has_messages(connection, alone, count)
         assert not await has_messages(connection, ResolvedScope("agent", "nobody"), 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "cells"),
+    [
+        ("handoff_notes", "id, from_agent, to_agent, content, created_at", "'h', 'a', 'b', 'c', '{AT}'"),
+        ("queued_messages", "id, target_agent_id, source_agent_id, content", "'q', 'a', 'b', 'c'"),
+        ("coordination_state", "key, value, updated_at, updated_by", "'k', '1', '{AT}', 'b'"),
+    ],
+)
+async def test_rows_that_name_an_agent_in_any_column(tmp_path: Path, table: str, columns: str, cells: str) -> None:
+    """A row stays behind whichever of its columns names the agent, and counts once."""
+    path = build(tmp_path / "a.db")
+    with closing(sqlite3.connect(path)) as connection:
+        add_agent(connection, "b")
+        add_agent(connection, "c")
+        connection.commit()
+    run(path, f"INSERT INTO {table} ({columns}) VALUES ({cells.format(AT=AT)})")
+
+    found = {name: await census(path, Selection(), ResolvedScope("agent", name)) for name in "abc"}
+    assert {table: 1} == found["b"].not_carried
+    assert {} == found["c"].not_carried
+    assert ({} if table == "coordination_state" else {table: 1}) == found["a"].not_carried
