@@ -15,15 +15,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from pattern_stream.codec.car import Section
 from pattern_stream.format import FORMAT_VERSION
-from pattern_stream.schema.model.cells import HISTORY_COLUMNS
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Row
 from pattern_stream.schema.model.nodes import NodeType
 from pattern_stream.schema.model.records import Record
 
 CELLS_TABLE = ""
 """`Cells.table` of rows that are single cells: see `schema.nodes.CELL_COLUMNS`."""
-
-Row = tuple[Any, ...]
-"""Cells as SQLite holds them, in the order of `Record.columns`."""
 
 RecordDict = dict[str, Any]
 """The same data keyed by wire names."""

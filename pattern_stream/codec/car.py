@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What the header says: the version (always 1) and the roots."""
+    """The content of the header: the version (always 1) and the roots."""
 
     version: int
     roots: tuple[bytes, ...]
@@ -55,7 +55,7 @@ def encode_header(root: bytes) -> bytes:
 
 
 def encode_section_head(cid: bytes, data_bytes: int) -> bytes:
-    """What stands before a block's data: the length of CID and data, then the CID."""
+    """The bytes before a block's data: the length of CID and data, then the CID."""
     return encode_varint(len(cid) + data_bytes) + cid
 
 
@@ -93,7 +93,7 @@ class SectionSplitter:
 
     @property
     def offset(self) -> int:
-        """How many bytes of the archive have been split."""
+        """Bytes of the archive that have been split."""
         return self._base + self._at
 
     def feed(self, piece: bytes | bytearray | memoryview) -> Iterator[Section]:
@@ -118,7 +118,13 @@ class SectionSplitter:
         Raises:  TruncatedArchive: they end inside the header or a section. A fault found before, again.
         """
         with self._kept_fault():
-            self._check_end()
+            found = len(self._buffer) - self._at
+            if self.header is None and self._buffer.startswith(_CARV2_PRAGMA):
+                raise _carv2(self._buffer)
+            if self.header is None:
+                raise TruncatedArchive(f"archive ends after {found} bytes, inside its header")
+            if found:
+                raise TruncatedArchive(f"archive ends {found} bytes into a section, expected {self._needed} or more")
 
     def _sections(self) -> Iterator[Section]:
         with self._kept_fault():
@@ -184,7 +190,9 @@ class SectionSplitter:
         if cid_end <= end and buffer.startswith(CID_PREFIX, start):
             cid, data = bytes(buffer[start:cid_end]), bytes(memoryview(buffer)[cid_end:end])
         else:
-            cid, data = _split_foreign(bytes(memoryview(buffer)[start:end]))
+            body = bytes(memoryview(buffer)[start:end])
+            cid, cid_bytes = split_cid(body)
+            data = body[cid_bytes:]
         self._at, self._needed = end, 1
         return Section(self._base + at, cid, data)
 
@@ -202,24 +210,10 @@ class SectionSplitter:
         self._needed = start - self._at + length
         return length, start
 
-    def _check_end(self) -> None:
-        found = len(self._buffer) - self._at
-        if self.header is None and self._buffer.startswith(_CARV2_PRAGMA):
-            raise _carv2(self._buffer)
-        if self.header is None:
-            raise TruncatedArchive(f"archive ends after {found} bytes, inside its header")
-        if found:
-            raise TruncatedArchive(f"archive ends {found} bytes into a section, expected {self._needed} or more")
-
 
 _SHORT: Final = 0x80
 _section: Final[Callable[[tuple[int, bytes, bytes]], Section]] = partial(tuple.__new__, Section)
 """Section._make without its check of the length."""
-
-
-def _split_foreign(body: bytes) -> tuple[bytes, bytes]:
-    cid, cid_bytes = split_cid(body)
-    return cid, body[cid_bytes:]
 
 
 def _carv2(buffer: bytearray) -> UnsupportedContainer:
@@ -243,15 +237,11 @@ def _decode_header(data: bytes, *, any_roots: bool) -> Header:
         raise MalformedHeader(f"version in the header is {_shape(version)}, expected 1")
     if version != 1:
         raise UnsupportedContainer(f"CAR version {version}, expected version 1")
-    return Header(version, _checked_roots(roots, any_roots=any_roots))
-
-
-def _checked_roots(roots: Any, *, any_roots: bool) -> tuple[bytes, ...]:
     if not isinstance(roots, list) or not all(isinstance(root, Link) for root in roots):
         raise MalformedHeader(f"roots in the header are {_shape(roots)}, expected an array of links")
     if len(roots) != 1 and not any_roots:
         raise MalformedHeader(f"header has {len(roots)} roots, expected exactly 1")
-    return tuple(root.cid for root in roots)
+    return Header(version, tuple(root.cid for root in roots))
 
 
 def _shape(value: Any) -> str:

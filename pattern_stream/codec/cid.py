@@ -27,7 +27,7 @@ _EXPECTED: Final = "v1, codec dag-cbor (0x71), hash blake3 (0x1e) of 32 bytes"
 
 
 class CidParts(NamedTuple):
-    """What a CID says of its block. `version` 0 implies dag-pb and sha2-256."""
+    """The parts of a CID. `version` 0 implies dag-pb and sha2-256."""
 
     version: int
     codec: int
@@ -57,7 +57,7 @@ def require_supported(cid: bytes, *, where: Where | None = None) -> None:
 
 
 def describe_unsupported(cid: bytes) -> str:
-    """What a CID is instead of what it should be, by name. Raises as `cid_parts` does."""
+    """The difference of a CID from ours, by name. Raises as `cid_parts` does."""
     parts = cid_parts(cid)
     found = f"v{parts.version}, codec {_named(parts.codec)}, hash {_named(parts.hash_code)}"
     return f"CID has {found} of {len(parts.digest)} bytes, expected {_EXPECTED}"

@@ -236,7 +236,7 @@ _STRICT: Final[dict[str, Any]] = {
 
 def _is_canonical(value: Any, data: bytes) -> bool:
     """Whether `data` is how `value` is encoded. Raises ValueError or CBORError where it cannot be encoded at all."""
-    with suppress(ValueError):  # a link, or something that DAG-CBOR has not: told apart below
+    with suppress(ValueError):  # a link, or a value that DAG-CBOR lacks: see below
         if _libipld_encode(value) == data:
             return True
     # Slower: for links, and for bytes that libipld took for a CID.

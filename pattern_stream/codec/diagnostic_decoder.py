@@ -186,17 +186,15 @@ class _DiagnosticDecoder:
         content = self._take(count, "link")
         if not content.startswith(b"\x00"):
             self.fail(f"link starting with {content[:1].hex() or 'nothing'}", "00 (identity multibase)", start)
-        return Link(self._checked(content[1:], start))
-
-    def _checked(self, cid: bytes, start: int) -> bytes:
+        cid = content[1:]
         if is_supported(cid):
-            return cid
+            return Link(cid)
         try:
             cid_parts(cid)
         except MalformedSection as error:
             raise MalformedBlock(f"link without a CID at byte {start} of the block: {error.message}") from error
         if self._any_cid:
-            return cid
+            return Link(cid)
         raise UnsupportedCid(f"link to {cid_text(cid)} at byte {start} of the block: {describe_unsupported(cid)}")
 
     def _other(self, info: int, argument: int, start: int) -> Any:

@@ -12,17 +12,17 @@ _LINK_HEAD: Final = bytes.fromhex("d82a582500")
 
 
 def map_head(count: int) -> bytes:
-    """What stands before `count` keys and their values; the keys must come in canonical order."""
+    """The bytes before `count` keys and their values; the keys must come in canonical order."""
     return _head(5, count)
 
 
 def array_head(count: int) -> bytes:
-    """What stands before `count` values."""
+    """The bytes before `count` values."""
     return _head(4, count)
 
 
 def bytes_head(count: int) -> bytes:
-    """What stands before a byte string of `count` bytes."""
+    """The bytes before a byte string of `count` bytes."""
     return _head(2, count)
 
 

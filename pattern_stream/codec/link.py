@@ -1,4 +1,4 @@
-"""What a link is once decoded: a value of its own, so that neither bytes nor text can pass for one."""
+"""Links as decoded values: a type of its own, so that neither bytes nor text can pass for one."""
 
 from __future__ import annotations
 

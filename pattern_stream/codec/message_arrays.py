@@ -56,7 +56,7 @@ _TAG_HEAD: Final = 0xD8
 _CLASSES: Final = bytes(
     _HARMFUL if byte in (*_WIDE_HEADS, _TAG_HEAD) else _CONTAINER if 0x80 <= byte <= 0xBB else 0 for byte in range(256)
 )
-"""What a byte could be the head of: an array or map, or something that libipld must not see."""
+"""The heads a byte could be: of an array or map, or of a value that libipld must not see."""
 
 
 class NotMessageArray(Exception):
@@ -122,7 +122,7 @@ class MessageArrayReader:
         self._failures = 0
 
     def read(self, data: bytes, check: Callable[[Any], Read]) -> Read | None:
-        """What `check` makes of the block's value, in which MessageArray stands for the array, to be proved there.
+        """The result of `check` for the block's value, in which a MessageArray, to be proved there, is the array.
 
         None where the block is to be decoded and checked as any other: it may be one, or bad.
         """

@@ -162,8 +162,8 @@ class LeftoverIds:
             for rowid, column, cell in cells
             if cell is not None and (tokens := list(dict.fromkeys(islice(search.find(cell), _MOST_LOOKED_UP))))
         ]
-        asked = {token for _, _, tokens in hits for token in tokens} - search.odd
-        here = search.odd | (await self._connection.run(known.among, asked) if asked else set())
+        asked = {token for _, _, tokens in hits for token in tokens} - search.names
+        here = search.names | (await self._connection.run(known.among, asked) if asked else set())
         for rowid, column, tokens in hits:
             token = next((token for token in tokens if token in here), None)
             if token is not None:

@@ -57,7 +57,11 @@ def check_node(node: type[NodeType], value: Any, path: str = "", *, version_4: b
     if node is ExportManifest:
         checked |= {key: value[key] for key in LINEAGE_KEYS if type(value.get(key)) in _PLAIN_LINEAGE and key in value}
     elif node is MessageChunk and version_4:
-        _expect_alone(checked["messages"], value["messages"], join(path, "messages"))
+        # Rule: a record with values outside it is alone in its block: readers need no room for neighbours.
+        count = len(checked["messages"])
+        if count > 1 and any(EXTERNAL in record for record in value["messages"]):
+            message = f"found {count} records in a chunk that has values outside it, expected one"
+            raise MalformedNode(message, where=Where(field=join(path, "messages")))
     return checked
 
 
@@ -66,13 +70,6 @@ def _single(record: type[Record], value: dict[str, Any], path: str, version_4: b
         return record_checker(record).check_single(value, path)
     lifted, moved = lift_external(record, value, path)
     return record_checker(record).check_single(lifted, path) | moved
-
-
-def _expect_alone(records: list[dict[str, Any]], found: list[dict[str, Any]], place: str) -> None:
-    """# Rule: a record with values outside it is alone in its block, so that nobody has to hold its neighbours."""
-    if len(records) > 1 and any(EXTERNAL in record for record in found):
-        message = f"found {len(records)} records in a chunk that has values outside it, expected one"
-        raise MalformedNode(message, where=Where(field=place))
 
 
 def _edge(edge: Edge, value: dict[str, Any], place: str, version_4: bool) -> Any:

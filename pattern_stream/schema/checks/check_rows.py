@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ _NEEDED: Final = {
     "memory_block_updates": {"id", "block_id", "seq", "update_blob"},
     "memory_block_checkpoints": {"id", "block_id", "snapshot", "created_at"},
 }
-"""Columns of memory history that every schema has, and without which nobody could tell what the rows mean."""
+"""Columns of memory history that every schema has, and without which the rows have no meaning."""
 
 
 def check_rows(value: Any, place: str, *, version_4: bool) -> list[Row]:
@@ -28,7 +27,9 @@ def check_rows(value: Any, place: str, *, version_4: bool) -> list[Row]:
     """
     rows = _arrays(value, place)
     kinds = set(map(type, chain.from_iterable(rows)))
-    if kinds <= _WITH_INTEGERS and (int not in kinds or _all_fit(rows)):
+    if kinds <= _WITH_INTEGERS and (
+        int not in kinds or all(I64[0] <= cell <= I64[1] for row in rows for cell in row if type(cell) is int)
+    ):
         return [tuple(row) for row in rows]
     return [
         tuple(
@@ -47,10 +48,6 @@ def _arrays(value: Any, place: str) -> list[list[Any]]:
             expected = f"an array of {len(rows[0])} cells" if type(rows[0]) is list else "an array"
             raise MalformedNode(f"found {found}, expected {expected}", where=Where(field=f"{place}[{index}]"))
     return rows
-
-
-def _all_fit(rows: Sequence[Sequence[Any]]) -> bool:
-    return all(I64[0] <= cell <= I64[1] for row in rows for cell in row if type(cell) is int)
 
 
 def _cell(value: Any, place: str, *, alone: bool) -> Any:

@@ -1,4 +1,4 @@
-"""What only archives of version 4 have: collections in pages, values outside their record or row. Source: v4 5."""
+"""Forms of version 4 alone: collections in pages, values outside their record or row. Source: v4 5."""
 
 from __future__ import annotations
 

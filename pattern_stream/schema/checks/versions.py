@@ -69,7 +69,7 @@ def check_data_version(manifest: Mapping[str, Any], data: Mapping[str, Any]) -> 
 
 
 def data_node_type(export_type: str, value: Any) -> type[NodeType]:
-    """The type of the data node. # Trap: full and thin groups are told apart by a key, by nothing in the manifest."""
+    """The type of the data node. # Trap: a full and a thin group differ by a key of the node alone."""
     if export_type == "Group":
         thin = isinstance(value, Mapping) and "member_agent_ids" in value
         return GroupConfigExport if thin else GroupExport

@@ -1,7 +1,7 @@
-"""What looks like an id inside text: the generated forms, and whatever else the agents and groups at hand are called.
+"""Finds ids inside text: those of the generated forms, and further names of agents and groups.
 
-Text is looked at as its bytes, JSON as it is written. What it costs depends on the text alone, not on how many ids are
-looked for. Source: database 6.
+Text is looked at as its bytes, JSON as it is written. The cost depends on the text alone, not on the number of
+ids. Source: database 6.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _WORD: Final = re.compile(rb"(?:\\[bfnrt])?([0-9A-Za-z_-]{6,})")
 """A word, without the letter of an escape before it. Ours: what is shorter may mean anything."""
 
 _MOST_BYTES: Final = 256
-"""What is longer is no name. Ours."""
+"""Longer words are no names. Ours."""
 
 
 class IdSearch:
-    """Finds ids in text. `odd`: ids of no generated form, of which those are left out that are no word of this kind."""
+    """Finds ids in text. `names`: ids of no generated form; those that are no single word are left out."""
 
-    def __init__(self, odd: Iterable[str] = ()) -> None:
-        self.odd = frozenset(filter(_is_odd, (name.encode(errors="surrogatepass") for name in odd)))
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = frozenset(filter(_is_name, (name.encode(errors="surrogatepass") for name in names)))
 
     def find(self, text: bytes) -> Iterator[bytes]:
         """All of them, each as often as it is there."""
         if _RUN in text.translate(_AS_DIGITS):  # many times as fast as looking for the pattern everywhere
             yield from (found[0] for found in _GENERATED.finditer(text))
-        if self.odd:
-            yield from (word for found in _WORD.finditer(text) if (word := found[1]) in self.odd)
+        if self.names:
+            yield from (word for found in _WORD.finditer(text) if (word := found[1]) in self.names)
 
 
-def _is_odd(name: bytes) -> bool:
+def _is_name(name: bytes) -> bool:
     return len(name) <= _MOST_BYTES and _WORD.findall(name) == [name] and _GENERATED.fullmatch(name) is None

@@ -163,7 +163,7 @@ class RowTranslation:
         return orjson.dumps(minted).decode()
 
     def _change(self, column: str) -> Callable[[str], str] | None:
-        """How a text in a column changes."""
+        """The change of text in a column, None where it stays."""
         identity = self.identity
         kind = references_of(self.table).get(column)
         if kind is not None:

@@ -31,7 +31,7 @@ _YEAR_10000: Final = 253_402_300_800
 """When the years begin that have no sign; seconds since the Unix epoch."""
 
 _AROUND: Final = ("-", "~")
-"""What sorts before and after all digits."""
+"""Characters that sort before and after all digits."""
 
 
 class Instant(NamedTuple):

@@ -43,7 +43,7 @@ def read_json(text: str) -> Any:
 
 
 def read_shallow(text: str) -> Any:
-    """As `read_json`, but what may be nested deep is a ValueError: for the fast path, which leaves it to the other."""
+    """As `read_json` for the fast path: text that may be nested deep is a ValueError, and goes to the slow form."""
     if may_be_deep(text):
         raise ValueError("may be nested deeper than the original reads back")
     return _read_exactly(text) if negative_zero(text) else loads(text)

@@ -114,11 +114,11 @@ class FieldKind:
         return value if self.sent is None else typed(value, self.sent)
 
     def look_at_values(self, field: Field) -> LookAtValues | None:
-        """What has to be seen beside the types."""
+        """The look at a column of decoded values, beside the one at their types."""
         return None
 
     def look_at_cells(self, field: Field) -> LookAtCells | None:
-        """What has to be seen of cells that were mapped."""
+        """The look at a column of cells that were mapped."""
         return _no_null if field.null_as is not None else None
 
     def equal(self, cell: Any, back: Any) -> bool:

@@ -1,7 +1,7 @@
-"""What of the declared tables version 3 cannot hold as it is: noted while rows are mapped, looked for again at the end.
+"""Record types with rows or cells that version 3 cannot hold: noted while rows are mapped, read again at the end.
 
-Only that there is something is remembered, table by table, so that memory does not grow; who carries it reads the table
-once more. A database of the original's own making has none of it. Source: v4 3, 4.
+Only the types are noted, so that memory does not grow; the export of the extension reads those tables once more. A
+database that the original made has none. Source: v4 3, 4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pattern_stream.schema.model.records import Record
 class LossyTypes:
     """Record types that were met with rows that version 3 cannot hold, and with cells that would not come back equal.
 
-    Rows of agents, groups and memory blocks always go out, with another value in place of an odd cell.
+    Rows of agents, groups and memory blocks always go out, with another value in place of a lossy cell.
     """
 
     rows: set[type[Record]] = field(default_factory=set)

@@ -1,6 +1,6 @@
-"""What of a row would not come back equal from a version 3 record, or has no place in one at all. Source: v4 3, 4.
+"""Cells of a row that would not come back equal from a version 3 record, or have no place in one. Source: v4 3, 4.
 
-Equal means: JSON columns as values (order of members aside, integers and floats apart), timestamps as instants to the
+Equal means: JSON columns as values (in any order of members; an integer is no float), timestamps as instants to the
 nanosecond, everything else storage class and bytes.
 """
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pattern_stream.schema.model.records import Message, Record, canonical
 
 Row = tuple[Any, ...]
+"""Cells as SQLite holds them, in the order of `Record.columns` or of the table."""
 
 
 class NotUtf8(bytes):
@@ -22,7 +23,7 @@ class NotUtf8(bytes):
 
 
 class StoredText(str):
-    """The text of a JSON column as it is stored, not parsed: too large to be taken apart."""
+    """The text of a JSON column as it is stored: too large to be parsed."""
 
     __slots__ = ()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["text", "integer", "flag", "json", "instant", "choice", "strings", "role", "octets", "blob"]
-"""What a field holds:
+"""The kinds of fields (`mapping.kinds` has a class for each):
 
 text        TEXT                                text string
 integer     INTEGER                             integer
@@ -27,7 +27,7 @@ blob        BLOB                                not on the wire by itself
 Reference = Literal[
     "agent", "group", "memory_block", "message", "archival_entry", "archive_summary", "owner", "batch", "row"
 ]
-"""What an id stands for, which decides how new ids are minted. `owner` is an agent, a group or a special owner; `row`
+"""The thing an id names, which decides the form of new ids. `owner` is an agent, a group or a special owner; `row`
 is a row of a table beyond the declared records."""
 
 

@@ -1,6 +1,6 @@
 """Where ids stand in the tables of the schema, declared records and all others, each named once. Source: v4 6.
 
-What a record type declares of itself (`records`) is taken from there. Ids in free JSON and in text are nobody's here.
+Record types declare their own (`records`). Ids in free JSON and in text are not listed.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ BATCH_AGENTS: Final[Mapping[str, str]] = {"messages": "agent_id", "queued_messag
 
 
 def is_known(table: str) -> bool:
-    """Whether it is known where the ids of a table stand, so that its rows can be given new ones."""
+    """Whether the id columns of a table are known, so that its rows can get new ids."""
     return table in DECLARED or table in _BEYOND
 
 

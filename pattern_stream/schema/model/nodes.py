@@ -180,7 +180,7 @@ class SnapshotChunk(NodeType):
 
 
 class History(NodeType):
-    """What made a memory block what it is: never a block of its own. Source: v4 2.
+    """The edits and checkpoints behind a memory block: never a block of its own. Source: v4 2.
 
     `base`: the stored document, null where it is what the block's own chunks hold. `frontier`: the stored column.
     `columns`: where the tables of this database have other columns than HISTORY_COLUMNS: map table -> names.

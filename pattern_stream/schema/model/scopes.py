@@ -1,4 +1,4 @@
-"""What is exported, and how: the scope a caller asks for and the options that go with it."""
+"""The scope and the options of an export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ScopeKind = Literal["constellation", "agent", "group"]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What to export. `name` is an id or a name, and an exact id wins; `kind` None means whichever has that name.
+    """The scope a caller asks for. `name` is an id or a name, and an exact id wins; `kind` None: agent or group.
 
     Raises UsageError where the parts do not fit: a constellation with a name, a thin export of anything but a group.
     """
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows of the scope go along, and the owner a ConstellationExport names.
+    """The rows of the scope that are exported, and the owner a ConstellationExport names.
 
     `portable`: nothing beyond version 3, also not of a constellation. `history`: the history of memory blocks, also of
     an agent's or group's.
@@ -69,9 +69,9 @@ class Selection:
     history: bool = False
 
     def with_tables(self, scope: ResolvedScope) -> bool:
-        """Whether tables and cells beyond version 3 go along."""
+        """Whether tables and cells beyond version 3 are exported."""
         return scope.kind == "constellation" and not self.portable
 
     def with_history(self, scope: ResolvedScope) -> bool:
-        """Whether the history of memory blocks goes along."""
+        """Whether the history of memory blocks is exported."""
         return not scope.thin and (self.history or self.with_tables(scope))

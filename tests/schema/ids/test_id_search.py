@@ -35,7 +35,7 @@ def test_odd_ids() -> None:
     search = IdSearch(["agent-7", "agent-7-twin", "a.b[c]ddd", "luna", "x" * 257, "\\nagent", HEX])
     text = f"agent-7-twin agent-7, agent-77 luna \\nagent-7 a.b[c]ddd {'x' * 257} {HEX} agent-7"
 
-    assert {b"agent-7", b"agent-7-twin"} == search.odd
+    assert {b"agent-7", b"agent-7-twin"} == search.names
     assert [HEX, "agent-7-twin", "agent-7", "agent-7", "agent-7"] == [
         token.decode() for token in search.find(text.encode())
     ]
