@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pattern_stream.cli.options import PATH, examples, json_output, talking
-from pattern_stream.cli.output import document, human_bytes, path_text, plain, print_findings, say, styled
+from pattern_stream.cli.output import counted, document, human_bytes, path_text, plain, print_findings, say, styled
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.errors import UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=PATH)
 @click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
+@click.option("--both-ways", is_flag=True, help="With --against: rows that only the database has are differences too.")
 @click.option(
     "--max-document-bytes",
     type=click.IntRange(min=1),
@@ -44,6 +46,7 @@ def verify(
     file: Path,
     no_documents: bool,
     against: Path | None,
+    both_ways: bool,
     max_document_bytes: int,
     spool_dir: Path | None,
 ) -> int:
@@ -52,6 +55,8 @@ def verify(
     FILE may be gzipped; "-" is stdin. Exit code 0: sound. 4: damaged. 5: of a kind that this release does not know.
     10: sound, but some records differ from the database of --against.
     """
+    if both_ways and against is None:
+        raise UsageError("--both-ways was given without --against, which names the database to compare with")
     source = binary_input(file)
     from pattern_stream.pipelines.verifying import verify_archive
 
@@ -61,6 +66,7 @@ def verify(
             source,
             documents=not no_documents,
             against=against,
+            both_ways=both_ways,
             max_document_bytes=max_document_bytes,
             progress=progress,
             spool_dir=spool_dir,
@@ -90,4 +96,8 @@ def _tell(session: Session, found: Verification) -> None:
         against = found.against
         compared = f"{against.records:,} records compared, {against.count:,} differences"
         say(session, f"against {path_text(against.path)}: {compared}")
+        if against.only_in_database:
+            say(
+                session, f"only in the database, though within the archive's scope: {counted(against.only_in_database)}"
+            )
     say(session, f"{found.seconds:.1f} s")

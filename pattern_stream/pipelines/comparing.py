@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import active_updates, rows_by_key, table_rows_by_key
+from pattern_stream.db.read.census import take_census
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
 from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
+    Close,
     Fold,
     MemoryHistory,
     Open,
@@ -33,11 +36,25 @@ from pattern_stream.schema.mapping.roundtrip import PARENTS, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.mapping.wire_values import describe_value
 from pattern_stream.schema.model.cells import Large, StoredText
-from pattern_stream.schema.model.nodes import TableExport
-from pattern_stream.schema.model.records import MemoryBlock, Record
+from pattern_stream.schema.model.nodes import (
+    AgentExport,
+    ConstellationExport,
+    GroupConfigExport,
+    GroupExport,
+    NodeType,
+    TableExport,
+)
+from pattern_stream.schema.model.records import MemoryBlock, Record, SharedAttachment
+from pattern_stream.schema.model.scopes import ResolvedScope, ScopeKind, Selection
 from pattern_stream.stages.edit.check_documents import metadata_text
 from pattern_stream.stages.mapping import record_of
 
+_KINDS: Final[dict[type[NodeType], ScopeKind]] = {
+    ConstellationExport: "constellation",
+    GroupExport: "group",
+    GroupConfigExport: "group",
+    AgentExport: "agent",
+}
 _NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier"})}
 """The stored frontier is of no use and is made anew on export; what it stands for is compared with the document."""
 
@@ -46,18 +63,30 @@ _NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozens
 class Comparison:
     """A comparison under way, and its result: how many records were looked at, in how many something differs.
 
-    Tables without a primary key are not compared, as nothing tells their rows apart.
+    `only_in_database`: rows by table that the archive's scope has in the database, and the archive does not carry;
+    with `both_ways` they are differences too. Rows of a table without a primary key are counted, not compared, as
+    nothing tells them apart.
     """
 
     path: Path
     connection: Connection
     catalog: Catalog
     fold: Fold
+    both_ways: bool = False
     records: int = 0
     count: int = 0
+    only_in_database: dict[str, int] = field(default_factory=dict)
     log: FindingLog = field(default_factory=FindingLog)
+    _scope: ResolvedScope | None = None
+    _open_nodes: list[type[NodeType]] = field(default_factory=list)
+    _met: Counter[str] = field(default_factory=Counter)
     _told: Mapping[str, Sequence[str]] = field(default_factory=dict)
     _pieces: PieceComparison | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether archive and database differ, as far as was asked."""
+        return bool(self.count) or (self.both_ways and bool(self.only_in_database))
 
     def as_dict(self) -> dict[str, Any]:
         """As in the summary of `verify --against`."""
@@ -65,6 +94,7 @@ class Comparison:
             "db": str(self.path),
             "records": self.records,
             "differing": self.count,
+            "only_in_database": self.only_in_database,
             "differences": [finding.as_dict() for finding in self.log.findings()],
         }
 
@@ -81,8 +111,14 @@ class Comparison:
             await self._compare_cells(event)
         elif isinstance(event, Open):
             await self._open(event)
+            self._open_nodes.append(event.node)
+        elif isinstance(event, Close):
+            self._open_nodes.pop()
 
     async def _open(self, event: Open) -> None:
+        if self._scope is None and event.node in _KINDS:
+            id = event.record["id"] if event.record is not None else None
+            self._scope = ResolvedScope(_KINDS[event.node], id, thin=event.node is GroupConfigExport)
         if event.node is TableExport:
             name = CELLS_TABLE if event.extra["table"] is None else event.extra["table"]
             self._told = {name: [column["name"] for column in event.extra["columns"]]}
@@ -105,6 +141,10 @@ class Comparison:
         places = [record.index(name) for name in names]
         stored = {tuple(row[place] for place in places): row for row in rows}
         self.records += len(records)
+        if not (
+            record is SharedAttachment and ConstellationExport in self._open_nodes[:-1]
+        ):  # which has them once more
+            self._met[record.table] += len(stored)
         for key, carried in zip(keys, records, strict=True):
             await self._compare_one(record, key, carried, stored.get(key))
         return stored.get(keys[-1]) if keys else None
@@ -149,28 +189,29 @@ class Comparison:
         names = self._told[event.table]
         table = self.catalog.tables.get(event.table)
         if table is not None and not (set(table.key) <= set(names) and table.key):
+            self._met[event.table] += len(event.rows)
             return
         places = [names.index(name) for name in table.key] if table is not None else []
-        await self._compare_rows(
-            event.table, names, [(tuple(row[place] for place in places), row) for row in event.rows]
-        )
+        rows = [(tuple(row[place] for place in places), row) for row in event.rows]
+        self._met[event.table] += await self._compare_rows(event.table, names, rows)
 
     async def _compare_rows(
         self, name: str, columns: Sequence[str], carried: Sequence[tuple[tuple[Any, ...], Row]]
-    ) -> None:
-        """Rows by key against those of a table, cell by cell, in their storage classes."""
+    ) -> int:
+        """Rows by key against those of a table, cell by cell, in their storage classes. Returns how many are there."""
         self.records += len(carried)
         table = self.catalog.tables.get(name)
         if table is None:
             message = f"archive has {len(carried)} rows of a table that the database does not have"
             self._differs("not-in-database", message, Where(table=name))
-            return
+            return 0
         found = await table_rows_by_key(self.connection, table, [key for key, _ in carried])
         places = [table.names.index(column) for column in table.key]
         stored = {tuple(map(_exactly, (row[place] for place in places))): row for row in found}
         for key, row in carried:
             where = Where(table=name, row_id=" ".join(map(str, key)))
             self._compare_row(table, columns, key, row, stored.get(tuple(map(_exactly, key))), where)
+        return len(stored)
 
     def _compare_row(
         self,
@@ -205,8 +246,16 @@ class Comparison:
                 self._differs("differs", "archive and database have other bytes in a large cell", where)
 
     async def finish(self) -> None:
-        """The end: what is still being compared."""
+        """The end: what is still being compared, and what the archive lacks."""
         await self._end_pieces()
+        if self._scope is None:
+            return
+        census = await take_census(self.connection, self._scope, Selection())
+        for counts in (census.carried, census.not_carried):
+            for table, count in counts.items():
+                self.only_in_database[table] = self.only_in_database.get(table, 0) + count
+        rest = {table: count - self._met[table] for table, count in sorted(self.only_in_database.items())}
+        self.only_in_database = {table: count for table, count in rest.items() if count > 0}
 
     async def _compare_stored(self, block_id: str, history: MemoryHistory) -> None:
         """The stored document and version of a memory block; its rows come as Cells."""
@@ -241,10 +290,10 @@ class Comparison:
 
 
 @asynccontextmanager
-async def open_comparison(path: Path, fold: Fold) -> AsyncGenerator[Comparison]:
+async def open_comparison(path: Path, fold: Fold, *, both_ways: bool = False) -> AsyncGenerator[Comparison]:
     """A comparison with a database, read as one moment. Raises DatabaseError as opening does."""
     async with open_reader(path) as connection:
-        yield Comparison(path, connection, await read_catalog(connection), fold)
+        yield Comparison(path, connection, await read_catalog(connection), fold, both_ways)
 
 
 def _differing(carried: RecordDict, found: RecordDict, skipped: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:

@@ -81,7 +81,7 @@ class Verification:
         codes = {finding.code for finding in self.findings if finding.severity == "error"}
         if codes:
             return ExitCode.UNSUPPORTED if codes <= _UNSUPPORTED else ExitCode.CORRUPT
-        return ExitCode.DIFFERS if self.against is not None and self.against.count else ExitCode.DONE
+        return ExitCode.DIFFERS if self.against is not None and self.against.differs else ExitCode.DONE
 
     def as_dict(self) -> dict[str, Any]:
         """The summary, as the command line prints it."""
@@ -109,6 +109,7 @@ async def verify_archive(
     *,
     documents: bool = True,
     against: Path | None = None,
+    both_ways: bool = False,
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
@@ -116,7 +117,8 @@ async def verify_archive(
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
 
-    `documents`: look into every memory document too. `against`: a database that every record is compared with.
+    `documents`: look into every memory document too. `against`: a database that every record is compared with;
+    `both_ways`: rows of it that the archive should carry by its scope, and does not, are differences too.
 
     Raises DatabaseError where the database to compare with cannot be read, TransportError and OSError where the archive
     cannot be; whatever is wrong with the archive itself is a finding.
@@ -132,7 +134,9 @@ async def verify_archive(
         )
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:
-            check.comparison = await resources.enter_async_context(open_comparison(against, check.sandbox.fold))
+            check.comparison = await resources.enter_async_context(
+                open_comparison(against, check.sandbox.fold, both_ways=both_ways)
+            )
         await check.run(archive, chunks)
         return check.result(archive, time.monotonic() - started)
 
