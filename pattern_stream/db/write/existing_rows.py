@@ -42,11 +42,13 @@ class ExistingRows:
         sql = f"SELECT id, agent_id FROM {record.table} WHERE id IN ({marks}) AND rowid <= ?"
         there = dict(self._connection.execute(sql, (*(row[key] for row in rows), self._highest[record])).fetchall())
         found: defaultdict[Resolution, list[Row]] = defaultdict(list)
-        replaced = set[str]()
+        added, replaced = found["add"], set[str]()
         for row in rows:
             row_id = row[key]
-            exists = row_id in there
-            resolution = self._options.resolve(exists=exists, same_owner=exists and there[row_id] == row[owner])
+            if row_id not in there:
+                added.append(row)
+                continue
+            resolution = self._options.resolve(exists=True, same_owner=there[row_id] == row[owner])
             found[resolution].append(row)
             if resolution == "conflict":
                 self._conflicts.add_row(record.table, row_id)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pattern_stream.db.connection.sql_text import Row
+from pattern_stream.db.connection.sql_text import Row, quoted
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.records import DECLARED, Member, Record, SharedAttachment
 
@@ -64,15 +64,11 @@ class ForeignKeys:
     def _cut(self, record: type[Record], column: str) -> None:
         table = record.table
         lost = f"t.{column} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {table} p WHERE p.id = t.{column})"
-        after = -1 if self._replaced else self._highest[record]
-        for rowid, row_id, parent in self._found(
-            f"SELECT t.rowid, t.id, t.{column} FROM {table} t WHERE {lost}", after
-        ):
+        sql = f"SELECT t.rowid, t.id, t.{column} FROM {table} t WHERE {lost}"
+        for rowid, row_id, parent in self._found(sql, -1 if self._replaced else self._highest[record]):
             self._connection.execute(f"UPDATE {table} SET {column} = NULL WHERE rowid = ?", (rowid,))
-            where = Where(table=table, row_id=row_id, field=column)
-            self._report(
-                Finding("warning", "parent-missing", f"{parent} is neither in the archive nor here: cut", where)
-            )
+            where, message = Where(table=table, row_id=row_id, field=column), "neither in the archive nor here: cut"
+            self._report(Finding("warning", "parent-missing", f"{parent} is {message}", where))
 
     def _drop(self, record: type[Record]) -> int:
         (left, left_table), (right, right_table) = _ENDS[record]
@@ -111,13 +107,10 @@ def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
     if found is None:
         return None
     table, rowid, parent, number = found
-    keys = connection.execute(f'PRAGMA foreign_key_list("{table}")').fetchall()
-    column = next((key[3] for key in keys if key[0] == number), None)
-    names = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")').fetchall()}
-    name = (
-        connection.execute(f'SELECT id FROM "{table}" WHERE rowid = ?', (rowid,)).fetchone() if "id" in names else None
-    )
-    where = Where(table=table, row_id=str(name[0] if name else rowid), field=column)
-    return MalformedNode(
-        f"row refers to a row of {parent} that is neither in the archive nor in the database", where=where
-    )
+    keys = connection.execute('SELECT id, "from" FROM pragma_foreign_key_list(?)', (table,))
+    column = next((name for key, name in keys if key == number), None)
+    has_id = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id'", (table,)).fetchone()
+    sql = f"SELECT id FROM {quoted(table)} WHERE rowid = ?"
+    (name,) = connection.execute(sql, (rowid,)).fetchone() if has_id and rowid is not None else (rowid,)
+    message = f"row refers to a row of {parent} that is neither in the archive nor in the database"
+    return MalformedNode(message, where=Where(table=table, row_id=str(name), field=column))

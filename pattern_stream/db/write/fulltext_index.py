@@ -17,8 +17,7 @@ _ROWS_WORTH_IT: Final = 2_000
 """Inserted rows after which the triggers are gone round; fewer are not worth changing the schema for a moment."""
 
 _HIGHEST_ROWID: Final = 2**62
-"""Above this, SQLite may soon hand out rowids in no order, and new rows could not be told by theirs."""
-
+"""Above this, SQLite may soon hand out rowids in no order, and new rows could not be found by theirs."""
 
 _ROWS_AT_ONCE: Final = 8_192
 """Rows that are indexed in one statement: many, as each one ends a segment of the index; not all, as the next rows are
@@ -37,54 +36,27 @@ class _DroppedTrigger:
 class DeferredIndex:
     """The full-text indexes of a transaction under way. Call `count` before rows go in, `finish` when all are in."""
 
-    def __init__(self, connection: sqlite3.Connection, rows_worth_it: int = _ROWS_WORTH_IT) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rows_worth_it = rows_worth_it
         self._rows = 0
-        self._waiting: list[_DroppedTrigger] = []
+        self._dropped: list[_DroppedTrigger] = []
         self._unindexed = 0
         self._decided = False
-
-    @property
-    def deferred(self) -> bool:
-        """Whether triggers are away."""
-        return bool(self._waiting)
 
     def count(self, rows: int) -> None:
         """So many rows are about to be inserted."""
         self._rows += rows
-        if not self._decided and self._rows >= self._rows_worth_it:
+        if not self._decided and self._rows >= _ROWS_WORTH_IT:
             self.defer()
         elif self._unindexed >= _ROWS_AT_ONCE:
-            self._index()
+            self.catch_up()
         self._unindexed += rows
 
     def defer(self) -> None:
         """Go round the triggers from here on: a trigger keeps one copy more of a large cell."""
-        if not self._decided:
-            self._decided = True
-            self._take_away()
-
-    def catch_up(self) -> None:
-        """Index what is not yet: before a row that came with this import is changed."""
-        self._index()
-
-    def finish(self) -> None:
-        """Index what went in meanwhile, one statement a table, and put the triggers back."""
-        self._index()
-        for one in self._waiting:
-            self._connection.execute(one.trigger)
-        self._waiting = []
-
-    def _index(self) -> None:
-        for one in self._waiting:
-            highest = highest_rowid(self._connection, one.index.base)
-            if highest > one.indexed:
-                self._connection.execute(one.index.index_after(), (one.indexed,))
-                one.indexed = highest
-        self._unindexed = 0
-
-    def _take_away(self) -> None:
+        if self._decided:
+            return
+        self._decided = True
         for index in FULL_TEXT:
             highest = highest_rowid(self._connection, index.base)
             found = self._connection.execute(
@@ -92,7 +64,23 @@ class DeferredIndex:
             ).fetchone()
             if found is not None and highest < _HIGHEST_ROWID:
                 self._connection.execute(f"DROP TRIGGER {index.triggers[0]}")
-                self._waiting.append(_DroppedTrigger(index, found[0], highest))
+                self._dropped.append(_DroppedTrigger(index, found[0], highest))
+
+    def catch_up(self) -> None:
+        """Index the rows that are in, one statement a table: needed before a row of this import is changed."""
+        for one in self._dropped:
+            highest = highest_rowid(self._connection, one.index.base)
+            if highest > one.indexed:
+                self._connection.execute(one.index.index_after(), (one.indexed,))
+                one.indexed = highest
+        self._unindexed = 0
+
+    def finish(self) -> None:
+        """Index the rest, and put the triggers back."""
+        self.catch_up()
+        for one in self._dropped:
+            self._connection.execute(one.trigger)
+        self._dropped = []
 
 
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:
