@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
+from pattern_stream.db.catalog.catalog import Catalog, Table
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import Fetched, cell_pieces, fetch, itself
@@ -28,7 +28,7 @@ async def rows_by_key(
 ) -> list[Row]:
     """The rows with these keys, in `record.columns` order; those that are not there are left out.
 
-    What is over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8.
+    A cell over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8.
     Memory:  the rows found: no more than the keys, which come in batches.
     Raises:  CorruptDatabase, DatabaseBusy, UnsupportedSchema.
     """
@@ -38,26 +38,19 @@ async def rows_by_key(
     return await _all(connection, query)
 
 
-async def primary_key(connection: Connection, table: str | Table) -> tuple[str, ...]:
-    """The columns of a table's primary key, none where it has none. Raises UnsupportedSchema: there is no such."""
-    return (await _table(connection, table)).key
-
-
-async def table_rows_by_key(connection: Connection, table: str | Table, keys: Sequence[tuple[Any, ...]]) -> list[Row]:
+async def table_rows_by_key(connection: Connection, table: Table, keys: Sequence[tuple[Any, ...]]) -> list[Row]:
     """The rows of any ordinary table with these primary keys, all stored columns in physical order, in no order.
 
-    What is over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8, in keys too.
+    A cell over LARGE_CELL_BYTES is Large: `large_cell` reads it. Text that is no UTF-8 is NotUtf8, in keys too.
     Memory:  the rows found: no more than the keys, which come in batches.
-    Raises:  CorruptDatabase, DatabaseBusy; UnsupportedSchema: no such ordinary table, or one without a primary key.
+    Raises:  CorruptDatabase, DatabaseBusy; UnsupportedSchema: a table without a primary key.
     """
-    return await _all(connection, _by_keys(await _table(connection, table), keys))
+    return await _all(connection, _by_keys(table, keys))
 
 
-async def large_cell(
-    connection: Connection, table: str | Table, key: tuple[Any, ...], column: str
-) -> AsyncGenerator[bytes]:
+async def large_cell(connection: Connection, table: Table, key: tuple[Any, ...], column: str) -> AsyncGenerator[bytes]:
     """The bytes of a Large cell of the row with this key, VALUE_PIECE_BYTES at a time."""
-    query = _by_keys(await _table(connection, table), [key])
+    query = _by_keys(table, [key])
     index = query.names.index(column)
 
     def visit(fetched: Fetched) -> Plan[Piece, None]:
@@ -71,12 +64,6 @@ async def large_cell(
 async def _all(connection: Connection, query: Query) -> list[Row]:
     async with aclosing(drive(fetch(connection, query, itself, lenient=True))) as batches:
         return [row async for fetched in batches for row in fetched.rows]
-
-
-async def _table(connection: Connection, name: str | Table) -> Table:
-    if isinstance(name, Table):
-        return name
-    return (await read_catalog(connection)).find(name)
 
 
 def _by_keys(table: Table, keys: Sequence[tuple[Any, ...]]) -> Query:

@@ -1,4 +1,4 @@
-"""Reading one row, found by its rowid or key, cell by cell: the slow half of `fetching`, on the driver's own thread.
+"""Reading one row, found by its rowid or key, cell by cell: the slow half of `fetch`, on the driver's own thread.
 
 A large cell is never read whole: SQLite's handle on a stored value tells its length, and gives its bytes in pieces. It
 needs a rowid; in a table without one, and for text that is not stored as UTF-8, the cell is read at once and then cut.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from pattern_stream.db.connection.cursor import limited, text_as, too_large, weigh_cells
@@ -19,8 +20,6 @@ from pattern_stream.schema.model.cells import Large, NotUtf8
 
 LONGEST_WHOLE: Final = 4 * MAX_DOCUMENT_BYTES
 """A cell that is always read whole may be this long. Ours: no document of that size can be put together."""
-
-_TextFactory = Callable[[bytes], object]
 
 
 def lenient_text(raw: bytes) -> str | NotUtf8:
@@ -136,14 +135,11 @@ class CellReader:
     def _open(self, connection: sqlite3.Connection) -> None:
         """# Trap: a new handle finds its place by going through all pages before it, so one handle reads the cell."""
         query, index = self._query, self._index
-        if query.is_stored(index) and not (self._text and _encoding(connection) != "UTF-8"):
+        encoding = connection.execute("PRAGMA encoding").fetchone()[0] if self._text else "UTF-8"
+        if query.is_stored(index) and encoding == "UTF-8":
             self._blob = connection.blobopen(query.table.name, query.names[index], self._address[0], readonly=True)
         else:
             (self._whole,) = _select(connection, query, [query.expressions[index]], self._address, bytes)
-
-
-def _encoding(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA encoding").fetchone()[0])
 
 
 def _select(
@@ -151,15 +147,11 @@ def _select(
     query: Query,
     expressions: Sequence[str],
     address: Address,
-    text_factory: _TextFactory = lenient_text,
+    text_factory: Callable[[bytes], object] = lenient_text,
 ) -> Row:
-    """Something of the row at an address. Raises CorruptDatabase where there is none: an index that is out of step."""
-    with text_as(connection, text_factory):
-        cursor = sqlite3.Cursor(connection)
-        try:
-            row: Row | None = cursor.execute(*query.one(expressions, address)).fetchone()
-        finally:
-            cursor.close()
+    """Cells of the row at an address. Raises CorruptDatabase where there is none: an index that is out of step."""
+    with text_as(connection, text_factory), closing(sqlite3.Cursor(connection)) as cursor:
+        row: Row | None = cursor.execute(*query.one(expressions, address)).fetchone()
     if row is None:
         message = f"an index of the database names a row that is not there ({address[0]})"
         raise CorruptDatabase(message, where=Where("source", table=query.table.name))

@@ -51,7 +51,7 @@ def read_extension(reading: Reading, selection: Selection, lossy_types: LossyTyp
     part = _Part(None, _CELLS)
     for record in DECLARED.values():
         if record.table in tables:
-            yield from _LossyCells(reading, part, tables[record.table], record, lossy_types).read()
+            yield from _LossyCellReader(reading, part, tables[record.table], record, lossy_types).read()
     yield from part.close()
     for table in tables.values():
         part = _Part(table.name, [{"name": column.name, "type": column.type} for column in table.columns])
@@ -106,7 +106,7 @@ def _rows(reading: Reading, part: _Part, table: Table, lossy_types: LossyTypes) 
 
 
 @dataclass(frozen=True, slots=True)
-class _LossyCells:
+class _LossyCellReader:
     """Cells of version 3 rows that would not come back equal: of columns unknown to version 3, and of changed values.
 
     Rows are read whole only where some of this type were lossy.

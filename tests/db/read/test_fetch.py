@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from pattern_stream.db.catalog.catalog import Catalog, read_catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
-from pattern_stream.db.read.by_key import large_cell, primary_key, table_rows_by_key
+from pattern_stream.db.read.by_key import large_cell, table_rows_by_key
 from pattern_stream.db.read.fetch import Fetched, fetch, itself, pieces
 from pattern_stream.db.read.plan import drive
 from pattern_stream.db.read.query import Query, record_query, table_query
@@ -286,15 +286,18 @@ async def test_rows_by_key(tmp_path: Path) -> None:
         "CREATE TABLE heap (v)",
     )
     async with open_reader(path) as connection:
-        assert ("x", "y") == await primary_key(connection, "pairs")
-        assert () == await primary_key(connection, "heap")
-        found = await table_rows_by_key(connection, "pairs", [("a", 1), (NotUtf8(b"\xff"), 2), ("b", 1), ("a", 2)])
-        grids = await table_rows_by_key(connection, "grid", [(3,), (8,), (77,)])
-        large = b"".join([part async for part in large_cell(connection, "grid", (3,), "v")])
+        catalog = await read_catalog(connection)
+        assert ("x", "y") == catalog.find("pairs").key
+        assert () == catalog.find("heap").key
+        found = await table_rows_by_key(
+            connection, catalog.find("pairs"), [("a", 1), (NotUtf8(b"\xff"), 2), ("b", 1), ("a", 2)]
+        )
+        grids = await table_rows_by_key(connection, catalog.find("grid"), [(3,), (8,), (77,)])
+        large = b"".join([part async for part in large_cell(connection, catalog.find("grid"), (3,), "v")])
         with pytest.raises(UnsupportedSchema, match="no primary key"):
-            await table_rows_by_key(connection, "heap", [(1,)])
+            await table_rows_by_key(connection, catalog.find("heap"), [(1,)])
         with pytest.raises(UnsupportedSchema, match="no ordinary table"):
-            await primary_key(connection, "messages_fts")
+            catalog.find("messages_fts")
 
     assert ["one", "two"] == [row[2] for row in sorted(found, key=lambda row: str(row[1]))]
     assert [(3, Large(OVER, text=False), "w"), (8, b"v", "w")] == [
