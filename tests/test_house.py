@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,16 @@ def named(requirement: str) -> str:
     match = re.match(r"[\w.-]+", requirement)
     assert match is not None
     return re.sub(r"[-_.]+", "-", match[0]).lower()
+
+
+def test_no_class_name_occurs_twice() -> None:
+    """One word, one thing: in the whole package, leading underscores aside."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "pattern_stream").rglob("*.py")]
+    names = Counter(
+        node.name.lstrip("_") for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    )
+
+    assert [] == [name for name, count in names.items() if count > 1]
 
 
 def test_the_lock_covers_what_is_needed() -> None:

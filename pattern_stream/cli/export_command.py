@@ -59,7 +59,7 @@ def _compression(context: click.Context, parameter: click.Parameter, value: str 
     return int(match[1] or -1)
 
 
-class Given(TypedDict):
+class ExportArguments(TypedDict):
     """What the command line gave."""
 
     name: str | None
@@ -143,7 +143,7 @@ class Given(TypedDict):
 @database()
 @talking
 @click.pass_obj
-def export(session: Session, /, **given: Unpack[Given]) -> int:
+def export(session: Session, /, **given: Unpack[ExportArguments]) -> int:
     """Write a constellation (the default), or the group or agent NAME, to an archive.
 
     The archive of a constellation is a whole backup: deleted messages, undone edits and all other tables travel as
@@ -160,7 +160,7 @@ def export(session: Session, /, **given: Unpack[Given]) -> int:
     return _export(session, given, out)
 
 
-def _export(session: Session, given: Given, out: Path | None) -> int:
+def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
     scope, options = scope_of(given), options_of(given)
     require_stdout(session)
     path = chosen_database(session, given["db"])
@@ -173,7 +173,7 @@ def _export(session: Session, given: Given, out: Path | None) -> int:
     return ExitCode.LOSS if result.loss else code
 
 
-def _plan(session: Session, given: Given, out: Path | None) -> int:
+def _plan(session: Session, given: ExportArguments, out: Path | None) -> int:
     scope, options = scope_of(given), options_of(given)
     path = chosen_database(session, given["db"])
     from pattern_stream.pipelines.exporting import plan_export
@@ -194,7 +194,7 @@ def _plan(session: Session, given: Given, out: Path | None) -> int:
 # --- what was asked for ------------------------------------------------------------------------------------------
 
 
-def scope_of(given: Given) -> Scope:
+def scope_of(given: ExportArguments) -> Scope:
     """The scope that the options mean. Raises UsageError where they do not fit together."""
     from pattern_stream.schema.model.scopes import Scope
 
@@ -208,7 +208,7 @@ def scope_of(given: Given) -> Scope:
     return Scope(kind, name, given["thin"])
 
 
-def options_of(given: Given) -> ExportOptions:
+def options_of(given: ExportArguments) -> ExportOptions:
     """The pipeline's options."""
     from pattern_stream.pipelines.exporting import ExportOptions
     from pattern_stream.schema.model.scopes import Limits

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.importing import ImportOptions, ImportResult
 
 
-class Given(TypedDict):
+class ImportArguments(TypedDict):
     """What the command line gave."""
 
     file: Path
@@ -86,7 +86,7 @@ class Given(TypedDict):
 @database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")
 @talking
 @click.pass_obj
-def import_(session: Session, /, **given: Unpack[Given]) -> int:
+def import_(session: Session, /, **given: Unpack[ImportArguments]) -> int:
     """Take the archive FILE into a database, in one transaction: all of it, or nothing.
 
     FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and
@@ -102,7 +102,7 @@ def import_(session: Session, /, **given: Unpack[Given]) -> int:
     return conclude(session, change, result.as_dict(), lambda: _tell(session, result))
 
 
-def options_of(given: Given) -> ImportOptions:
+def options_of(given: ImportArguments) -> ImportOptions:
     """The pipeline's options. Raises UsageError where they do not fit together."""
     from pattern_stream.pipelines.importing import ImportOptions
 

@@ -203,7 +203,7 @@ class ExportPlan:
 
 
 @dataclass(slots=True)
-class _Line:
+class _ExportLine:
     """An export line before its sink: open resources, and what is counted on the way."""
 
     connection: Connection
@@ -366,7 +366,7 @@ async def _open_line(
     scope: Scope,
     options: ExportOptions,
     progress: ProgressCallback | None,
-) -> _Line:
+) -> _ExportLine:
     prefetch = None
     if isinstance(database, Path) and options.messages:
         prefetch = await resources.enter_async_context(open_message_prefetch(database, options.budget))
@@ -384,10 +384,10 @@ async def _open_line(
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
-    return _Line(connection, resolved, census, sandbox, options, progress, prefetch)
+    return _ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)
 
 
-def _result(line: _Line, written: WriteResult, seconds: float) -> ExportResult:
+def _result(line: _ExportLine, written: WriteResult, seconds: float) -> ExportResult:
     return ExportResult(
         scope=line.scope,
         version=written.version,

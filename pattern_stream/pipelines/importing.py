@@ -33,7 +33,7 @@ from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import check_documents
 from pattern_stream.stages.edit.rename import Renamer, reassign, rename
 from pattern_stream.stages.edit.select import Filter, select, without
-from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Survey, choose, survey_records
+from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose, survey_records
 from pattern_stream.stages.edit.translate import translate, watch_batches
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.rebuild.unchunking import unchunk
@@ -63,7 +63,7 @@ class _Source:
 
 
 @dataclass(slots=True)
-class _Line:
+class _ImportLine:
     """An import line under way."""
 
     source: _Source
@@ -73,7 +73,7 @@ class _Line:
     sandbox: Sandbox
     progress: ProgressCallback | None
     log: FindingLog = field(default_factory=FindingLog)
-    survey: Survey | None = None
+    survey: TableOfContents | None = None
     checked: bool = False
     type: str = ""
     agents: list[Imported] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Line:
 
     async def look_through(self, *, documents: bool) -> None:
         """Read the whole archive and believe it, before anything is locked or chosen."""
-        self.survey = Survey()
+        self.survey = TableOfContents()
         async with AsyncExitStack() as resources:
             records = await self._records(resources, "check", self.log.report, read_messages=False)
             events = survey_records(records, self.survey)
@@ -207,7 +207,7 @@ async def import_archive(
         return _result(line, loaded, database, created, time.monotonic() - started, locked)
 
 
-async def _into_new(line: _Line, database: Path) -> Loaded:
+async def _into_new(line: _ImportLine, database: Path) -> Loaded:
     async with open_new(database, keep=not line.options.dry_run) as connection:
         if line.options.only or line.options.owner is not None:
             await line.look_through(documents=False)
@@ -218,7 +218,7 @@ async def _into_new(line: _Line, database: Path) -> Loaded:
     return loaded
 
 
-async def _into_existing(line: _Line, database: Path) -> tuple[Loaded, float]:
+async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, float]:
     clear_leftovers(database)
     async with open_writer(database) as connection:
         await require_writable_schema(connection)
@@ -238,7 +238,7 @@ async def _open_line(
     database: Path,
     options: ImportOptions,
     progress: ProgressCallback | None,
-) -> _Line:
+) -> _ImportLine:
     near = database.absolute().parent
     found = _Source(source)
     if not (isinstance(source, Path) and source.is_file()):
@@ -247,11 +247,11 @@ async def _open_line(
         found.replay = resources.enter_context(Replay(temporary_folders(options.spool_dir, near)))
     identity = Identity(options.id_key or secrets.token_bytes(KEY_BYTES)) if options.new_ids else None
     sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
-    return _Line(found, near, options, identity, sandbox, progress)
+    return _ImportLine(found, near, options, identity, sandbox, progress)
 
 
 def _result(
-    line: _Line, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
+    line: _ImportLine, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
 ) -> ImportResult:
     resolutions = loaded.resolutions
     return ImportResult(

@@ -52,7 +52,7 @@ _COUNTED: Final[dict[type[Record], str]] = {
 _HISTORY: Final = {"memory_block_updates": "updates", "memory_block_checkpoints": "checkpoints"}
 
 
-class Document(NamedTuple):
+class ShownDocument(NamedTuple):
     """A memory document as the sandbox read it: whether nothing was ever written to it, and the text it shows."""
 
     empty: bool
@@ -226,11 +226,11 @@ class Survey:
         where = Where(table="memory_blocks", row_id=block["id"])
         self._log.report(Finding("warning", "emptied-document", message, where))
 
-    async def _look(self, event: Open) -> Document | None:
+    async def _look(self, event: Open) -> ShownDocument | None:
         metadata = event.record["metadata"]
         try:
             found = await self._sandbox.check(event.extra["loro_snapshot"], metadata_text(metadata))
-            return Document(found.empty, found.rendered)
+            return ShownDocument(found.empty, found.rendered)
         except (DamagedDocument, LimitExceeded) as error:
             error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])
             self._log.report(Finding.of(error))

@@ -56,7 +56,7 @@ _key_of: Final[Callable[[RecordDict], _Key]] = itemgetter("id", "position")
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _EncodedBatch:
     """Encoded messages, one element each. `records`: None for what surely fits a block by itself."""
 
     keys: list[_Key]
@@ -109,16 +109,16 @@ class ChunkBuilder:
             return
         most = event.most_containers or [MAX_BLOCK_CONTAINERS] * len(event.records)
         parts = encode_records(event.records)
-        batch = _Batch(list(map(_key_of, event.records)), list(map(len, parts)), most, event.records)
+        batch = _EncodedBatch(list(map(_key_of, event.records)), list(map(len, parts)), most, event.records)
         yield from self._add_batch(batch, lambda start, stop: parts[start:stop])
 
     def _add_encoded(self, event: Encoded) -> Iterator[Draft]:
         ends = [0, *accumulate(event.sizes)]
         keys = list(zip(event.ids, event.positions, strict=True))
-        batch = _Batch(keys, event.sizes, event.most_containers, [None] * len(keys))
+        batch = _EncodedBatch(keys, event.sizes, event.most_containers, [None] * len(keys))
         yield from self._add_batch(batch, lambda start, stop: [event.data[ends[start] : ends[stop]]])
 
-    def _add_batch(self, batch: _Batch, parts: Callable[[int, int], list[bytes]]) -> Iterator[Draft]:
+    def _add_batch(self, batch: _EncodedBatch, parts: Callable[[int, int], list[bytes]]) -> Iterator[Draft]:
         """Encoded messages; `parts` gives the bytes of a run of them."""
         at = 0
         while at < len(batch.keys):
@@ -142,7 +142,7 @@ class ChunkBuilder:
         most = max(self._limits.max_messages - len(self._keys), 0)
         return bisect_right(list(accumulate(sizes[at : at + most])), self._room - self._part_bytes)
 
-    def _take(self, batch: _Batch, start: int, stop: int, parts: Callable[[int, int], list[bytes]]) -> None:
+    def _take(self, batch: _EncodedBatch, start: int, stop: int, parts: Callable[[int, int], list[bytes]]) -> None:
         self._keys += batch.keys[start:stop]
         self._sizes += batch.sizes[start:stop]
         self._records += batch.records[start:stop]

@@ -34,7 +34,7 @@ class Extension:
         self._context = context
         self._columns: Mapping[str, tuple[str, ...]] = {}
         self._table: TableRows | None = None
-        self._cells = LossyCells(context)
+        self._cells = LossyCellWriter(context)
         self._block: tuple[str, Resolution] | None = None
         self._history: dict[str, HistoryRows] = {}
 
@@ -88,7 +88,7 @@ class Extension:
         )
 
 
-class LossyCells:
+class LossyCellWriter:
     """Lossy cells of rows that this import wrote; those of skipped rows and of all others stay out too.
 
     Memory:  one batch, and a count a table.

@@ -25,7 +25,7 @@ Kind = Literal["agent", "group"]
 
 
 @dataclass(slots=True)
-class GroupSurvey:
+class ListedGroup:
     """A group: its members' ids, and the memory blocks that are its own or shared into it."""
 
     id: str
@@ -35,11 +35,11 @@ class GroupSurvey:
 
 
 @dataclass(slots=True)
-class Survey:
+class TableOfContents:
     """Agents as (id, name), and groups. Memory: one entry per agent, group, member and shared block."""
 
     agents: list[tuple[str, str]] = field(default_factory=list)
-    groups: list[GroupSurvey] = field(default_factory=list)
+    groups: list[ListedGroup] = field(default_factory=list)
     _open: list[type[NodeType]] = field(default_factory=list)
 
     @property
@@ -63,7 +63,7 @@ class Survey:
         if event.node is AgentExport:
             self.agents.append((event.record["id"], event.record["name"]))
         elif event.node in GROUP_NODES:
-            self.groups.append(GroupSurvey(event.record["id"], event.record["name"]))
+            self.groups.append(ListedGroup(event.record["id"], event.record["name"]))
         elif event.node is MemoryBlockExport and self._in_group():
             self.groups[-1].blocks.add(event.record["id"])
 
@@ -80,7 +80,7 @@ class Wanted:
     blocks: frozenset[str]
 
 
-async def survey_records(events: Events[RecordEvent], survey: Survey) -> AsyncGenerator[RecordEvent]:
+async def survey_records(events: Events[RecordEvent], survey: TableOfContents) -> AsyncGenerator[RecordEvent]:
     """Fill a survey on the way; everything passes."""
     async with closing(events):
         async for event in events:
@@ -88,7 +88,7 @@ async def survey_records(events: Events[RecordEvent], survey: Survey) -> AsyncGe
             yield event
 
 
-def choose(survey: Survey, only: Iterable[str]) -> Wanted:
+def choose(survey: TableOfContents, only: Iterable[str]) -> Wanted:
     """What `agent:NAME` and `group:NAME` mean: a name or id, and an exact id wins. A group brings its members along.
 
     Raises UsageError, NotInArchive (with the nearest names).

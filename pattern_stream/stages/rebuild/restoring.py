@@ -35,7 +35,7 @@ _ALIKE_ROWS: Final = 64
 """Records in a batch where they are decoded as they go: few enough for the cache of a processor. Ours."""
 
 
-class Batch:
+class RestoredBatch:
     """Records or rows of one kind, until they are enough to be handed on."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Batch:
         return Cells(self._kind, rows) if isinstance(self._kind, str) else Records(self._kind, rows)
 
 
-class Document:
+class DocumentPieces:
     """The pieces of a memory document. One that is too large is counted on, and its pieces are let go."""
 
     def __init__(self, limit: int) -> None:
@@ -96,13 +96,13 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _RestoredRecord:
     """The record of a memory block with what was outside it, or Large in its place."""
 
     record: Any
 
 
-class PendingBlock:
+class RestoredBlock:
     """A memory block until its end: its history comes first, then values outside its record, its document last.
 
     Memory:  the two documents, and rows and values up to MAX_HELD_BYTES.
@@ -114,8 +114,8 @@ class PendingBlock:
         self._node = node
         self._limit = limit
         self._damage = damage
-        self._document = Document(limit)
-        self._base = Document(limit)
+        self._document = DocumentPieces(limit)
+        self._base = DocumentPieces(limit)
         self._record: Any = {name: node.value[name] for name in _BLOCK_FIELDS}
         self._rows: list[RecordEvent] = []
         self._pieces: list[RecordEvent] = []
@@ -140,7 +140,7 @@ class PendingBlock:
 
     def hold(self, event: Any) -> None:
         """Keep what goes out behind the Open."""
-        if isinstance(event, _Given):
+        if isinstance(event, _RestoredRecord):
             self._record = event.record
         elif not self._overflown:
             (self._rows if self.in_history else self._pieces).append(event)
@@ -177,14 +177,14 @@ class PendingBlock:
 
     def restoring(self) -> Restoring:
         """The values outside the record, whose first piece is here."""
-        return Restoring(_Given, self._record, moved_values(self._record), self._node, MemoryBlock)
+        return Restoring(_RestoredRecord, self._record, moved_values(self._record), self._node, MemoryBlock)
 
-    def _told_whole(self, document: Document) -> bool:
+    def _told_whole(self, document: DocumentPieces) -> bool:
         if not document.is_whole and self._damage is not None:
             self._damage(Finding.of(self._too_large(document)))
         return document.is_whole
 
-    def _too_large(self, document: Document) -> LimitExceeded:
+    def _too_large(self, document: DocumentPieces) -> LimitExceeded:
         return LimitExceeded(
             f"memory document is at least {document.size} bytes, limit is {self._limit}",
             where=self._where(),

@@ -43,7 +43,7 @@ from pattern_stream.schema.model.nodes import (
     ValueChunk,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.stages.rebuild.restoring import Batch, PendingBlock, Restoring, moved_values
+from pattern_stream.stages.rebuild.restoring import RestoredBatch, RestoredBlock, Restoring, moved_values
 from pattern_stream.streams import Events, closing
 
 _SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
@@ -70,12 +70,12 @@ class RecordBuilder:
         self._max_document_bytes = max_document_bytes
         self._damage = damage
         self._unread = unread
-        self._batch = Batch()
+        self._batch = RestoredBatch()
         self._open: list[Node] = []
         self._attachments: list[list[RecordDict]] = []
         self._table: tuple[str, tuple[str, ...]] = ("", ())
-        self._block: PendingBlock | None = None
-        self._closing: PendingBlock | None = None
+        self._block: RestoredBlock | None = None
+        self._closing: RestoredBlock | None = None
         self._values: Restoring | None = None
         self._thin: Node | None = None
         self._ids: list[str] = []
@@ -141,7 +141,7 @@ class RecordBuilder:
             self._table = (value["table"] or CELLS_TABLE, tuple(column["name"] for column in value["columns"]))
             yield Open(kind, extra={key: value[key] for key in ("table", "columns", "count")})
         elif kind is MemoryBlockExport:
-            self._block = PendingBlock(node, self._max_document_bytes, self._damage)
+            self._block = RestoredBlock(node, self._max_document_bytes, self._damage)
         elif kind is History and self._block is not None:
             self._block.begin_history(node)
         elif kind is GroupConfigExport:

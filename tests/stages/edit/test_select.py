@@ -9,7 +9,7 @@ from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordE
 from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message
 from pattern_stream.stages.edit.select import Filter, select, without
-from pattern_stream.stages.edit.table_of_contents import Survey, Wanted, choose, survey_records
+from pattern_stream.stages.edit.table_of_contents import TableOfContents, Wanted, choose, survey_records
 from tests.contracts import check_stage
 from tests.db.importing import agent, attachments, block, entries, group, messages
 from tests.drive import collect, feed
@@ -31,9 +31,9 @@ def constellation() -> list[RecordEvent]:
     ]
 
 
-async def surveyed(tree: list[RecordEvent]) -> Survey:
+async def surveyed(tree: list[RecordEvent]) -> TableOfContents:
     """The survey of a tree."""
-    survey = Survey()
+    survey = TableOfContents()
     passed = await collect(survey_records(feed(tree), survey))
 
     assert tree == passed
@@ -49,7 +49,7 @@ async def test_contract() -> None:
     """Both stages close their upstream and let its errors pass."""
     tree = constellation()
     await check_stage(lambda events: select(events, Filter()), tree)
-    await check_stage(lambda events: survey_records(events, Survey()), tree)
+    await check_stage(lambda events: survey_records(events, TableOfContents()), tree)
 
 
 async def test_survey() -> None:
@@ -86,7 +86,7 @@ async def test_an_exact_id_wins() -> None:
 async def test_choose_refuses_what_it_cannot_read(only: str) -> None:
     """Neither agent nor group."""
     with pytest.raises(UsageError, match="expected agent:NAME or group:NAME"):
-        choose(Survey(), [only])
+        choose(TableOfContents(), [only])
 
 
 async def test_choose_names_the_nearest() -> None:
