@@ -18,8 +18,7 @@ from pattern_stream.db.connection.sql_text import Row, assigned, equal, paramete
 from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.memory_blocks import HistoryRows
-from pattern_stream.db.write.rows import ColumnMapping
-from pattern_stream.db.write.table_rows import INDEXED, TableRows
+from pattern_stream.db.write.table_rows import INDEXED, ColumnMapping, TableRows
 from pattern_stream.errors import Finding, MalformedNode, ProtocolError, Where
 from pattern_stream.items import CELLS_TABLE, Cells
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
@@ -59,7 +58,9 @@ class Extension:
             return
         columns = tuple(column["name"] for column in extra["columns"])
         self._columns = {table: columns}
-        self._table = TableRows(self._context, self._mapping(table, columns, bool(extra.get("untranslated"))))
+        untranslated = bool(extra.get("untranslated"))
+        mapping = ColumnMapping(self._context, table, columns, untranslated=untranslated)
+        self._table = TableRows(self._context, mapping)
 
     def close(self) -> None:
         """The table or memory block ends."""
@@ -74,18 +75,14 @@ class Extension:
             self._cells.add(event.rows)
         else:
             if event.table not in self._history:
-                self._history[event.table] = HistoryRows(self._context, self._mapping(event.table, columns))
+                self._history[event.table] = HistoryRows(
+                    self._context, ColumnMapping(self._context, event.table, columns)
+                )
             self._history[event.table].add_of_block(event.rows, *self._block)
 
     def finish(self) -> None:
         """Report lossy cells without a row."""
         self._cells.finish()
-
-    def _mapping(self, table: str, columns: Sequence[str], untranslated: bool = False) -> ColumnMapping:
-        context = self._context
-        return ColumnMapping(
-            context.connection, context.targets, context.unknown, table, columns, untranslated=untranslated
-        )
 
 
 class LossyCellWriter:

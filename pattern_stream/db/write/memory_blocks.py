@@ -17,7 +17,7 @@ from pattern_stream.schema.model.records import MemoryBlock, SharedAttachment
 
 if TYPE_CHECKING:
     from pattern_stream.db.write.context import ImportContext
-    from pattern_stream.db.write.rows import ColumnMapping
+    from pattern_stream.db.write.table_rows import ColumnMapping
 
 _ID: Final = MemoryBlock.index("id")
 _OWNER: Final = MemoryBlock.index("agent_id")

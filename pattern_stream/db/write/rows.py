@@ -7,11 +7,10 @@ One statement of 512 rows runs long enough without Python's global lock for the 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
-from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.connection.sql_text import (
     Row,
     assigned,
@@ -24,7 +23,7 @@ from pattern_stream.db.connection.sql_text import (
     quoted,
     shown,
 )
-from pattern_stream.db.write.conflicts import Resolution, UnknownTables
+from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.model.records import Record
@@ -135,58 +134,3 @@ class TableWriter:
         noun = "row" if self._record is None else self._record.noun
         where = Where(table=self.table, row_id=self.name_of(row) or None)
         return MalformedNode(f"{noun} cannot be stored beside the rest of the archive: {error}", where=where)
-
-
-class ColumnMapping:
-    """The rows of an archive's `table` with its `columns`, cut to the columns that the database's table has.
-
-    `target` is None where the database has no such table, or one that no archive may write. `untranslated`: the ids of
-    the table cannot be found, and all others are new.
-    """
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        targets: Mapping[str, Target],
-        unknown: UnknownTables,
-        table: str,
-        columns: Sequence[str],
-        *,
-        untranslated: bool = False,
-    ) -> None:
-        self._unknown = unknown
-        self._untranslated = untranslated
-        self._width = len(columns)
-        self.table = table
-        if len(set(columns)) != self._width:
-            raise MalformedNode("table has two columns of one name", where=Where(table=table))
-        found = None if untranslated else targets.get(table)
-        kept = () if found is None else tuple(name for name in columns if name in found.names)
-        self.target: Target | None = found if kept else None
-        self._missing = [name for name in columns if name not in kept] if kept else []
-        self._places = [at for at, name in enumerate(columns) if name in kept]
-        key = found.key if found is not None else ()
-        self.writer = TableWriter(connection, table, kept, key)
-        self.key_places = tuple(kept.index(name) for name in key) if key and set(key) <= set(kept) else ()
-
-    def fit(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows as the database can have them. The rest is noted as unknown. Raises MalformedNode."""
-        for row in rows:
-            if len(row) != self._width:
-                message = f"row has {len(row)} cells, expected {self._width}"
-                raise MalformedNode(message, where=Where(table=self.table))
-        if self.target is None:
-            self._unknown.add_table(self.table, len(rows), untranslated=self._untranslated)
-            return []
-        for column in self._missing:
-            self._unknown.add_column(self.table, column, len(rows))
-        return [tuple(row[at] for at in self._places) for row in rows] if self._missing else list(rows)
-
-    def place(self, column: str) -> int | None:
-        """Where a column stands in a row that fits."""
-        return self.writer.columns.index(column) if column in self.writer.columns else None
-
-    def key_of(self, row: Row) -> Row | None:
-        """The primary key of a row that fits; None where it has none, or NULL in it, which equals nothing."""
-        key = tuple(row[at] for at in self.key_places)
-        return key if key and None not in key else None

@@ -12,7 +12,7 @@ from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.memory_blocks import HistoryRows
 from pattern_stream.db.write.names import NAME_COLUMNS
-from pattern_stream.db.write.rows import ColumnMapping
+from pattern_stream.db.write.rows import TableWriter
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.id_columns import BATCH_AGENTS
@@ -26,6 +26,54 @@ _OWNERS: Final = {table: record.owner for table, record in DECLARED.items() if r
 
 _READ_HERE: Final = frozenset({*_OWNERS.values(), *BATCH_AGENTS.values(), "batch_id", "block_id", "last_seq"})
 """Columns whose cells Python looks at, and not SQLite alone."""
+
+
+class ColumnMapping:
+    """The rows of an archive's `table` with its `columns`, cut to the columns that the database's table has.
+
+    `target` is None where the database has no such table, or one that no archive may write. `untranslated`: the ids of
+    the table cannot be found, and all others are new.
+    """
+
+    def __init__(
+        self, context: ImportContext, table: str, columns: Sequence[str], *, untranslated: bool = False
+    ) -> None:
+        self._unknown = context.unknown
+        self._untranslated = untranslated
+        self._width = len(columns)
+        self.table = table
+        if len(set(columns)) != self._width:
+            raise MalformedNode("table has two columns of one name", where=Where(table=table))
+        found = None if untranslated else context.targets.get(table)
+        kept = () if found is None else tuple(name for name in columns if name in found.names)
+        self.target: Target | None = found if kept else None
+        self._missing = [name for name in columns if name not in kept] if kept else []
+        self._places = [at for at, name in enumerate(columns) if name in kept]
+        key = found.key if found is not None else ()
+        self.writer = TableWriter(context.connection, table, kept, key)
+        self.key_places = tuple(kept.index(name) for name in key) if key and set(key) <= set(kept) else ()
+
+    def fit(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows as the database can have them. The rest is noted as unknown. Raises MalformedNode."""
+        for row in rows:
+            if len(row) != self._width:
+                message = f"row has {len(row)} cells, expected {self._width}"
+                raise MalformedNode(message, where=Where(table=self.table))
+        if self.target is None:
+            self._unknown.add_table(self.table, len(rows), untranslated=self._untranslated)
+            return []
+        for column in self._missing:
+            self._unknown.add_column(self.table, column, len(rows))
+        return [tuple(row[at] for at in self._places) for row in rows] if self._missing else list(rows)
+
+    def place(self, column: str) -> int | None:
+        """Where a column stands in a row that fits."""
+        return self.writer.columns.index(column) if column in self.writer.columns else None
+
+    def key_of(self, row: Row) -> Row | None:
+        """The primary key of a row that fits; None where it has none, or NULL in it, which equals nothing."""
+        key = tuple(row[at] for at in self.key_places)
+        return key if key and None not in key else None
 
 
 class TableRows:
