@@ -1,7 +1,6 @@
 """Every number of the format: name, value, unit, source.
 
-Source "v3 n" is section n of the description of format version 3 (ARCHITECTURE.md, "The wire"); "ours" is a choice of
-this program.
+A source is a heading of docs/; "ours" is a choice of this program.
 """
 
 from __future__ import annotations
@@ -9,19 +8,20 @@ from __future__ import annotations
 from typing import Final
 
 FORMAT_VERSION: Final = 3
-"""Version in the manifest and in ConstellationExport. Source: v3 intro."""
+"""Version in the manifest and in ConstellationExport. Source: docs/format.md#manifest."""
 
 WIDE_VERSION: Final = 4
-"""The version of an archive with pages or external values, which readers of version 3 cannot follow. Source: v4 5."""
+"""The version of an archive with pages or external values, which readers of version 3 cannot follow.
+Source: docs/format.md#version-4."""
 
 MAX_BLOCK_BYTES: Final = 1_000_000
-"""Largest block data a writer may make; exactly this many is allowed. Source: v3 intro."""
+"""Largest block data a writer may make; exactly this many is allowed. Source: docs/format.md#limits."""
 
 TARGET_CHUNK_BYTES: Final = 900_000
-"""Sum of message bytes at which a chunk closes (caller may change it). Source: v3 intro, 8."""
+"""Sum of message bytes at which a chunk closes (caller may change it). Source: docs/format.md#where-chunks-close."""
 
 SNAPSHOT_CHUNK_BYTES: Final = 900_000
-"""Where a snapshot is cut; a constant, not the caller's. Source: v3 5.4."""
+"""Where a snapshot is cut; a constant, not the caller's. Source: docs/format.md#snapshot-chunks."""
 
 VALUE_PIECE_BYTES: Final = SNAPSHOT_CHUNK_BYTES
 """Where a cell that is moved out of its row is cut. Ours."""
@@ -30,43 +30,44 @@ LARGE_CELL_BYTES: Final = 4 * 1024 * 1024
 """A cell longer than this never travels in its row. Ours: it is read and written in pieces."""
 
 MAX_PAGE_LINKS: Final = 20_000
-"""Links in one page of a collection. Source: v4 5."""
+"""Links in one page of a collection. Source: docs/format.md#pages."""
 
 MAX_PAGE_BYTES: Final = 900_000
 """Sum of encoded elements at which a page of anything but links closes. Ours."""
 
 MAX_CHUNK_MESSAGES: Final = 1_000
-"""Messages in one chunk (caller may change it). Source: v3 intro, 8."""
+"""Messages in one chunk (caller may change it). Source: docs/format.md#where-chunks-close."""
 
 MAX_CHUNK_ROWS: Final = 20_000
 """Rows of a table beyond the declared records in one chunk: each is an array, which costs its reader memory. Ours."""
 
 MAX_SECTION_BYTES: Final = 4 * 1024 * 1024
-"""Largest section (CID and data) a reader accepts. Source: v3 1."""
+"""Largest section (CID and data) a reader accepts. Source: docs/format.md#container."""
 
 MAX_HEADER_BYTES: Final = 4096
 """Largest CAR header read. Ours: one root needs 58."""
 
 CID_PREFIX: Final = bytes([0x01, 0x71, 0x1E, 0x20])
-"""CID v1, codec dag-cbor, multihash blake3, digest length 32. Source: v3 1."""
+"""CID v1, codec dag-cbor, multihash blake3, digest length 32. Source: docs/format.md#cids."""
 
 CID_BYTES: Final = 36
-"""Length of a CID in bytes: prefix and digest. Source: v3 1."""
+"""Length of a CID in bytes: prefix and digest. Source: docs/format.md#cids."""
 
 CAR_HEADER_BYTES: Final = 59
-"""Length of the CAR header with its one-byte length, always. Source: v3 1."""
+"""Length of the CAR header with its one-byte length, always. Source: docs/format.md#container."""
 
 CID_TAG: Final = 42
-"""CBOR tag of a link. Source: v3 2."""
+"""CBOR tag of a link. Source: docs/format.md#dag-cbor."""
 
 LINK_BYTES: Final = 41
-"""Length of an encoded link: tag, byte-string head, identity prefix, CID. Source: v3 2."""
+"""Length of an encoded link: tag, byte-string head, identity prefix, CID. Source: docs/format.md#dag-cbor."""
 
 MAX_DEPTH: Final = 400
-"""Deepest nesting of one block that is decoded. Ours; JSON text of the original stops at 127. Source: v3 2.2."""
+"""Deepest nesting of one block that is decoded. Ours; JSON text of the original stops at 127.
+Source: docs/format.md#json-values."""
 
 MAX_JSON_DEPTH: Final = 126
-"""Deepest JSON nesting that the original reads back from the wire. Source: v3 2.2."""
+"""Deepest JSON nesting that the original reads back from the wire. Source: docs/format.md#json-values."""
 
 BATCH_ROWS: Final = 512
 """Rows in one batch between stages. Ours."""
@@ -78,22 +79,23 @@ COPY_BYTES: Final = 1024 * 1024
 """Bytes read or written at a time. Ours."""
 
 BUSY_TIMEOUT_MS: Final = 5_000
-"""How long a locked database is waited for; the original's own value. Source: database 1."""
+"""How long a locked database is waited for; the original's own value. Source: docs/database.md#connection."""
 
 SNOWFLAKE_EPOCH_MS: Final = 1_288_834_974_657
-"""Unix milliseconds of snowflake zero: 2010-11-04T01:42:54.657Z. Source: database 6."""
+"""Unix milliseconds of snowflake zero: 2010-11-04T01:42:54.657Z. Source: docs/database.md#snowflakes."""
 
 SNOWFLAKE_COUNTER_BITS: Final = 16
-"""Low bits of a snowflake that count within its millisecond. Source: database 6."""
+"""Low bits of a snowflake that count within its millisecond. Source: docs/database.md#snowflakes."""
 
 DEFAULT_OWNER: Final = "cli-user"
-"""`owner_id` of a ConstellationExport as the original's command line writes it. Source: v3 5.9."""
+"""`owner_id` of a ConstellationExport as the original's command line writes it.
+Source: docs/format.md#constellations."""
 
 CONSTELLATION_OWNER: Final = "_constellation_"
-"""Owner of what belongs to the constellation as a whole. Source: database 6."""
+"""Owner of what belongs to the constellation as a whole. Source: docs/database.md#owners."""
 
 MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
-"""Largest memory document (joined snapshot) that is handed to the document worker. Source: loro 5."""
+"""Largest memory document (joined snapshot) that is handed to the document worker. Source: docs/memory.md#limits."""
 
 MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
 """Most bytes of one memory block's updates that are gathered before they are in its document. Ours."""
@@ -105,7 +107,8 @@ MAX_REPEATED_LINKS: Final = 250_000
 """Links to memory blocks and agents already met: ten full blocks of them, a few seconds of an import. Ours."""
 
 EMPTY_DOCUMENT_BYTES: Final = 81
-"""Length of a memory document in which nothing was ever written, as every new memory block has it. Source: v3 6."""
+"""Length of a memory document in which nothing was ever written, as every new memory block has it.
+Source: docs/memory.md#where-a-document-is."""
 
 MAX_BLOCK_CONTAINERS: Final = 250_000
 """Arrays and maps in one block that is decoded; each costs up to 184 bytes of memory. Ours."""

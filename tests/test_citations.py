@@ -12,7 +12,12 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCUMENTS: Final = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")
 DOCS: Final = tuple(sorted(path.name for path in (ROOT / "docs").glob("*.md")))
-CITED: Final = re.compile(r"docs/([\w.-]+\.md)(?:#([\w-]+))?")
+CITED: Final = re.compile(r"docs/([\w.-]+\.md)((?:#[\w-]+(?:,\s+(?=#))?)*)")
+"""A document with any number of anchors: docs/, its name, #one, #another."""
+OLD: Final = re.compile(
+    r"Source:\s+(v\d|database|loro|legacy|design)\b|\b(v3|v4|database|loro|legacy|design) (intro|[A-E]?\d)"
+)
+"""Citations of notes that are not in this repository."""
 LINKED: Final = re.compile(r"\]\((?!\w+:)([\w./-]*)(?:#([\w-]+))?\)")
 
 
@@ -48,10 +53,22 @@ def test_citations_lead_to_a_heading() -> None:
         f"{path.relative_to(ROOT)}: {found[0]}"
         for path in sources()
         for found in CITED.finditer(path.read_text(encoding="utf-8"))
-        if found[1] not in ANCHORS or (found[2] is not None and found[2] not in ANCHORS[found[1]])
+        if not set(re.findall(r"#([\w-]+)", found[2])) <= set(ANCHORS.get(found[1], ())) or found[1] not in ANCHORS
     ]
 
     assert [] == dead
+
+
+def test_nothing_outside_is_cited() -> None:
+    """A reader has this repository alone."""
+    found = [
+        f"{path.relative_to(ROOT)}: {old[0]}"
+        for path in sources()
+        if path != Path(__file__)
+        for old in OLD.finditer(path.read_text(encoding="utf-8"))
+    ]
+
+    assert [] == found
 
 
 @pytest.mark.parametrize("name", DOCS)

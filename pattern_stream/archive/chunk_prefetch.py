@@ -26,7 +26,7 @@ from pattern_stream.workers.slots import Slots
 WORKER: Final = "pattern_stream.archive.chunk_prefetch_worker"
 
 _CHUNK_START: Final = b"\x68messages"
-"""The first key of a chunk of messages, behind the head of its map. Source: v3 5.4."""
+"""The first key of a chunk of messages, behind the head of its map. Source: docs/format.md#message-chunks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class ArchiveReader:
         Memory:  one piece of the source and one section.
         Raises:  MalformedHeader, MalformedSection, TruncatedArchive, DigestMismatch, UnsupportedCid,
                  UnsupportedContainer: with offset and CID. Where `damage` takes them, only the header's.
-        Source:  v3 1.
+        Source:  docs/format.md#container.
         """
         async with closing(self._source):
             await self.open()
@@ -135,7 +135,7 @@ async def read_sections(source: AsyncIterator[bytes], *, damage: Report | None =
     Out:     Section(offset, cid, data) in the archive's order.
     Memory:  one piece of the source and one section.
     Raises:  ArchiveError: the first fault, unless `damage` takes it.
-    Source:  v3 1.
+    Source:  docs/format.md#container.
     """
     async with aclosing(ArchiveReader(source, damage=damage).sections()) as sections:
         async for section in sections:

@@ -175,7 +175,7 @@ async def write_car(
     In:      Begin, Block and last of all one Root.
     Memory:  `budget.spool_memory_bytes` until the spool goes to disk, 24 bytes for each node, seven buffers of 1 MiB.
     Raises:  StorageFull, TransportError: the spool; ProtocolError: events out of order; what `blocks` and `out` raise.
-    Source:  v3 1, 6.
+    Source:  docs/format.md#container, #rows-and-order.
     """
     with Spool(temporary_folders(spool_dir, near), budget=budget) as spool:
         draft = CarDraft(spool)

@@ -1,4 +1,5 @@
-"""Blocks that are mostly one byte string, decoded around it: pieces of memory documents. Source: v3 2, 5.4."""
+"""Blocks that are mostly one byte string, decoded around it: pieces of memory documents.
+Source: docs/format.md#dag-cbor, #snapshot-chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CAR v1: a header, then sections until the end. Framing only, both ways. Source: v3 1.
+"""CAR v1: a header, then sections until the end. Framing only, both ways. Source: docs/format.md#container.
 
 Stricter than the format: shortest varints, no empty sections, no padding, exactly one root, no early end.
 """
@@ -78,7 +78,7 @@ class SectionSplitter:
 
     Memory:  one section and one piece; lengths are checked before anything is waited for.
     Raises:  MalformedHeader, MalformedSection, TruncatedArchive, UnsupportedContainer, UnsupportedCid; with the offset.
-    Source:  v3 1.
+    Source:  docs/format.md#container.
     """
 
     def __init__(self, *, any_roots: bool = False, max_section_bytes: int = MAX_SECTION_BYTES) -> None:

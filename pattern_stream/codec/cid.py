@@ -1,4 +1,4 @@
-"""CIDs: raw bytes inside, text only where a person sees or types one. Source: v3 1.
+"""CIDs: raw bytes inside, text only where a person sees or types one. Source: docs/format.md#cids.
 
 Ours are always CIDv1, dag-cbor, blake3-256: 36 bytes. CIDs of other people's archives are split off and shown whatever
 they are; `require_supported` refuses them by name. multiformats takes 0.1 s to import, so it is imported where a person

@@ -1,4 +1,4 @@
-"""Strict DAG-CBOR both ways; alone knows cbor2 and libipld. Source: v3 2.
+"""Strict DAG-CBOR both ways; alone knows cbor2 and libipld. Source: docs/format.md#dag-cbor.
 
 Encoding has two ways that give the same bytes (the tests hold them against each other and against a slow oracle):
 
@@ -113,7 +113,7 @@ def _is_fit(value: Any, kind: type) -> bool:
 
 
 def _key_order(key: Any) -> tuple[int, str]:
-    """Shorter encodings first, then bytewise: UTF-8 sorts as its code points do. Source: v3 2."""
+    """Shorter encodings first, then bytewise: UTF-8 sorts as its code points do. Source: docs/format.md#dag-cbor."""
     if type(key) is not str:
         raise TypeError
     return len(key) if key.isascii() else len(key.encode()), key

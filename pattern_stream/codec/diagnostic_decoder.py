@@ -1,7 +1,7 @@
 """DAG-CBOR read head by head in plain Python: says what is wrong and where, and reads what is only untidy.
 
 `dagcbor.decode` comes here when its fast way has failed, so this is written to be right and to be read. It holds no
-recursion and allocates nothing for a length before that many bytes are there. Source: v3 2, 2.1.
+recursion and allocates nothing for a length before that many bytes are there. Source: docs/format.md#dag-cbor.
 """
 
 from __future__ import annotations

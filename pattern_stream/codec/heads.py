@@ -1,4 +1,5 @@
-"""Ready DAG-CBOR bytes: the heads and small values that are put around bytes encoded already. Source: v3 2."""
+"""Ready DAG-CBOR bytes: the heads and small values that are put around bytes encoded already.
+Source: docs/format.md#dag-cbor."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from pattern_stream.errors import UnencodableValue
 from pattern_stream.format import CID_BYTES
 
 _LINK_HEAD: Final = bytes.fromhex("d82a582500")
-"""Tag 42, byte string of 37 bytes, identity multibase prefix. Source: v3 2."""
+"""Tag 42, byte string of 37 bytes, identity multibase prefix. Source: docs/format.md#dag-cbor."""
 
 
 def map_head(count: int) -> bytes:

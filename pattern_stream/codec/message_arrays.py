@@ -1,4 +1,5 @@
-"""Chunks of messages: blocks that are mostly an array of similar maps, read a few maps at a time. Source: v3 2, 5.6.
+"""Chunks of messages: blocks that are mostly an array of similar maps, read a few maps at a time.
+Source: docs/format.md#dag-cbor, #message-chunks.
 
 A few maps stay in the processor's cache while they are decoded, encoded again, compared, checked and made into rows. A
 thousand maps with all their values do not fit there, which costs as much as the work itself. So a MessageArray stands

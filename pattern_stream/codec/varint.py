@@ -1,4 +1,4 @@
-"""Unsigned varints (LEB128): seven bits a byte, least significant first. Source: v3 1.
+"""Unsigned varints (LEB128): seven bits a byte, least significant first. Source: docs/format.md#container.
 
 Strict both ways: the shortest form only, and at most nine bytes (63 bits), as the multiformats definition has it.
 """

@@ -64,7 +64,8 @@ class Life:
             self.doc.get_counter(name).increment(*arguments)
 
     def persist(self, at: int) -> None:
-        """What was edited since the last time becomes a row, with the version after it. Source: database 7.2."""
+        """What was edited since the last time becomes a row, with the version after it.
+        Source: docs/memory.md#undo-and-redo."""
         self.doc.commit()
         self.last_seq += 1
         blob, self.saved = self.doc.export(loro.ExportMode.Updates(self.saved)), self.doc.oplog_vv

@@ -1,7 +1,7 @@
 """A memory document as the original lays it out: the schema in a block's metadata, the text it shows. Pure.
 
 Nothing here knows Loro: the root containers are read by kind and name. The worker process loads this file by its path,
-so it imports nothing but the standard library. Source: database 7.3, 7.4.
+so it imports nothing but the standard library. Source: docs/memory.md#schemas, #rendering.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ def render(schema: Schema, reader: RootContainers) -> str:
     """The text the original shows for the document, and keeps as the block's preview.
 
     Trap: the sections of a composite are rendered from the root containers of *their* schema, where nothing is, and not
-    from the `section_...` containers that hold the data; this is what the original does. Source: database 7.4.
+    from the `section_...` containers that hold the data; this is what the original does.
+    Source: docs/memory.md#rendering.
     """
     ((variant, settings),) = schema.items()
     return _RENDERERS[variant](settings, reader)
@@ -161,7 +162,7 @@ def _render_text(settings: dict[str, Any], reader: RootContainers) -> str:
 
 
 def split_lines(text: str) -> list[str]:
-    """Lines as the original splits them: at LF or CR LF, with no empty last line. Source: database 7.4."""
+    """Lines as the original splits them: at LF or CR LF, with no empty last line. Source: docs/memory.md#rendering."""
     if not text:
         return []
     *lines, last = text.split("\n")
@@ -252,7 +253,8 @@ def display_list(items: Iterable[Any]) -> str:
 
 
 def display_number(value: float) -> str:
-    """A float as the original prints it: shortest digits, plain from 0.00001 up to below 1e+16. Source: database 5."""
+    """A float as the original prints it: shortest digits, plain from 0.00001 up to below 1e+16.
+    Source: docs/database.md#json-columns."""
     if not math.isfinite(value):
         return "null"
     digits = repr(value)

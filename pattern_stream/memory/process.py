@@ -1,7 +1,8 @@
 """The document worker from its parent's side: started, sent requests, timed, ended. Nothing here decodes a document.
 
 Answers are as untrusted as the document that may have taken the worker over: sizes are checked before anything is kept,
-and only lengths, flags, text and bytes are taken from JSON; nothing is unmarshalled. Source: loro 5.
+and only lengths, flags, text and bytes are taken from JSON; nothing is unmarshalled.
+Source: docs/memory.md#hostile-documents.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A small forged blob aborts Loro, a shaped one makes it run for ever or fill the 
 Standard input: frames of a request. Standard output: frames of progress ("p", the step begun) and of one reply ("r").
 A frame is a head (kind, length of the JSON, length of the blobs), the JSON and the blobs, which the JSON divides.
 Steps: 0 reads the stored snapshot, 1 to n the updates, n + 1 makes the new snapshot, n + 2 reads what it shows.
-Source: loro 1, 3, 5.
+Source: docs/memory.md#the-python-binding, #folding, #hostile-documents.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ Act = Callable[[dict[str, Any], list[bytes]], Reply]
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """The one adapter to Loro's errors, which are bare BaseException or a panic. Source: loro 1."""
+    """The one adapter to Loro's errors, which are bare BaseException or a panic.
+    Source: docs/memory.md#the-python-binding."""
     try:
         yield
     except MemoryError:
@@ -62,7 +63,8 @@ def guarded() -> Iterator[None]:
 
 
 def canonical_version(version: loro.VersionVector) -> bytes:
-    """The encoded version vector sorted by peer; Loro's own order is that of a hash map. Source: loro 1."""
+    """The encoded version vector sorted by peer; Loro's own order is that of a hash map.
+    Source: docs/memory.md#frontier."""
     numbers = list(_varints(version.encode()))
     pairs = sorted(zip(numbers[1::2], numbers[2::2], strict=True))
     return b"".join(map(_varint, [len(pairs), *(number for pair in pairs for number in pair)]))
@@ -111,7 +113,8 @@ def load(base: bytes, updates: Sequence[bytes], *, step: Any = lambda number: No
 
 
 def _bring_in(doc: loro.LoroDoc, data: bytes) -> None:
-    """Trap: edits whose predecessors are missing are kept aside without an error. Source: loro 1."""
+    """Trap: edits whose predecessors are missing are kept aside without an error.
+    Source: docs/memory.md#stored-edits."""
     pending = doc.import_(data).pending
     if pending is not None and not pending.is_empty:
         ranges = sorted(pending.inner().items())

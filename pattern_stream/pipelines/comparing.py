@@ -303,7 +303,7 @@ def _differing(carried: RecordDict, found: RecordDict, skipped: frozenset[str]) 
 
 
 def _key_of(table: Table | None, key: Any) -> tuple[Any, ...]:
-    """The key of a single cell: one of several columns is a JSON array. Source: v4 4."""
+    """The key of a single cell: one of several columns is a JSON array. Source: docs/format.md#lossy-cells."""
     if table is None or len(table.key) == 1:
         return (key,)
     with suppress(ValueError, TypeError):
@@ -319,7 +319,8 @@ def _exactly(cell: Any) -> tuple[type, Any]:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equal as JSON, integers apart from floats. # Trap: the original reads float text up to one unit off (v3 2.2)."""
+    """Equal as JSON, integers apart from floats. # Trap: the original reads float text up to one unit off
+    (docs/format.md#json-values)."""
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):

@@ -218,7 +218,8 @@ class Survey:
         }
 
     def _report_emptied(self, block: RecordDict, preview: str) -> None:
-        """# Trap: the original exports documents as they were created, without the edits (v3 11, E1)."""
+        """# Trap: the original exports documents as they were created, without the edits
+        (docs/format.md#flaws-of-pattern)."""
         message = (
             f"memory block {block['label']!r} has an empty document, but its preview has {len(preview)} characters: "
             "the original program exported it without its edits"

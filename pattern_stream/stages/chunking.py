@@ -44,7 +44,8 @@ from pattern_stream.streams import Events, closing
 
 DEFAULT_LIMITS = Limits()
 _ENVELOPE_BYTES = 200
-"""More than the map around a chunk's messages takes, but for the two positions. Source: v3 8."""
+"""More than the map around a chunk's messages takes, but for the two positions.
+Source: docs/format.md#where-chunks-close."""
 
 _OWN_CONTAINERS = 2
 """Arrays and maps of a chunk of messages beside its messages: its own map and the list of them."""
@@ -226,7 +227,7 @@ async def chunk(
              from 0 per table. A message or row that outgrows a block, or has Large cells, is alone in its draft, not
              encoded yet.
     Memory:  the open chunk and one batch.
-    Source:  v3 5.4, 8; v4 2, 3.
+    Source:  docs/format.md#snapshot-chunks, #where-chunks-close, #memory-history.
     """
     builder = ChunkBuilder(limits)
     async with closing(events):

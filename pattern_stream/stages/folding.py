@@ -45,7 +45,7 @@ async def fold_memory(
     Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; LimitExceeded.
     Reports: stale-preview (warning): the stored preview is not the text of the document, as after an undo;
              damaged-memory (error): `fold` salvages, and this block goes out as far as it is good.
-    Source:  loro 3, v4 2.
+    Source:  docs/memory.md#folding, docs/format.md#memory-history.
     """
     pending: PendingBlock | None = None
     history = Told()

@@ -88,7 +88,7 @@ async def map_rows(
     Memory:  one batch.
     Raises:  InvalidCell, LimitExceeded: with table, row and field. With `oddities`, for what is no id: none; a row is
              left out or goes with a neutral value, its type is noted, and a warning says so.
-    Source:  v3 2.2, 3, 4; v4 3, 4.
+    Source:  docs/format.md#json-values, #timestamps, #enumerations.
     """
     mapping = Mapping(report, oddities)
     async with closing(events):
@@ -133,7 +133,7 @@ async def unmap_records(events: Events[RecordEvent], report: Report = ignore_fin
     Out:     Open and Rows with rows in `Record.columns` order. A memory block's row has its document.
     Memory:  one batch.
     Raises:  MalformedNode: with table, row and field.
-    Source:  v3 2.2, 3, 4; database 4, 5.
+    Source:  docs/format.md#json-values, #timestamps, #enumerations.
     """
     async with closing(events):
         async for event in events:
@@ -150,7 +150,7 @@ def _unmap_open(event: Open, report: Report) -> Open:
 
 
 def _with_stored(row: Row, history: MemoryHistory) -> Row:
-    """A memory block as it was stored, its edits apart. Source: v4 2."""
+    """A memory block as it was stored, its edits apart. Source: docs/format.md#memory-history."""
     cells = list(row)
     if history.base is not None:
         cells[MemoryBlock.index("loro_snapshot")] = history.base

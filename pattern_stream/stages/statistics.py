@@ -100,7 +100,7 @@ class Tally:
         """Where the manifest disagrees: an error in our own archives, a warning in others.
 
         # Trap: the original counts memory blocks that it writes by two routes twice, and the Letta converter counts in
-        its own way, so in their archives a mismatch alone proves nothing. Source: v3 7, 11 (E11).
+        its own way, so in their archives a mismatch alone proves nothing. Source: docs/format.md#statistics.
         """
         found = self.stats(manifest)
         stated = manifest["stats"]

@@ -1,6 +1,6 @@
 """A CAR and DAG-CBOR reader of its own: slow, short and strict, so that it shares no mistake with the package.
 
-Needs nothing but blake3. Source: v3 1 and 2, section numbers below are of the same description.
+Needs nothing but blake3. Source: docs/format.md#container, #dag-cbor.
 """
 
 from __future__ import annotations

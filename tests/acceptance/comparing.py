@@ -59,7 +59,8 @@ def mended(real: Flat, ours: Flat) -> Flat:
     """The real program's archive with its listed faults taken out, so that it can be compared in every field.
 
     Taken from ours, once it is certain that it is only a reordering or a subset: order of agents, entries, attachments,
-    shared blocks and standalone agents; attachments that dangle; shared blocks that stand twice. Source: v3 11.
+    shared blocks and standalone agents; attachments that dangle; shared blocks that stand twice.
+    Source: docs/format.md#flaws-of-pattern.
     """
     assert sorted(real.agents) == sorted(ours.agents)
     agents = {key: real.agents[key] for key in ours.agents}

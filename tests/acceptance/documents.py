@@ -110,14 +110,14 @@ def _varints(data: bytes) -> list[int]:
 
 
 def vector_pairs(data: bytes) -> list[tuple[int, int]]:
-    """An encoded version vector as sorted (peer, end counter) pairs. Source: v3 9."""
+    """An encoded version vector as sorted (peer, end counter) pairs. Source: docs/memory.md#frontier."""
     count, *numbers = _varints(data)
     assert len(numbers) == 2 * count, f"{count} entries announced, {len(numbers)} numbers found"
     return sorted((peer, zz >> 1 ^ -(zz & 1)) for peer, zz in zip(numbers[::2], numbers[1::2], strict=True))
 
 
 def vector_bytes(pairs: list[tuple[int, int]]) -> bytes:
-    """The canonical encoding: entries sorted by peer. Source: loro 1."""
+    """The canonical encoding: entries sorted by peer. Source: docs/memory.md#frontier."""
     numbers = [len(pairs)]
     for peer, counter in sorted(pairs):
         numbers += [peer, counter << 1 if counter >= 0 else -counter * 2 - 1]

@@ -1,6 +1,6 @@
 """What an archive of a database must hold, computed with plain sqlite3 and the slowest obvious code.
 
-Row selection of v3 6, with the faults of v3 11 mended as v3 13 says: parents before children, no dangling attachments,
+Row selection of docs/format.md#rows-and-order, #flaws-of-pattern: parents before children, no dangling attachments,
 nothing twice. Documents are not folded here (see `documents.py`); their stored bytes and active updates are handed on.
 """
 
@@ -90,7 +90,7 @@ def descending(text: str) -> tuple[int, ...]:
 
 
 def chunks_of(messages: list[Wire], options: Options) -> list[Chunk]:
-    """Message chunks by the rules of v3 8."""
+    """Message chunks by the rules of docs/format.md#where-chunks-close."""
     groups: list[list[Wire]] = []
     total = 0
     for message in messages:

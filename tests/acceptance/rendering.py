@@ -1,4 +1,4 @@
-"""A memory document's deep value as the text the real program shows. Source: database 7.3, 7.4."""
+"""A memory document's deep value as the text the real program shows. Source: docs/memory.md#schemas, #rendering."""
 
 from __future__ import annotations
 

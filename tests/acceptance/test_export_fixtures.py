@@ -1,6 +1,6 @@
 """Our exports of the real program's databases, read by code of their own, beside the database and its own archives.
 
-Every folder and scope. The statement: the same records, field by field, but for the faults that v3 11 lists.
+Every folder and scope. The statement: the same records, field by field, but for docs/format.md#flaws-of-pattern.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def test_the_constellation_holds_every_block_that_the_view_shows(name: str, fold
 
 
 def test_bare_numbers_are_carried_and_named(folder: Folders) -> None:
-    """Every row with a number as a whole JSON value goes out, and a warning names table, row and column: v3 13.7."""
+    """Every row with a number as a whole JSON value goes out, and a warning names table, row and column:
+    docs/format.md#compatible-writing."""
     here = folder("numbers")
     run = here.exports["constellation"]
     told = [str(warning) for warning in run.summary["warnings"]]

@@ -205,7 +205,7 @@ def test_a_message_larger_than_the_target_has_a_chunk_of_its_own(odd: tuple[Data
 
 
 def test_floats_are_rounded_correctly(odd: tuple[Database, dict[str, Export]]) -> None:
-    """As Python reads them; the real program is one unit off for some of these texts: v3 2.2, 13.8."""
+    """As Python reads them; the real program is one unit off for some of these texts: docs/format.md#json-values."""
     text = JSON_TEXTS[7]
     (message,) = [m for m in _whole(odd).agents["Z"].messages if m["id"] == "j7"]
 

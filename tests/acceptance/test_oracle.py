@@ -63,7 +63,7 @@ def test_base_and_active_updates_are_the_document_that_the_real_program_reads(
 
 
 def test_the_example_of_the_format_is_read() -> None:
-    """Snapshot piece and JSON example of v3 14, both ways."""
+    """Snapshot piece and JSON example of docs/format.md#example, both ways."""
     piece = bytes.fromhex("a3646461746143616263 65696e64657800 686e6578745f636964f6")
     numbers = bytes.fromhex("85fb3ff0000000000000fb8000000000000000fb3fb999999999999a0120")
 
@@ -116,7 +116,7 @@ def test_chunks_close_where_the_rules_say() -> None:
 
 
 def test_values_are_converted_as_described() -> None:
-    """Instants and JSON numbers in the forms of database 4, 5 and v3 2.2."""
+    """Instants and JSON numbers in the forms of docs/database.md#timestamps and docs/format.md#json-values."""
     assert "2026-01-02T03:04:05.120Z" == instant("2026-01-02T03:04:05.12+00:00")
     assert "2026-01-02T01:34:05Z" == instant("2026-01-02 03:04:05+01:30")
     assert "1969-12-31T23:59:59.000000001Z" == instant("1969-12-31 23:59:59.000000001")

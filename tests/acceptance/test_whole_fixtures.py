@@ -52,7 +52,7 @@ IDS = {
     "queued_messages": {"id": "", "target_agent_id": "", "source_agent_id": ""},
     "agent_atproto_endpoints": {"agent_id": "", "session_id": ""},
 }  # fmt: skip
-"""Columns that hold ids, with the prefix that a new one has. Source: v4 6."""
+"""Columns that hold ids, with the prefix that a new one has. Source: docs/format.md#new-ids."""
 STAYING = {b"_constellation_", b"system", b"user"}
 HOLDING_REFERENCES = {
     ("messages", "source_metadata"), ("notable_events", "agents_involved"), ("queued_messages", "origin_json"),

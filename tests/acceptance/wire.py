@@ -1,6 +1,6 @@
 """Cells of the database as values of the wire, written a second time and as plainly as possible.
 
-Source: v3 2.2, 3, 5 and database 3 to 5.
+Source: docs/format.md#json-values, #timestamps, docs/database.md#json-columns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ReadFloat = Callable[[str], float]
 
 
 def real_program_float(text: str) -> float:
-    """Float text as the real program rounds it: twice. Source: v3 2.2."""
+    """Float text as the real program rounds it: twice. Source: docs/format.md#json-values."""
     found = re.fullmatch(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?", text)
     assert found is not None
     sign, whole, fraction, power = found.groups()

@@ -25,7 +25,7 @@ def oracle_head(major: int, number: int) -> bytes:
 
 
 def oracle_encode(value: Any) -> bytes:
-    """The one way to write a value. Source: v3 2."""
+    """The one way to write a value. Source: docs/format.md#dag-cbor."""
     match value:
         case None:
             return b"\xf6"

@@ -1,4 +1,4 @@
-"""CAR framing: the annotated archive of v3 14, archives made here, and every fault of the framing."""
+"""CAR framing: the annotated archive of docs/format.md#example, archives made here, and every fault of the framing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from pattern_stream.format import CAR_HEADER_BYTES, MAX_HEADER_BYTES, MAX_SECTIO
 from tests.codec.oracle import oracle_encode, split
 
 THIN_GROUP = bytes.fromhex((Path(__file__).parents[1] / "vectors/thin-group.car.hex").read_text())
-"""A whole archive of one thin group. Source: v3 14."""
+"""A whole archive of one thin group. Source: docs/format.md#example."""
 
 ROOT = cid_of(b"root")
 HEADER = encode_header(ROOT)
@@ -64,7 +64,7 @@ def header(value: Any) -> bytes:
 
 @pytest.mark.parametrize("piece_bytes", [None, 1, 2, 7, 59, 60, 300, 604])
 def test_annotated_example(piece_bytes: int | None) -> None:
-    """The archive of v3 14 has its two sections at their offsets, in pieces of any size."""
+    """The archive of docs/format.md#example has its two sections at their offsets, in pieces of any size."""
     found = split(THIN_GROUP, piece_bytes)
 
     assert 605 == len(THIN_GROUP)

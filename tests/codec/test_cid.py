@@ -26,7 +26,7 @@ from pattern_stream.format import CID_PREFIX
 
 CHUNK = bytes.fromhex("a364646174614361626365696e64657800686e6578745f636964f6")
 CHUNK_CID = bytes.fromhex("01711e20fe0146aa55267f6f618aa4a662993183e57fb55e56e86f6b756dc8fdf01112e8")
-"""A snapshot chunk and its CID. Source: v3 14."""
+"""A snapshot chunk and its CID. Source: docs/format.md#example."""
 
 ZEROS = bytes(32)
 
@@ -72,7 +72,7 @@ BAD = {
 
 
 def test_example_of_the_format() -> None:
-    """The snapshot chunk of v3 14 has the CID given there, in bytes and as text."""
+    """The snapshot chunk of docs/format.md#example has the CID given there, in bytes and as text."""
     assert CHUNK_CID == cid_of(CHUNK)
     assert "bafyr4i" == cid_text(CHUNK_CID)[:7]
     assert CHUNK_CID == cid_from_text(cid_text(CHUNK_CID))

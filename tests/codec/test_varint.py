@@ -17,7 +17,7 @@ EXAMPLES = [
     (1, "01"),
     (127, "7f"),
     (128, "8001"),
-    (231, "e701"),  # section length of v3 14
+    (231, "e701"),  # section length of docs/format.md#example
     (311, "b702"),  # the same
     (16384, "808001"),
     (2**62, "808080808080808040"),

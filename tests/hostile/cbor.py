@@ -134,4 +134,4 @@ CBOR = [
     Case("json-nested-500-deep", lambda: note_with("metadata", b"\x81" * 500 + b"\x00"), r"more than 400 levels"),
     Case("time-of-a-million-digits", lambda: note_with("created_at", encode(_LONG_TIME)), r"^", SOUND),
 ]
-"""Cases of DAG-CBOR. Source: v3 2."""
+"""Cases of DAG-CBOR. Source: docs/format.md#dag-cbor."""

@@ -1,4 +1,4 @@
-"""Memory documents that abort, fill or stall a process that decodes them. Source: loro 5."""
+"""Memory documents that abort, fill or stall a process that decodes them. Source: docs/memory.md#hostile-documents."""
 
 from __future__ import annotations
 

@@ -135,4 +135,4 @@ FRAMING = [
     Case("million-times-repeated", lambda: repeated_section(TINY), r"manifest and content disagree", SOUND, large=True),
     Case("large-sections", lambda: large_sections(40), r"1 blocks are linked from nowhere", SOUND),
 ]
-"""Cases of the framing. Source: v3 1."""
+"""Cases of the framing. Source: docs/format.md#container."""

@@ -190,4 +190,4 @@ GRAPHS = [
     Case("block-that-links-to-itself", link_of_its_own, r"hashes to \w+, expected its CID"),
     Case("unknown-keys-100-thousand", lambda: unknown_keys(100_000), r"unknown key", SOUND),
 ]
-"""Cases of the tree. Source: v3 5, 10."""
+"""Cases of the tree. Source: docs/format.md#how-pattern-imports, #nodes."""

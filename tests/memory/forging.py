@@ -9,7 +9,7 @@ ABORTS = bytes.fromhex(
     "6c6f726f0000000000000000000000002ae23d6800043b0001000101100101000000000000000101ffffffff0f0000000005010000010006"
     "01040100000204016b016d000e0104020100f7010002010b0201017b0100"
 )
-"""The smallest known blob that aborts Loro on import: 86 bytes. Source: loro 5."""
+"""The smallest known blob that aborts Loro on import: 86 bytes. Source: docs/memory.md#hostile-documents."""
 
 _PRELUDE = """
 import sys, threading

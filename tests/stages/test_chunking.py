@@ -1,4 +1,5 @@
-"""Messages to chunks, documents to pieces. Borders are those of the original. Source: v3 8."""
+"""Messages to chunks, documents to pieces. Borders are those of the original.
+Source: docs/format.md#where-chunks-close."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables of a database, as SQLite itself describes them, and the SELECT lists that follow from their columns.
 
 User tables: tables that store rows of their own. So no views, no virtual tables and none of the tables in which those
-keep their content, nothing of SQLite's or of the migrations. Source: database 2, 3; v4 3.
+keep their content, nothing of SQLite's or of the migrations. Source: docs/database.md#migrations.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The words in which tables are declared: thin helpers over SQLAlchemy's schema classes, and the DDL of the tables.
 
 Declared types are kept as the original's text, since they decide affinity: JSON is NUMERIC, so a bare number in a JSON
-column turns into INTEGER or REAL. Primary keys of TEXT allow null here because they do there. Source: database 3.
+column turns into INTEGER or REAL. Primary keys of TEXT allow null here because they do there.
+Source: docs/database.md#schema.
 """
 
 from __future__ import annotations

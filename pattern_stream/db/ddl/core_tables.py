@@ -1,4 +1,5 @@
-"""The tables that an archive carries, and the memory history, after all migrations. Source: database 3.1 and 3.2.
+"""The tables that an archive carries, and the memory history, after all migrations.
+Source: docs/database.md#core-tables, #memory-history-tables.
 
 The order of tables, columns and indexes is the original's: columns that later migrations added stand last.
 """

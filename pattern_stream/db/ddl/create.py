@@ -1,4 +1,4 @@
-"""Makes the schema of a constellation database. Source: database 2 and 3."""
+"""Makes the schema of a constellation database. Source: docs/database.md#migrations, #schema."""
 
 from __future__ import annotations
 

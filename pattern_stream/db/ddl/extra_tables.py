@@ -1,6 +1,6 @@
 """The tables that a portable archive leaves out, after all migrations, and the list of migrations.
 
-Source: database 3.3.
+Source: docs/database.md#extra-tables.
 
 The order of tables, columns and indexes is the original's: columns that later migrations added stand last.
 """

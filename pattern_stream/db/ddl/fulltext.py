@@ -1,7 +1,7 @@
 """The full-text tables and the triggers that keep them: each declared as (base table, indexed columns).
 
 The index holds no text of its own: it refers to the base table by rowid. Deleting from it therefore needs the old
-values, so a row that is changed without its trigger leaves stale terms. Source: database 9.
+values, so a row that is changed without its trigger leaves stale terms. Source: docs/database.md#full-text-search.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The migrations that make the schema, as the original notes them in `_sqlx_migrations`. Source: database 2.
+"""The migrations that make the schema, as the original notes them in `_sqlx_migrations`.
+Source: docs/database.md#migrations.
 
 The original compares version and checksum of each row on every open, and refuses a file where one differs.
 """

@@ -2,7 +2,7 @@
 
 They come last, when all version 3 rows were mapped, so that the record types with any lossy row are known. A database
 of the original's own making has none, and its extension rows are found by indexes; else whole tables are read again.
-Source: v4 3, 4.
+Source: docs/format.md#extension-tables, #lossy-cells.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """SQL that puts parents before children, in constant memory, for tables whose rows refer to each other.
 
 The original writes entries newest first, so its own import meets children before their parents. Rows on a cycle, and
-rows whose parent is elsewhere, still go out. Source: v3 11 (I6), 13.3.
+rows whose parent is elsewhere, still go out. Source: docs/format.md#flaws-of-pattern, #compatible-writing.
 """
 
 from __future__ import annotations

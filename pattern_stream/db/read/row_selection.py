@@ -1,7 +1,7 @@
 """Which rows go into which part of an archive, as conditions in SQL, and the order of rows of any table.
 
 The version 3 part includes some rows; the extension tables of a whole constellation hold all others. Subject of all
-conditions is a row by its alias; `:id` is the agent or group of the scope. Source: v3 6; v4 3.
+conditions is a row by its alias; `:id` is the agent or group of the scope. Source: docs/format.md#rows-and-order.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class IncludedRows:
         return f"SELECT o.id FROM {table} o{where}"
 
     def _reached(self) -> str:
-        """Whether an inactive block is shared into a group, which includes it. Source: v3 11 (E4)."""
+        """Whether an inactive block is shared into a group, which includes it.
+        Source: docs/format.md#flaws-of-pattern."""
         return f"""EXISTS (SELECT 1 FROM shared_block_agents s JOIN group_members m ON m.agent_id = s.agent_id
             JOIN agents a ON a.id = m.agent_id JOIN agent_groups g ON g.id = m.group_id
             WHERE s.block_id = b.id AND {self.sound("agents", "a")} AND {self.sound("agent_groups", "g")}

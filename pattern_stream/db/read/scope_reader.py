@@ -1,7 +1,7 @@
 """The rows of a scope, as the tree they form: the start of the export line.
 
 All is read on one connection inside one read transaction, so an archive is one moment. Row selection follows the
-original's queries; order is total, so that equal databases give equal bytes. Source: v3 6, with the repairs of v3 13.
+original's queries; order is total, so that equal databases give equal bytes. Source: docs/format.md#rows-and-order.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def read_scope(
              there is Encoded, in place of batches of messages.
     Memory:  one batch a level of the tree, one id per shared block.
     Raises:  CorruptDatabase, InvalidCell, LimitExceeded, DatabaseBusy, UnsupportedSchema.
-    Source:  v3 6; v4 2, 3, 4.
+    Source:  docs/format.md#rows-and-order, #memory-history, #extension-tables.
     """
     return drive(_plan(connection, scope, selection, LossyTypes() if lossy_types is None else lossy_types, prefetch))
 

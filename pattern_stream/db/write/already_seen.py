@@ -1,6 +1,6 @@
 """Attachments that an archive has brought already, and batch ids that the database has already.
 
-Both are in temporary tables, as there may be many; a rollback drops those too. Source: database 6.
+Both are in temporary tables, as there may be many; a rollback drops those too. Source: docs/database.md#snowflakes.
 """
 
 from __future__ import annotations

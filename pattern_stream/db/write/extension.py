@@ -1,7 +1,7 @@
 """The extension of an archive on its way in: tables, the history of memory blocks, and lossy cells.
 
 A lossy cell is one that no version 3 record could bring back equal; it is written over the cell of the record.
-Source: v4 2 to 4.
+Source: docs/format.md#memory-history, #lossy-cells.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """References into nothing: an archive of one agent lacks what lay outside it, and the original's own archives more.
 
-Source: v3 11 (E4, E10, I6).
+Source: docs/format.md#flaws-of-pattern.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Old ids that an import with new ones leaves where they are: in text, in free JSON, and in what documents show.
 
 The search comes when all rows are in, and reads those of the import: each text that looks like an id is given its new
-form, and counts where a row has that as its id. So no ids are kept, and no other text counts as one. Source: v4 6.
+form, and counts where a row has that as its id. So no ids are kept, and no other text counts as one.
+Source: docs/format.md#new-ids.
 """
 
 from __future__ import annotations

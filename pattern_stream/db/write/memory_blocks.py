@@ -1,6 +1,6 @@
 """Memory blocks on their way in: one owner each, and no old edits on a new document; and their history, as stored.
 
-Source: v3 11 (I9 to I12), loro 3 "Import side"; v4 2, database 3.2.
+Source: docs/format.md#flaws-of-pattern, #memory-history, docs/memory.md#folding.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ async def write_rows(
              dropped); MalformedNode for rows that exclude each other; ProtocolError where pieces of a cell are missing;
              DatabaseBusy, DatabaseStorage, CorruptDatabase.
     Reports: unknown-dropped, cell-without-row and what the parts say, all warnings.
-    Source:  design 5; database 3 to 9; v4 2 to 5.
+    Source:  docs/database.md#full-text-search, #schema, docs/format.md#memory-history.
     """
     connection = await Connection.of(connection)
     pending: deque[asyncio.Future[None]] = deque()

@@ -1,4 +1,4 @@
-"""Rows of the tables in an archive's extension, declared tables among them. Source: v4 3."""
+"""Rows of the tables in an archive's extension, declared tables among them. Source: docs/format.md#extension-tables."""
 
 from __future__ import annotations
 

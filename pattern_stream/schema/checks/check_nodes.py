@@ -1,4 +1,5 @@
-"""Decoded blocks against the declarations: what a node must hold before anybody believes it. Source: v3 2.1, 5."""
+"""Decoded blocks against the declarations: what a node must hold before anybody believes it.
+Source: docs/format.md#presence-and-null, #nodes."""
 
 from __future__ import annotations
 

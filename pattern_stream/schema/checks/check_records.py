@@ -2,7 +2,7 @@
 
 The rules are the original reader's: a nullable field may be missing and is then null; any other missing field refuses
 the block; unknown keys are skipped. Whole columns of a batch are looked at; any fault sends the batch through the slow
-form, value by value, which says the field and the fault. Source: v3 2.1, 2.2, 4, 5.
+form, value by value, which says the field and the fault. Source: docs/format.md#presence-and-null, #json-values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Decoded rows of tables beyond the declared records, and the columns they come with. Source: v4 2, 3."""
+"""Decoded rows of tables beyond the declared records, and the columns they come with.
+Source: docs/format.md#memory-history, #extension-tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Unknown keys of decoded blocks: readers skip them, but must not skip links behind them. Source: v4 5."""
+"""Unknown keys of decoded blocks: readers skip them, but must not skip links behind them.
+Source: docs/format.md#version-4."""
 
 from __future__ import annotations
 

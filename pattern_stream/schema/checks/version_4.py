@@ -1,4 +1,5 @@
-"""Forms of version 4 alone: collections in pages, values outside their record or row. Source: v4 5."""
+"""Forms of version 4 alone: collections in pages, values outside their record or row.
+Source: docs/format.md#version-4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which version of the format a root block is of, and which type its data node has. Source: v3 5, 10; v4; legacy A2."""
+"""Which version of the format a root block is of, and which type its data node has.
+Source: docs/format.md#older-versions, #nodes, #version-4."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def _check_number(version: Any) -> None:
 
 
 def is_version_4(version: int) -> bool:
-    """Whether an archive of this version may have what readers of version 3 cannot follow. Source: v4 5."""
+    """Whether an archive of this version may have what readers of version 3 cannot follow.
+    Source: docs/format.md#version-4."""
     return version >= WIDE_VERSION
 
 

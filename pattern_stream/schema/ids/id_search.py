@@ -1,7 +1,7 @@
 """Finds ids inside text: those of the generated forms, and further names of agents and groups.
 
 Text is looked at as its bytes, JSON as it is written. The cost depends on the text alone, not on the number of
-ids. Source: database 6.
+ids. Source: docs/database.md#identifiers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """New ids from old ones: a pure function in one id space, so that no map of ids is kept and no link breaks.
 
 The kind of a thing only picks the prefix: an agent, and a text that names that agent as an owner, come out the same.
-Batch ids are snowflakes; where one must change, its millisecond stays. Source: v4 6, database 6.
+Batch ids are snowflakes; where one must change, its millisecond stays. Source: docs/format.md#new-ids.
 """
 
 from __future__ import annotations

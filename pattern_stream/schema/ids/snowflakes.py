@@ -1,6 +1,6 @@
 """Snowflakes, the numbers that name batches and positions of messages, as the original reads them.
 
-Source: database 6.
+Source: docs/database.md#snowflakes.
 """
 
 from __future__ import annotations

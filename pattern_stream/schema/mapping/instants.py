@@ -1,7 +1,7 @@
 """Timestamps as the database and the wire spell them, to the nanosecond.
 
 A column holds `2026-01-02T03:04:05.120+00:00` (or SQL's `2026-01-02 03:04:05`), the wire `2026-01-02T03:04:05.120Z`.
-Nothing here passes through `datetime`, which has microseconds only. Source: v3 3, database 4.
+Nothing here passes through `datetime`, which has microseconds only. Source: docs/format.md#timestamps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON columns, roles and octets: one value between its column and the wire. Source: v3 2.2, 4, database 5.
+"""JSON columns, roles and octets: one value between its column and the wire. Source: docs/format.md#json-values.
 
 The original reads JSON with serde_json. orjson agrees with it on all but an integer `-0`, which is a float there.
 """

@@ -1,7 +1,7 @@
 """Record types with rows or cells that version 3 cannot hold: noted while rows are mapped, read again at the end.
 
 Only the types are noted, so that memory does not grow; the export of the extension reads those tables once more. A
-database that the original made has none. Source: v4 3, 4.
+database that the original made has none. Source: docs/format.md#extension-tables, #lossy-cells.
 """
 
 from __future__ import annotations

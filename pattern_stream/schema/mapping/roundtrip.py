@@ -1,4 +1,5 @@
-"""Cells of a row that would not come back equal from a version 3 record, or have no place in one. Source: v4 3, 4.
+"""Cells of a row that would not come back equal from a version 3 record, or have no place in one.
+Source: docs/format.md#extension-tables, #lossy-cells.
 
 Equal means: JSON columns as values (in any order of members; an integer is no float), timestamps as instants to the
 nanosecond, everything else storage class and bytes.

@@ -1,4 +1,4 @@
-"""Cells as SQLite stores them, of any table, and their form on the wire. Source: v4 3, 5.
+"""Cells as SQLite stores them, of any table, and their form on the wire. Source: docs/format.md#cells.
 
 NULL, INTEGER, REAL, TEXT and BLOB are null, integer, float, text and byte string, so the storage class is kept. What
 DAG-CBOR has no form for is a map of one key; no cell is a map by itself.
@@ -60,7 +60,8 @@ HISTORY_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "memory_block_checkpoints": ("id", "block_id", "snapshot", "created_at", "updates_consolidated", "frontier"),
 }  # fmt: skip
-"""Columns of the tables of memory history in their physical order, after all migrations. Source: database 3.2."""
+"""Columns of the tables of memory history in their physical order, after all migrations.
+Source: docs/database.md#memory-history-tables."""
 
 
 def cell_to_wire(cell: Any) -> Any:

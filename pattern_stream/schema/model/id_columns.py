@@ -1,4 +1,5 @@
-"""Where ids stand in the tables of the schema, declared records and all others, each named once. Source: v4 6.
+"""Where ids stand in the tables of the schema, declared records and all others, each named once.
+Source: docs/database.md#references.
 
 Record types declare their own (`records`). Ids in free JSON and in text are not listed.
 """

@@ -1,4 +1,4 @@
-"""The node types: what a block may be, and how blocks link. Source: v3 5.
+"""The node types: what a block may be, and how blocks link. Source: docs/format.md#nodes.
 
 A node either *is* a record (its fields are the map's own keys) or holds one under a key; beside it stand lists of
 links, inline collections and plain values.
@@ -101,7 +101,7 @@ def _value(check: str) -> Any:
     return Edge("value", check=check)
 
 
-# --- pages: parts of collections that outgrow their node (version 4 only). Source: v4 5 ---------------------------
+# --- pages: parts of collections that outgrow their node (version 4 only). Source: docs/format.md#pages. -------------
 
 
 class LinkPage(NodeType):
@@ -136,14 +136,14 @@ class MemberIdPage(NodeType):
 
 
 class ValueChunk(NodeType):
-    """A piece of a cell that is too large for a block (version 4 only). Source: v4 5."""
+    """A piece of a cell that is too large for a block (version 4 only). Source: docs/format.md#values-out-of-line."""
 
     data: Any = Edge("octets")
     index: Any = _value("u32")
 
 
 class TableChunk(NodeType):
-    """Rows of a table beyond the declared records. Source: v4 3."""
+    """Rows of a table beyond the declared records. Source: docs/format.md#extension-tables."""
 
     rows: Any = Edge("rows")
     index: Any = _value("u32")
@@ -151,14 +151,14 @@ class TableChunk(NodeType):
 
 
 class UpdateChunk(NodeType):
-    """Rows of `memory_block_updates` of one memory block. Source: v4 2 (HistoryChunk)."""
+    """Rows of `memory_block_updates` of one memory block. Source: docs/format.md#memory-history."""
 
     rows: Any = Edge("rows")
     index: Any = _value("u32")
 
 
 class CheckpointChunk(NodeType):
-    """Rows of `memory_block_checkpoints` of one memory block. Source: v4 2 (HistoryChunk)."""
+    """Rows of `memory_block_checkpoints` of one memory block. Source: docs/format.md#memory-history."""
 
     rows: Any = Edge("rows")
     index: Any = _value("u32")
@@ -172,7 +172,7 @@ HISTORY_TABLES: Final[Mapping[type[NodeType], str]] = {
 
 
 class SnapshotChunk(NodeType):
-    """A piece of a memory document. Source: v3 5.4."""
+    """A piece of a memory document. Source: docs/format.md#snapshot-chunks."""
 
     data: Any = Edge("octets")
     index: Any = _value("u32")
@@ -180,7 +180,7 @@ class SnapshotChunk(NodeType):
 
 
 class History(NodeType):
-    """The edits and checkpoints behind a memory block: never a block of its own. Source: v4 2.
+    """The edits and checkpoints behind a memory block: never a block of its own. Source: docs/format.md#memory-history.
 
     `base`: the stored document, null where it is what the block's own chunks hold. `frontier`: the stored column.
     `columns`: where the tables of this database have other columns than HISTORY_COLUMNS: map table -> names.
@@ -194,7 +194,7 @@ class History(NodeType):
 
 
 class MemoryBlockExport(NodeType, record=MemoryBlock):
-    """A memory block and its document in pieces. Source: v3 5.3, v4 2."""
+    """A memory block and its document in pieces. Source: docs/format.md#memory-blocks, #memory-history."""
 
     snapshot_chunk_cids: Any = _links(SnapshotChunk)
     total_snapshot_bytes: Any = _value("u64")
@@ -202,7 +202,7 @@ class MemoryBlockExport(NodeType, record=MemoryBlock):
 
 
 class MessageChunk(NodeType):
-    """Up to a block full of messages. Source: v3 5.5."""
+    """Up to a block full of messages. Source: docs/format.md#message-chunks."""
 
     messages: Any = _records(Message)
     chunk_index: Any = _value("u32")
@@ -212,15 +212,15 @@ class MessageChunk(NodeType):
 
 
 class ArchivalEntryExport(NodeType, record=ArchivalEntry):
-    """One archival entry. Source: v3 5.6."""
+    """One archival entry. Source: docs/format.md#archival-entries."""
 
 
 class ArchiveSummaryExport(NodeType, record=ArchiveSummary):
-    """One archive summary. Source: v3 5.7."""
+    """One archive summary. Source: docs/format.md#archive-summaries."""
 
 
 class AgentExport(NodeType):
-    """An agent and all that is its own. Source: v3 5.2."""
+    """An agent and all that is its own. Source: docs/format.md#agents."""
 
     agent: Any = _record(Agent)
     memory_block_cids: Any = _links(MemoryBlockExport)
@@ -237,14 +237,14 @@ class AgentPage(NodeType):
 
 
 class EntryPage(NodeType):
-    """Some of the agents of a constellation (version 4 only). Source: v4 5."""
+    """Some of the agents of a constellation (version 4 only). Source: docs/format.md#pages."""
 
     entries: Any = Edge("link_map", AgentExport)
     index: Any = _value("u32")
 
 
 class GroupExport(NodeType):
-    """A group with its agents inline. Source: v3 5.8."""
+    """A group with its agents inline. Source: docs/format.md#groups."""
 
     group: Any = _record(Group)
     members: Any = _records(Member, MemberPage)
@@ -254,14 +254,14 @@ class GroupExport(NodeType):
 
 
 class GroupConfigExport(NodeType):
-    """A group's configuration alone: the thin export. Source: v3 5.8."""
+    """A group's configuration alone: the thin export. Source: docs/format.md#groups."""
 
     group: Any = _record(Group)
     member_agent_ids: Any = Edge("value", check="strings", page=MemberIdPage)
 
 
 class GroupExportThin(NodeType):
-    """A group inside a constellation: its agents are links. Never a block of its own. Source: v3 5.8."""
+    """A group inside a constellation: its agents are links. Never a block of its own. Source: docs/format.md#groups."""
 
     group: Any = _record(Group)
     members: Any = _records(Member, MemberPage)
@@ -271,14 +271,14 @@ class GroupExportThin(NodeType):
 
 
 class GroupPage(NodeType):
-    """Some of the groups of a constellation (version 4 only). Source: v4 5."""
+    """Some of the groups of a constellation (version 4 only). Source: docs/format.md#pages."""
 
     groups: Any = Edge("inline", GroupExportThin)
     index: Any = _value("u32")
 
 
 class TableExport(NodeType):
-    """Rows of one table beyond the declared records: never a block of its own. Source: v4 3.
+    """Rows of one table beyond the declared records: never a block of its own. Source: docs/format.md#extension-tables.
 
     `columns`: array of {name, type}, `type` as declared. `count`: rows in all chunks.
     """
@@ -289,7 +289,7 @@ class TableExport(NodeType):
 
 
 class ConstellationExport(NodeType):
-    """Everything. Source: v3 5.9, v4 3, 4.
+    """Everything. Source: docs/format.md#constellations, #extension-tables, #lossy-cells.
 
     `cells_beyond_version_3`: a table whose columns are CELL_COLUMNS, the cells of declared records that would not come
     back equal. `tables_beyond_version_3`: map table -> rows, names in canonical key order.
@@ -308,7 +308,7 @@ class ConstellationExport(NodeType):
 
 
 class ExportManifest(NodeType):
-    """The root. Source: v3 5.1."""
+    """The root. Source: docs/format.md#manifest."""
 
     stats: Any = _value("stats")
     version: Any = _value("u32")
@@ -322,7 +322,8 @@ EXTENSIONS: frozenset[type[NodeType]] = frozenset({History, TableExport, TableCh
 
 CELLS_KEY = "cells_beyond_version_3"
 CELL_COLUMNS: tuple[str, ...] = ("table", "key", "column", "value")
-"""The columns of the table of cells. `key`: the primary key; one of several columns as a JSON array. Source: v4 4."""
+"""The columns of the table of cells. `key`: the primary key; one of several columns as a JSON array.
+Source: docs/format.md#lossy-cells."""
 
 EXPORT_TYPES: dict[type[NodeType], str] = {
     AgentExport: "Agent",
@@ -330,7 +331,7 @@ EXPORT_TYPES: dict[type[NodeType], str] = {
     GroupConfigExport: "Group",
     ConstellationExport: "Constellation",
 }
-"""The manifest's `export_type` for each data node. Source: v3 5.1, 5.8."""
+"""The manifest's `export_type` for each data node. Source: docs/format.md#manifest, #groups."""
 
 STATS_KEYS: tuple[str, ...] = (
     "agent_count",
@@ -343,9 +344,10 @@ STATS_KEYS: tuple[str, ...] = (
     "archival_entry_count",
     "archive_summary_count",
 )
-"""The nine statistics, in canonical key order. Source: v3 5.1, 7."""
+"""The nine statistics, in canonical key order. Source: docs/format.md#manifest, #statistics."""
 
 LINEAGE_KEYS: tuple[str, ...] = (
     "redacted", "base_root", "created_by", "loro_version", "section_count", "source_schema",
 )  # fmt: skip
-"""Further keys of a manifest, all optional plain values, which readers of version 3 skip. Source: v4 1."""
+"""Further keys of a manifest, all optional plain values, which readers of version 3 skip.
+Source: docs/format.md#lineage."""

@@ -28,7 +28,7 @@ ROLE_TYPES = frozenset({"supervisor", "regular", "observer", "specialist"})
 
 
 def canonical(key: str) -> tuple[int, bytes]:
-    """Sort key of map keys in DAG-CBOR: shorter first, then bytewise. Source: v3 2."""
+    """Sort key of map keys in DAG-CBOR: shorter first, then bytewise. Source: docs/format.md#dag-cbor."""
     encoded = key.encode()
     return len(encoded), encoded
 
@@ -84,7 +84,7 @@ def _named(field: Field, name: str) -> Field:
 
 
 class Agent(Record, table="agents", noun="agent"):
-    """One agent. Source: v3 5.2, database 3.1."""
+    """One agent. Source: docs/format.md#agents, docs/database.md#core-tables."""
 
     id: Any = text(names="agent")
     name: Any = text()
@@ -101,7 +101,7 @@ class Agent(Record, table="agents", noun="agent"):
 
 
 class Group(Record, table="agent_groups", noun="group"):
-    """A group of agents. Source: v3 5.8."""
+    """A group of agents. Source: docs/format.md#groups."""
 
     id: Any = text(names="group")
     name: Any = text()
@@ -115,7 +115,7 @@ class Group(Record, table="agent_groups", noun="group"):
 class Member(
     Record, table="group_members", noun="member", key=("group_id", "agent_id"), named_by="agent_id", owner="group_id"
 ):
-    """An agent's membership in a group. Source: v3 5.8."""
+    """An agent's membership in a group. Source: docs/format.md#groups."""
 
     group_id: Any = text(names="group")
     agent_id: Any = text(names="agent")
@@ -125,7 +125,7 @@ class Member(
 
 
 class MemoryBlock(Record, table="memory_blocks", noun="memory block", owner="agent_id"):
-    """A named piece of an agent's memory, a Loro document. Source: v3 5.3, database 3.1."""
+    """A named piece of an agent's memory, a Loro document. Source: docs/format.md#memory-blocks."""
 
     id: Any = text(names="memory_block")
     agent_id: Any = text(names="owner")
@@ -153,7 +153,7 @@ class SharedAttachment(
     named_by="block_id",
     owner="agent_id",
 ):
-    """An agent's access to a memory block it does not own. Source: v3 5.8."""
+    """An agent's access to a memory block it does not own. Source: docs/format.md#groups."""
 
     block_id: Any = text(names="memory_block")
     agent_id: Any = text(names="agent")
@@ -164,7 +164,7 @@ class SharedAttachment(
 class ArchivalEntry(
     Record, table="archival_entries", noun="archival entry", owner="agent_id", parent="parent_entry_id"
 ):
-    """A long-term note. Source: v3 5.6."""
+    """A long-term note. Source: docs/format.md#archival-entries."""
 
     id: Any = text(names="archival_entry")
     agent_id: Any = text(names="owner")
@@ -176,7 +176,7 @@ class ArchivalEntry(
 
 
 class Message(Record, table="messages", noun="message", owner="agent_id"):
-    """One turn of a conversation. Source: v3 5.5."""
+    """One turn of a conversation. Source: docs/format.md#message-chunks."""
 
     id: Any = text(names="message")
     agent_id: Any = text(names="agent")
@@ -197,7 +197,7 @@ class Message(Record, table="messages", noun="message", owner="agent_id"):
 class ArchiveSummary(
     Record, table="archive_summaries", noun="archive summary", owner="agent_id", parent="previous_summary_id"
 ):
-    """A summary that stands for a range of archived messages. Source: v3 5.7."""
+    """A summary that stands for a range of archived messages. Source: docs/format.md#archive-summaries."""
 
     id: Any = text(names="archive_summary")
     agent_id: Any = text(names="agent")
@@ -211,7 +211,8 @@ class ArchiveSummary(
 
 
 class MemoryUpdate(Record, table="memory_block_updates", noun="memory update", named_by="seq", owner="block_id"):
-    """One edit of a memory block that is not in its snapshot yet: folded on export. Source: database 3.2, 7."""
+    """One edit of a memory block that is not in its snapshot yet: folded on export.
+    Source: docs/database.md#memory-history-tables, docs/memory.md#stored-edits."""
 
     seq: Any = integer()
     update_blob: Any = blob()

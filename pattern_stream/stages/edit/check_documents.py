@@ -41,7 +41,7 @@ async def check_documents(
 
     Memory:  one document, and the active updates of its block up to MAX_REPLAYED_BYTES; more are a warning.
     Raises:  DamagedDocument, LimitExceeded: naming the memory block.
-    Source:  loro 5, v4 2.
+    Source:  docs/memory.md#hostile-documents, docs/format.md#memory-history.
     """
     replay: Replayed | None = None
     async with closing(events):
@@ -110,7 +110,7 @@ class Replayed:
                 self._add_update(row[seq], row[update])
 
     def _add_checkpoints(self, rows: list[Row]) -> None:
-        """An empty document starts from its newest checkpoint, as on export. Source: loro 3."""
+        """An empty document starts from its newest checkpoint, as on export. Source: docs/memory.md#checkpoints."""
         columns = self.history.columns[HISTORY_TABLES[CheckpointChunk]]
         created, number, snapshot = (columns.index(name) for name in ("created_at", "id", "snapshot"))
         for row in rows:

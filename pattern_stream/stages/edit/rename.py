@@ -67,7 +67,7 @@ async def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerato
 
     In:      records as `unchunk` yields them.
     Raises:  UsageError: one name for a whole constellation. NotInArchive: an old name that nothing has.
-    Source:  v3 10, 11 (I10, I14).
+    Source:  docs/format.md#how-pattern-imports, #flaws-of-pattern.
     """
     async with closing(events):
         async for event in events:

@@ -97,7 +97,7 @@ async def translate(
              under `member_candidates`. A table of which it is not known where its ids are is marked `untranslated`.
     Memory:  one batch.
     Reports: id-kept (warning): a cell that holds ids and is no text, or too large to be looked into.
-    Source:  v4 6.
+    Source:  docs/format.md#new-ids.
     """
     translator = Translator(identity, report)
     async with closing(events):

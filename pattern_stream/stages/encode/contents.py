@@ -44,7 +44,7 @@ COUNTED: dict[type[NodeType], str] = {
     ArchiveSummaryExport: "archive_summary_count",
     MessageChunk: "chunk_count",
 }
-"""Which of the statistics counts a type of node. Source: v3 7."""
+"""Which of the statistics counts a type of node. Source: docs/format.md#statistics."""
 
 
 class Contents(Growing):

@@ -241,7 +241,7 @@ async def encode(
     Raises:  LimitExceeded: a row or node that does not fit one block whatever moves out of it (table, row, sizes), or
              that `newest_version` cannot hold, unless `too_large` takes it: what comes out is good for counting only
              then.
-    Source:  v3 2, 5, 7; v4.
+    Source:  docs/format.md#dag-cbor, #statistics, #nodes.
     """
     encoder = Encoder(exported_at, lineage, too_large, newest_version)
     async with closing(events):

@@ -1,4 +1,5 @@
-"""What an encoder's open nodes have in common: collections that grow into pages, values that move out. Source: v4 5."""
+"""What an encoder's open nodes have in common: collections that grow into pages, values that move out.
+Source: docs/format.md#version-4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Values too large for their record or row: moved out, the largest first, until the rest fits its block. Source: v4 5.
+"""Values too large for their record or row: moved out, the largest first, until the rest fits its block.
+Source: docs/format.md#values-out-of-line.
 
 Their bytes go out as blocks of their own, in pieces, before the block that they were moved out of is made. A cell that
 is Large has no bytes here: they come as Pieces and pass straight through.

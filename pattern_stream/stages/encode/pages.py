@@ -1,4 +1,5 @@
-"""Collections of a node while it is open, and the pages to which one goes that outgrows it. Source: v4 5.
+"""Collections of a node while it is open, and the pages to which one goes that outgrows it.
+Source: docs/format.md#pages.
 
 A page belongs before what it leads to, but whether there will be pages is known much later: so where one would start a
 place is kept, which costs nothing in the archive if nothing is put there.

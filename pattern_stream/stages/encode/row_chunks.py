@@ -1,4 +1,5 @@
-"""Rows of tables beyond the declared records to chunks: each row is encoded once, here. Source: v4 2, 3."""
+"""Rows of tables beyond the declared records to chunks: each row is encoded once, here.
+Source: docs/format.md#memory-history, #extension-tables."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ def fits(data: bytes, limit: int = MAX_BLOCK_BYTES) -> bool:
 
 
 def chain_documents(pieces: Iterable[bytes]) -> list[Block]:
-    """The pieces of a memory document, each linking to the next, so made from the last to the first. Source: v3 5.4."""
+    """The pieces of a memory document, each linking to the next, so made from the last to the first.
+    Source: docs/format.md#snapshot-chunks."""
     following: bytes | None = None
     blocks: list[Block] = []
     numbered = list(enumerate(pieces))

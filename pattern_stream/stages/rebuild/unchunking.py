@@ -283,7 +283,7 @@ async def unchunk(
     Memory:  one batch, one memory document, the attachments of the open nodes.
     Raises:  LimitExceeded: a memory document is larger than `max_document_bytes`, unless `damage` takes it: the Open
              then has no "loro_snapshot".
-    Source:  v3 5, 6.
+    Source:  docs/format.md#rows-and-order, #nodes.
     """
     builder = RecordBuilder(max_document_bytes, damage=damage, unread=unread)
     async with closing(events):

@@ -1,4 +1,5 @@
-"""What the blocks behind one key must come to together, as the node that links them says. Source: v4 2, 3, 5."""
+"""What the blocks behind one key must come to together, as the node that links them says.
+Source: docs/format.md#memory-history, #extension-tables, #version-4."""
 
 from __future__ import annotations
 

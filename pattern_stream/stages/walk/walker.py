@@ -302,7 +302,7 @@ async def walk(
              pages, stay there.
     Raises:  UnsupportedVersion, UnknownLink, MalformedBlock, MalformedNode (field, CID, offset), MissingBlock (CID,
              field, parent), HostileShape, StatsMismatch.
-    Source:  v3 5, 10; v4.
+    Source:  docs/format.md#older-versions, #nodes, #version-4.
     """
     walker = root if isinstance(root, Walker) else Walker(root, shelf, report=report)
     async with closing(sections):

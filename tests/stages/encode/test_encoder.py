@@ -55,7 +55,7 @@ def memory_block(identity: str, *documents: bytes, key: str | None = None) -> li
 
 
 def test_the_documented_example() -> None:
-    """A thin group gives the very block of the format notes, and its CID. Source: v3 14."""
+    """A thin group gives the very block of the example, and its CID. Source: docs/format.md#example."""
     found = run([Open(GroupConfigExport, GROUP, extra={"member_agent_ids": ["a1", "a2"]}), Close()])
 
     data = next(event for event in found if isinstance(event, Block))
@@ -65,7 +65,7 @@ def test_the_documented_example() -> None:
 
 
 def test_a_snapshot_chunk_of_the_documented_bytes() -> None:
-    """A one-piece document gives the block and CID of the format notes. Source: v3 14."""
+    """A one-piece document gives the block and CID of the example. Source: docs/format.md#example."""
     found = run([Open(AgentExport, {"id": "a"}), *memory_block("b", b"abc"), Close()])
 
     assert "01711e20fe0146aa55267f6f618aa4a662993183e57fb55e56e86f6b756dc8fdf01112e8" in {
