@@ -18,7 +18,11 @@ _JSON_TYPES: Final = (str, int, float, bytes, list, dict, type(None))
 
 
 class Fault(Exception):
-    """The document cannot be used; the text says why."""
+    """The document cannot be used; the text says why. `steps`: the updates at fault, where the fault is in several."""
+
+    def __init__(self, reason: str, steps: Sequence[int] = ()) -> None:
+        super().__init__(reason)
+        self.steps = list(steps)
 
 
 class ContainerReader:

@@ -73,11 +73,11 @@ class DocumentAnswer:
 
 
 class DocumentRefused(Exception):
-    """The document could not be dealt with; `step` is how far the worker had come."""
+    """The document could not be dealt with; `step` is how far the worker had come, `steps` are all those at fault."""
 
-    def __init__(self, reason: str, step: int = 0) -> None:
+    def __init__(self, reason: str, step: int = 0, steps: Sequence[int] = ()) -> None:
         super().__init__(reason)
-        self.reason, self.step = reason, step
+        self.reason, self.step, self.steps = reason, step, frozenset(steps) or frozenset({step})
 
 
 class DocumentWorkerDied(DocumentRefused):
@@ -147,7 +147,9 @@ class DocumentWorker:
             await self.channel.send(blob)
         answer = await self._answer(limits)
         if "fault" in answer.meta:
-            raise DocumentRefused(str(answer.meta["fault"]), self.step)
+            named = answer.meta.get("steps")
+            steps = [step for step in named if type(step) is int] if isinstance(named, list) else []
+            raise DocumentRefused(str(answer.meta["fault"]), self.step, steps)
         return answer
 
     async def _answer(self, limits: RequestLimits) -> DocumentAnswer:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -38,6 +39,9 @@ GROWTH: Final = 4
 
 MAX_SHOWN_BYTES: Final = 16 * 1024 * 1024
 """Longest text or values that come over to this process; a longer text is checked but not handed out."""
+
+SINGLE_ROUNDS: Final = 32
+"""Bad updates that are left out one at a time."""
 
 CACHED_COUNT: Final = 64
 CACHED_BYTES: Final = 4096
@@ -139,7 +143,7 @@ class Sandbox:
         """The document with its active updates in it. An empty snapshot is a new document.
 
         Out:     the stored bytes untouched where the updates bring nothing new; with salvage, `damage` says what is
-                 missing: everything from the first bad update on, or the stored snapshot.
+                 missing: bad updates and those that build on them, or the stored snapshot.
         Raises:  DamagedMemory (place, seq and reason in the message), LimitExceeded, WorkerFailed.
         """
         task = _Task(snapshot, tuple(updates), metadata)
@@ -178,10 +182,14 @@ class Sandbox:
     # --- salvage -------------------------------------------------------------------------------------------------
 
     async def _rescue(self, task: _Task, refusal: DocumentRefused) -> Folded:
-        """The last good state. Each round gives up something more: the text, an update and all after it, the base."""
+        """The document without what is bad. Each round gives up something more: the text, updates, the base.
+
+        An update that is bad goes alone, and those that build on it; after SINGLE_ROUNDS so do all after it, or a block
+        of nothing but bad updates would take for ever.
+        """
         total, faults, seq = len(task.updates), [task.fault(refusal)], task.seq(refusal)
-        while True:
-            task = await self._reduced(task, refusal)
+        for rounds in count():
+            task = await self._reduced(task, refusal, rounds)
             try:
                 folded = await self._folded(task)
             except DocumentRefused as again:
@@ -191,15 +199,17 @@ class Sandbox:
             kept = [f"{len(task.updates)} of {total} updates kept"] if total else []
             lost = ["stored snapshot lost"] if task.remake else []
             return replace(folded, damage="; ".join([*faults, *kept, *lost]), damaged_seq=seq)
+        raise AssertionError("counting never ends")
 
-    async def _reduced(self, task: _Task, refusal: DocumentRefused) -> _Task:
+    async def _reduced(self, task: _Task, refusal: DocumentRefused, rounds: int) -> _Task:
         """The task without what the refusal blames."""
-        count, step = len(task.updates), refusal.step
-        if 0 < step <= count:
-            return replace(task, updates=task.updates[: step - 1])
-        if step == count + 2 and task.show:
+        total, step = len(task.updates), refusal.step
+        if 0 < step <= total:
+            left = [update for number, update in enumerate(task.updates, 1) if number not in refusal.steps]
+            return replace(task, updates=tuple(left) if rounds < SINGLE_ROUNDS else task.updates[: step - 1])
+        if step == total + 2 and task.show:
             return replace(task, show=False)
-        if step == count + 1 and count:
+        if step == total + 1 and total:
             return replace(task, updates=await self._good_updates(task))
         if task.remake:
             raise WorkerFailed(f"document worker refuses an empty document: {refusal.reason}")

@@ -42,6 +42,7 @@ MAX_ERROR_CHARS: Final = 200
 STDERR_BYTES: Final = 64 * 1024
 
 Reply = tuple[dict[str, Any], list[bytes]]
+Pending = list[tuple[int, int, int]]
 Act = Callable[[dict[str, Any], list[bytes]], Reply]
 
 
@@ -101,25 +102,43 @@ def new_reader(doc: loro.LoroDoc) -> containers.ContainerReader:
 
 
 def load(base: bytes, updates: Sequence[bytes], *, step: Any = lambda number: None) -> tuple[loro.LoroDoc, bytes]:
-    """A document from its stored snapshot (empty: a new one) and updates, and the version of the snapshot alone."""
+    """A document from its stored snapshot (empty: a new one) and updates, and the version of the snapshot alone.
+
+    # Trap: Loro sets edits aside, without an error, until the edits that they build on have come. Updates may be stored
+    in any order, so whether something is missing is only known at the end.
+    """
     doc = new_document()
-    if base:
-        _bring_in(doc, base)
+    if base and (pending := _bring_in(doc, base)):
+        raise _missing(pending)
     before = canonical_version(doc.oplog_vv)
+    waiting: dict[int, Pending] = {}
     for number, update in enumerate(updates, 1):
         step(number)
-        _bring_in(doc, update)
+        if pending := _bring_in(doc, update):
+            waiting[number] = pending
+    version = doc.oplog_vv
+    left = {number: pending for number, pending in waiting.items() if not _has_come(version, pending)}
+    if left:
+        step(min(left))
+        raise _missing(left[min(left)], list(left))
     return doc, before
 
 
-def _bring_in(doc: loro.LoroDoc, data: bytes) -> None:
-    """Trap: edits whose predecessors are missing are kept aside without an error.
-    Source: docs/memory.md#stored-edits."""
+def _bring_in(doc: loro.LoroDoc, data: bytes) -> Pending:
+    """Import edits; those that wait for others, as (peer, first counter, counter after the last)."""
     pending = doc.import_(data).pending
-    if pending is not None and not pending.is_empty:
-        ranges = sorted(pending.inner().items())
-        named = ", ".join(f"{start} to {end - 1} of peer {peer}" for peer, (start, end) in ranges[:3])
-        raise containers.Fault(f"edits {named} build on edits that are missing")
+    if pending is None or pending.is_empty:
+        return []
+    return sorted((peer, start, end) for peer, (start, end) in pending.inner().items())
+
+
+def _has_come(version: loro.VersionVector, pending: Pending) -> bool:
+    return all(version.includes_id(loro.ID(peer, end - 1)) for peer, _, end in pending)
+
+
+def _missing(pending: Pending, steps: Sequence[int] = ()) -> containers.Fault:
+    named = ", ".join(f"{start} to {end - 1} of peer {peer}" for peer, start, end in pending[:3])
+    return containers.Fault(f"edits {named} build on edits that are missing", steps)
 
 
 def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
@@ -166,7 +185,7 @@ def answer(act: Act, meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     except containers.Fault as fault:
         with suppress(OSError):  # what panics printed makes room for the last words of an abort
             os.ftruncate(2, 0)
-        return {"fault": str(fault)}, []
+        return {"fault": str(fault), "steps": fault.steps}, []
     except MemoryError:
         return {"fault": f"needed more than {meta['memory'] >> 20} MiB"}, []
     except Exception as error:  # noqa: BLE001  what a document leads to must not end the worker

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from itertools import permutations
 from pathlib import Path
 
 import anyio
@@ -178,17 +179,38 @@ async def test_oversize_is_refused_before_it_is_sent() -> None:
             await small.fold(b"", [(1, bytes(201)), (2, bytes(201))], None)
 
 
-async def test_salvage_keeps_what_is_good_before_a_bad_update(salvaging: Sandbox) -> None:
-    """The last good state goes out, from the first bad update on nothing; what is missing is said."""
+async def test_updates_may_be_stored_in_any_order(sandbox: Sandbox) -> None:
+    """What builds on a later one waits for it: the document is whole in every order, and nothing is damage."""
+    updates = list(enumerate(forge_edits("one ", "two ", "three"), 1))
+
+    for order in permutations(updates):
+        folded = await sandbox.fold(EMPTY, list(order), None)
+
+        assert ("one two three", None) == (folded.rendered, folded.damage)
+
+
+async def test_salvage_keeps_what_does_not_build_on_a_bad_update(salvaging: Sandbox) -> None:
+    """Bad updates go alone, wherever they stand; what is missing is said."""
     one, two, three = forge_edits("one ", "two ", "three")
-    updates = [(1, one), (2, two), (5, two[:-3]), (6, three)]
+    updates = [(1, one), (2, two), (5, two[:-3]), (6, three), (7, b"")]
 
     folded = await salvaging.fold(EMPTY, updates, None)
 
-    assert ("one two ", 5) == (folded.rendered, folded.damaged_seq)
+    assert ("one two three", 5) == (folded.rendered, folded.damaged_seq)
     assert folded.damage is not None
     assert "update with seq 5" in folded.damage
-    assert "2 of 4 updates kept" in folded.damage
+    assert "3 of 5 updates kept" in folded.damage
+
+
+async def test_salvage_leaves_out_what_builds_on_a_bad_update(salvaging: Sandbox) -> None:
+    """The edits after one that is lost wait for it for ever: they are left out together, in one further round."""
+    one, two, *rest = forge_edits("one ", "two ", *(f"{number} " for number in range(60)))
+    updates = [(1, one), (2, two[:-3]), *enumerate(rest, 3)]
+
+    folded = await salvaging.fold(EMPTY, updates, None)
+
+    assert ("one ", 2) == (folded.rendered, folded.damaged_seq)
+    assert "1 of 62 updates kept" in str(folded.damage)
 
 
 async def test_salvage_survives_an_update_that_kills(salvaging: Sandbox) -> None:
@@ -197,7 +219,7 @@ async def test_salvage_survives_an_update_that_kills(salvaging: Sandbox) -> None
 
     folded = await salvaging.fold(EMPTY, [(1, one), (2, ABORTS), (3, two)], None)
 
-    assert ("one ", 2) == (folded.rendered, folded.damaged_seq)
+    assert ("one two", 2) == (folded.rendered, folded.damaged_seq)
 
 
 async def test_salvage_goes_on_without_a_broken_snapshot(salvaging: Sandbox) -> None:
