@@ -168,7 +168,7 @@ def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
 
     result = run(session, lambda progress: export_archive(path, out, scope=scope, options=options, progress=progress))
     with suppress(ConnectionError):
-        _warn(session, result)
+        _warn(session, result, portable=given["portable"])
     code = conclude(session, "the export", result.as_dict(), lambda: _tell(session, result, out))
     return ExitCode.LOSS if result.loss else code
 
@@ -179,7 +179,7 @@ def _plan(session: Session, given: ExportArguments, out: Path | None) -> int:
     from pattern_stream.pipelines.exporting import plan_export
 
     plan = run(session, lambda progress: plan_export(path, out, scope=scope, options=options, progress=progress))
-    _warn(session, plan)
+    _warn(session, plan, portable=given["portable"])
     for problem in plan.problems:
         tell(session, "error", f"does not fit: {plain(str(problem))}")
     if session.json:
@@ -252,14 +252,16 @@ def fixed_date(epoch: str | None) -> str | None:
 # --- what came of it ---------------------------------------------------------------------------------------------
 
 
-def _warn(session: Session, result: ExportResult | ExportPlan) -> None:
+def _warn(session: Session, result: ExportResult | ExportPlan, *, portable: bool) -> None:
     """What was found on the way, and in one line what this archive is not."""
     print_findings(session, result.findings)
     not_carried, derived = result.census.not_carried, result.census.derived
     if result.scope.kind == "constellation" and result.census.beyond:
         say(session, f"{_WHOLE} ({counted(result.census.beyond)}); --portable leaves that out")
     if not_carried:
-        say(session, f"not carried by format version 3: {counted(not_carried)}")
+        whole = result.scope.kind == "constellation" and not portable
+        reason = "not carried, as they are virtual tables" if whole else "not carried by format version 3"
+        say(session, f"{reason}: {counted(not_carried)}")
     if derived:
         say(session, f"left out, as it is derived from the rest: {counted(derived)}")
 

@@ -1,28 +1,26 @@
 """The tables of a database, as SQLite itself describes them, and the SELECT lists that follow from their columns.
 
 User tables: tables that store rows of their own. So no views, no virtual tables and none of the tables in which those
-keep their content, nothing of SQLite's or of the migrations. Source: docs/database.md#migrations.
+of a known module keep their content, nothing of SQLite's or of the migrations. Source: docs/database.md#migrations.
 """
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final
 
+from pattern_stream.db.catalog.virtual_tables import VirtualTable, virtual_tables
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
-from pattern_stream.schema.model.records import MemoryBlock, Record, canonical
+from pattern_stream.schema.model.cells import HISTORY_COLUMNS
+from pattern_stream.schema.model.records import DECLARED, MemoryBlock, Record, canonical
 
-DERIVED: Final = "embeddings"
-"""The virtual table of vectors; with the tables that hold its content it can be made again from the others."""
-
-_INTERNAL: Final = ("sqlite_", "_sqlx_", DERIVED)
+_MIGRATIONS: Final = "_sqlx_migrations"
 _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 _SELECTS_AT_ONCE: Final = 100
 """# Trap: a statement has at most 500 SELECTs, and a database may have more tables."""
@@ -30,7 +28,6 @@ _SELECTS_AT_ONCE: Final = 100
 _STORED: Final = "s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%'"
 _KINDS: Final = "SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'"
 _VIRTUAL: Final = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%'"
-_MODULES: Final = "SELECT lower(name) FROM pragma_module_list"
 _COLUMNS: Final = f"""SELECT s.name, c.name, c.type, c.dflt_value IS NOT NULL, c.pk, c.hidden
     FROM sqlite_schema s JOIN pragma_table_xinfo(s.name) c WHERE {_STORED} ORDER BY s.name, c.cid"""
 _INDEXES: Final = f"""SELECT s.name, i.name, i."unique" AND i.origin <> 'pk', c.name
@@ -39,7 +36,6 @@ _INDEXES: Final = f"""SELECT s.name, i.name, i."unique" AND i.origin <> 'pk', c.
 _PARENTS: Final = f"""SELECT s.name, min(f."from"), min(f."to") FROM sqlite_schema s
     JOIN pragma_foreign_key_list(s.name) f WHERE {_STORED} AND f."table" = s.name COLLATE NOCASE
     GROUP BY s.name, f.id HAVING count(*) = 1"""
-_module_named: Final = re.compile(r"""\sUSING\s+["'`\[]?(\w+)""", re.IGNORECASE).search
 
 _NEWEST_CHECKPOINT = """CASE WHEN length({alias}.loro_snapshot) = 0 THEN coalesce((SELECT c.snapshot
     FROM memory_block_checkpoints c WHERE c.block_id = {alias}.id ORDER BY c.created_at DESC, c.id DESC LIMIT 1),
@@ -96,22 +92,31 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The user tables of a database by name, in canonical key order. `internal`: all other tables that store rows."""
+    """The user tables of a database by name, in canonical key order, and the virtual tables that have shadow tables."""
 
     tables: Mapping[str, Table]
-    internal: frozenset[str] = frozenset()
+    virtual: Sequence[VirtualTable] = ()
     _lists: dict[tuple[type[Record], str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def read(cls, raw: sqlite3.Connection) -> Catalog:
         """Read the catalog of a database, on the driver's thread."""
         columns, indexes, parents = (_grouped(raw.execute(sql)) for sql in (_COLUMNS, _INDEXES, _PARENTS))
-        without_rowid = _user_tables(raw)
+        virtual = virtual_tables(raw.execute(_VIRTUAL), {name: rows[0][0] for name, rows in columns.items()})
+        shadows = {shadow for table in virtual for shadow in table.shadows} - {*DECLARED, *HISTORY_COLUMNS}
+        without_rowid = {
+            name: bool(wr)
+            for name, kind, wr in raw.execute(_KINDS)
+            if kind in ("table", "shadow")
+            and not name.startswith("sqlite_")
+            and name != _MIGRATIONS
+            and name not in shadows
+        }
         tables = {
             name: _table(name, without_rowid[name], columns[name], indexes[name], parents[name])
             for name in sorted(without_rowid, key=canonical)
         }
-        return cls(tables, frozenset(columns) - frozenset(tables))
+        return cls(tables, virtual)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether there is such a user table, or such a column in it."""
@@ -183,21 +188,6 @@ async def count_rows(connection: Connection, sources: Mapping[str, str], subject
         rows = await connection.execute(" UNION ALL ".join(parts), {"id": subject})
         counts |= {names[number]: count for number, count in rows}
     return counts
-
-
-def _user_tables(raw: sqlite3.Connection) -> dict[str, bool]:
-    """The names of user tables, and whether each is WITHOUT ROWID.
-
-    # Trap: SQLite knows which tables belong to a virtual one only where its module is loaded; else by their names.
-    """
-    loaded = {module for (module,) in raw.execute(_MODULES)}
-    virtual = [(name, _module_named(sql)) for name, sql in raw.execute(_VIRTUAL)]
-    unloaded = tuple(f"{name}_" for name, found in virtual if found is None or found[1].lower() not in loaded)
-    return {
-        name: bool(without_rowid)
-        for name, kind, without_rowid in raw.execute(_KINDS)
-        if kind == "table" and not name.startswith(_INTERNAL) and not name.startswith(unloaded)
-    }
 
 
 def _table(

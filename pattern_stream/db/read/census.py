@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from pattern_stream.db.catalog.catalog import DERIVED, Table, count_rows
+from pattern_stream.db.catalog.catalog import Table, count_rows
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
+from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.read.extension import left_out
 from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.row_selection import HISTORY, PARTLY_INCLUDED, IncludedRows, where
@@ -23,12 +24,16 @@ _OF_SCOPE: Final = {
 }
 
 
+_INDEXES: Final = frozenset(index.name for index in FULL_TEXT)
+
+
 @dataclass(slots=True)
 class Census:
     """Row counts of a scope. `carried`: rows by table that the archive will hold, but for memory documents' pieces.
 
     `beyond`: those of them outside the version 3 part. `not_carried`: rows by table that stay behind, empty tables left
-    out. `derived`: rows that can be made again from the others.
+    out. `derived`: rows that can be made again from the others, but for the full-text indexes of the schema, which
+    every import makes.
     """
 
     carried: dict[str, int] = field(default_factory=dict)
@@ -63,11 +68,14 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
     else:
         beyond = await count(conditions.history()) if selection.with_history(scope) else {}
     carried = version_3 | {name: version_3.get(name, 0) + rows for name, rows in beyond.items() if rows}
-    derived = {}
-    if scope.kind == "constellation" and f"{DERIVED}_rowids" in reading.catalog.internal:  # of a vec0 table
-        derived = await count_rows(connection, {DERIVED: f"{DERIVED}_rowids"})
+    not_carried, derived = _rest(all_rows, carried), dict[str, int]()
+    if scope.kind == "constellation":
+        virtual = [table for table in reading.catalog.virtual if not (table.derived and table.name in _INDEXES)]
+        counts = await count_rows(connection, {table.name: quoted(table.counted) for table in virtual})
+        not_carried |= {table.name: counts[table.name] for table in virtual if counts[table.name] and not table.derived}
+        derived = {table.name: counts[table.name] for table in virtual if counts[table.name] and table.derived}
     beyond = {name: rows for name, rows in beyond.items() if rows}
-    return Census(carried, _rest(all_rows, carried), derived, beyond)
+    return Census(carried, not_carried, derived, beyond)
 
 
 def _rest(rows: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:

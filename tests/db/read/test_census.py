@@ -12,6 +12,7 @@ import pytest
 
 from pattern_stream.db.catalog.scope import list_tables
 from pattern_stream.db.connection.opening import open_reader
+from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.census import Census, has_messages, take_census
 from pattern_stream.demo.database import make_demo
 from pattern_stream.schema.model.records import Group, MemoryUpdate, Message, SharedAttachment
@@ -141,7 +142,7 @@ async def test_vectors_are_derived(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE embeddings_rowids (rowid INTEGER PRIMARY KEY, id)")
         connection.execute("INSERT INTO embeddings_rowids (id) VALUES ('a'), ('b')")
-        connection.execute("CREATE TABLE near_chunks AS SELECT 1 AS x")
+        connection.execute("CREATE TABLE near_chunks (chunk_id INTEGER PRIMARY KEY, size)")
         connection.execute("PRAGMA writable_schema = ON")
         connection.execute(
             "INSERT INTO sqlite_schema VALUES ('table', 'embeddings', 'embeddings', 0, "
@@ -154,6 +155,74 @@ async def test_vectors_are_derived(tmp_path: Path) -> None:
     assert {"embeddings": 2} == found.derived
     assert {} == found.beyond
     assert {} == found.not_carried
+
+
+def declare(connection: sqlite3.Connection, name: str, module: str) -> None:
+    """A virtual table of a module that is not loaded here."""
+    sql = f"CREATE VIRTUAL TABLE {quoted(name)} USING {module}"
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("INSERT INTO sqlite_schema VALUES ('table', ?, ?, 0, ?)", (name, name, sql))
+    connection.execute("PRAGMA writable_schema = OFF")
+
+
+@pytest.mark.parametrize(
+    ("statements", "rows"),
+    [
+        (["CREATE VIRTUAL TABLE t USING fts4(body)", "INSERT INTO t VALUES ('a'), ('b')"], 2),
+        (["CREATE VIRTUAL TABLE t USING fts5(body, content='')", "INSERT INTO t VALUES ('a')"], 1),
+        (["CREATE VIRTUAL TABLE t USING rtree(id, a, b)", "INSERT INTO t VALUES (1, 2, 3), (4, 5, 6)"], 2),
+        (["CREATE TABLE t_rowids (rowid INTEGER PRIMARY KEY, id)", "INSERT INTO t_rowids (id) VALUES ('a')"], 1),
+    ],
+)
+async def test_content_of_a_virtual_table_is_counted(tmp_path: Path, statements: list[str], rows: int) -> None:
+    """What stays out of a whole backup is listed, whether the module is loaded or not."""
+    path = build(tmp_path / "a.db")
+    run(path, *statements)
+    if not statements[0].startswith("CREATE VIRTUAL"):
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            declare(connection, "t", "vec0(v float[4])")
+    found = await census(path)
+
+    assert ({"t": rows}, {}, {}) == (found.not_carried, found.derived, found.beyond)
+
+
+async def test_an_index_of_another_table_is_derived(tmp_path: Path) -> None:
+    """Full text of somebody's own, whose content is in a table that is carried."""
+    path = build(tmp_path / "a.db")
+    run(
+        path,
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY, body)",
+        "INSERT INTO notes VALUES (1, 'a')",
+        "CREATE VIRTUAL TABLE found USING fts5(body, content = 'notes', content_rowid = 'id')",
+        "INSERT INTO found (found) VALUES ('rebuild')",
+    )
+    census_of = await census(path)
+
+    assert ({"found": 1}, {}, {"notes": 1}) == (census_of.derived, census_of.not_carried, census_of.beyond)
+
+
+@pytest.mark.parametrize(
+    ("virtual", "module", "table"),
+    [
+        ("memory", "vec0(v float[4])", "memory_palace (x)"),
+        ("event", "vec0(v float[4])", "event_info (person, what)"),
+        ("words", "spellfix1", "words_vocab (id INTEGER PRIMARY KEY, word)"),
+        ('"a using vec0(x)"', "other(x)", '"a using vec0(x)_rowids" (rowid, id)'),
+        ("found", "fts5(body, content='notes')", "found_content (id, body)"),
+        ("nothing", "vec0(v)", "embeddings_rowids (rowid INTEGER PRIMARY KEY, id)"),
+        ("nothing", "vec0(v)", "_sqlx_notes (x)"),
+    ],
+)
+async def test_no_row_is_left_out_for_a_name(tmp_path: Path, virtual: str, module: str, table: str) -> None:
+    """Tables that only look as if they belonged to a virtual table, or whose module is unknown, are ordinary ones."""
+    path = build(tmp_path / "a.db")
+    name = table.rpartition(" (")[0].strip('"')
+    run(path, f"CREATE TABLE {table}", f"INSERT INTO {table.rpartition(' (')[0]} DEFAULT VALUES")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        declare(connection, virtual.strip('"'), module)
+    found = await census(path)
+
+    assert {name: 1} == {table: rows for table, rows in found.beyond.items() if table == name}
 
 
 async def test_whether_there_are_many_messages(demo: Path) -> None:

@@ -113,8 +113,7 @@ NEVER = [
     ("messages_fts", ("content_preview",), ("x",)),
     ("messages_fts_data", ("id", "block"), (10, b"")),
     ("embeddings", ("id",), ("1",)),
-    ("embeddings_chunks", ("id",), ("1",)),
-    ("vectors_rows", ("id",), ("1",)),
+    ("vectors_chunks", ("chunk_id",), (1,)),
     ("a_view", ("id",), ("1",)),
     ("Tasks", TASK, task("t1")),
     ('tasks" (id) VALUES (1); --', ("id",), ("1",)),
@@ -129,8 +128,7 @@ async def test_what_no_archive_may_write_is_unknown(
     execute(
         db,
         "CREATE VIEW a_view AS SELECT id FROM agents",
-        "CREATE TABLE embeddings_chunks (id TEXT)",
-        "CREATE TABLE vectors_rows (id TEXT)",
+        "CREATE TABLE vectors_chunks (chunk_id INTEGER PRIMARY KEY)",
         "PRAGMA writable_schema = ON",
         "INSERT INTO sqlite_schema VALUES "
         "('table', 'vectors', 'vectors', 0, 'CREATE VIRTUAL TABLE vectors USING vec0(x)')",
