@@ -28,6 +28,7 @@ from pattern_stream.pipelines.import_terms import Imported, ImportOptions, Impor
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
+from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import check_documents
@@ -175,7 +176,7 @@ class _ImportLine:
                 if isinstance(event, Open) and (event.node is AgentExport or event.node in GROUP_NODES):
                     agent, old = event.node is AgentExport, event.record["id"]
                     new = old if identity is None else identity.mint(old, "agent" if agent else "group")
-                    (self.agents if agent else self.groups).append(Imported(old, new, event.record["name"]))
+                    (self.agents if agent else self.groups).append(Imported(old, new, in_short(event.record["name"])))
                 yield event
 
 

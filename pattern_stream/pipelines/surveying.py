@@ -22,7 +22,7 @@ from pattern_stream.items import (
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.mapping.instants import instant_sort_key
-from pattern_stream.schema.model.cells import Large
+from pattern_stream.schema.model.cells import Large, in_short
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
@@ -174,7 +174,7 @@ class Survey:
 
     def _keep_members(self, members: list[RecordDict]) -> None:
         for member in members:
-            self.groups[-1]["members"].append({"agent_id": member["agent_id"], "role": member["role"]})
+            self.groups[-1]["members"].append({"agent_id": member["agent_id"], "role": in_short(member["role"])})
             self._refer("group_members", member["group_id"], member["agent_id"])
 
     def _keep_attachments(self, attachments: list[RecordDict]) -> None:
@@ -210,7 +210,7 @@ class Survey:
             self._report_emptied(block, stored)
         return {
             "id": block["id"],
-            "label": block["label"],
+            "label": in_short(block["label"]),
             "block_type": block["block_type"],
             "permission": block["permission"],
             "snapshot_bytes": len(document),
@@ -221,7 +221,7 @@ class Survey:
         """# Trap: the original exports documents as they were created, without the edits
         (docs/format.md#flaws-of-pattern)."""
         message = (
-            f"memory block {block['label']!r} has an empty document, but its preview has {len(preview)} characters: "
+            f"memory block {in_short(block['label'])!r} has an empty document, but its preview has {len(preview)} characters: "
             "the original program exported it without its edits"
         )
         where = Where(table="memory_blocks", row_id=block["id"])
@@ -238,7 +238,8 @@ class Survey:
             return None
 
 
-def _agent_entry(agent: RecordDict) -> dict[str, Any]:
+def _agent_entry(record: RecordDict) -> dict[str, Any]:
+    agent = {key: in_short(value) for key, value in record.items()}
     return {
         "id": agent["id"],
         "name": agent["name"],
@@ -256,7 +257,7 @@ def _agent_entry(agent: RecordDict) -> dict[str, Any]:
 
 
 def _group_entry(event: Open) -> dict[str, Any]:
-    group = event.record
+    group = {key: in_short(value) for key, value in event.record.items()}
     members = [{"agent_id": agent_id, "role": None} for agent_id in event.extra.get("member_agent_ids", ())]
     return {
         "id": group["id"],

@@ -36,6 +36,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, ImportResult, import_archive
+from pattern_stream.pipelines.inspecting import inspect_archive
 from pattern_stream.pipelines.reading import ArchiveSource
 from pattern_stream.schema.ids.new_ids import Identity
 from pattern_stream.schema.model.records import ArchivalEntry, Member, MemoryBlock, Message, Record
@@ -256,6 +257,30 @@ async def test_only_what_is_not_there(family: Path, tmp_path: Path) -> None:
 
     assert "Anchor" in str(caught.value.hint)
     assert not list(tmp_path.glob("copy.db*"))
+
+
+async def test_names_outside_their_record(family: Path, tmp_path: Path) -> None:
+    """Names over 4 MiB: nothing has the name that is asked for, summaries give their length, --rename replaces them."""
+    with closing(sqlite3.connect(family)) as database, database:
+        database.execute("UPDATE agents SET name = ? WHERE name = 'Anchor'", ("x" * 5_000_000,))
+        database.execute("UPDATE agent_groups SET name = ? WHERE name = 'Panel'", ("y" * 5_000_000,))
+    packed, copy = await archive(family), tmp_path / "copy.db"
+    for only in ("agent:nosuch", "group:nosuch"):
+        with pytest.raises(NotInArchive, match="nosuch"):
+            await import_archive(packed, copy, options=ImportOptions(only=(only,)))
+    result = await import_archive(packed, copy)
+    seen = await inspect_archive(packed)
+
+    for found in (result.as_dict(), seen.as_dict()):
+        assert "(5000000 bytes)" in {agent["name"] for agent in found["agents"]}
+        assert "(5000000 bytes)" in {group["name"] for group in found["groups"]}
+    assert 1 == len(query(copy, "SELECT 1 FROM agents WHERE length(name) = 5000000"))
+
+    ((group,),) = query(family, "SELECT id FROM agent_groups WHERE length(name) = 5000000")
+    short = tmp_path / "short.db"
+    alone = await archive(family, Scope("group", group))
+    await import_archive(alone, short, options=ImportOptions(renames=((None, "S"),)))
+    assert [("S",)] == query(short, "SELECT name FROM agent_groups")
 
 
 async def test_rename(family: Path, tmp_path: Path) -> None:

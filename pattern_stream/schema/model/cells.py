@@ -40,6 +40,11 @@ class Large:
     text: bool
 
 
+def in_short(value: Any) -> Any:
+    """A value for a list or summary: its length in place of one that is too large to travel in its row."""
+    return f"({value.bytes} bytes)" if type(value) is Large else value
+
+
 @dataclass(frozen=True, slots=True)
 class External:
     """A cell as a node has it that moved it out: its length in bytes, and the CIDs of its pieces in order.

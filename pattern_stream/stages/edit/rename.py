@@ -8,7 +8,7 @@ from typing import Any
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.format import CONSTELLATION_OWNER
-from pattern_stream.items import Open, RecordEvent
+from pattern_stream.items import Open, Piece, RecordEvent
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
@@ -31,17 +31,19 @@ class Renamer:
     names: Mapping[str, str] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
     _inside: bool = False
+    _replaces_pieces: bool = False
 
-    def rename(self, event: RecordEvent) -> RecordEvent:
-        """One event with the names in it replaced."""
+    def rename(self, event: RecordEvent) -> RecordEvent | None:
+        """One event with the names in it replaced; None for a Piece of a name that was."""
         if not isinstance(event, Open):
-            return event
+            return None if self._replaces_pieces and isinstance(event, Piece) and event.column == "name" else event
         root, self._inside = not self._inside, True
         if root and self.whole is not None and event.node is ConstellationExport:
             raise UsageError(
                 f"--rename {self.whole} names the agent or group of an archive, found a whole constellation",
                 hint="say which with --rename OLD=NEW",
             )
+        self._replaces_pieces = False
         return self._rename_open(event, root) if event.node in _NAMED else event
 
     def finish(self) -> None:
@@ -57,6 +59,7 @@ class Renamer:
             names[old] = self.whole
         self.met.add(old)
         record["name"] = names.get(old, old)
+        self._replaces_pieces = record["name"] is not old
         if event.node in _GROUPS:
             record["pattern_config"] = _replaced(record["pattern_config"], names)
         return replace(event, record=record)
@@ -71,7 +74,8 @@ async def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerato
     """
     async with closing(events):
         async for event in events:
-            yield renamer.rename(event)
+            if (renamed := renamer.rename(event)) is not None:
+                yield renamed
     renamer.finish()
 
 

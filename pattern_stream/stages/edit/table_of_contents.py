@@ -9,6 +9,7 @@ from typing import Literal
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.items import Close, Open, RecordEvent, Records, Ref
+from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     GroupConfigExport,
@@ -61,9 +62,9 @@ class TableOfContents:
 
     def _add_open(self, event: Open) -> None:
         if event.node is AgentExport:
-            self.agents.append((event.record["id"], event.record["name"]))
+            self.agents.append((event.record["id"], in_short(event.record["name"])))
         elif event.node in GROUP_NODES:
-            self.groups.append(ListedGroup(event.record["id"], event.record["name"]))
+            self.groups.append(ListedGroup(event.record["id"], in_short(event.record["name"])))
         elif event.node is MemoryBlockExport and self._in_group():
             self.groups[-1].blocks.add(event.record["id"])
 

@@ -13,7 +13,6 @@ from pattern_stream.schema.model.nodes import NodeType
 from pattern_stream.schema.model.records import canonical
 
 NULL: Final = dagcbor.encode_record(None)
-NONE: Final = dagcbor.array_head(0)
 
 
 def splice(fields: Mapping[str, bytes | Sequence[bytes]]) -> bytes:

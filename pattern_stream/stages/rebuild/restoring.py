@@ -31,10 +31,6 @@ def moved_values(content: Any) -> dict[Any, External]:
     return {key: value for key, value in items if type(value) is External}
 
 
-_ALIKE_ROWS: Final = 64
-"""Records in a batch where they are decoded as they go: few enough for the cache of a processor. Ours."""
-
-
 class RestoredBatch:
     """Records or rows of one kind, until they are enough to be handed on."""
 

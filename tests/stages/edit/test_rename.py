@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import NotInArchive, UsageError
-from pattern_stream.items import Close, Open, RecordEvent
+from pattern_stream.items import Close, Open, Piece, RecordEvent
+from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import ConstellationExport, MemoryBlockExport
 from pattern_stream.stages.edit.rename import Renamer, reassign, rename
 from tests.contracts import check_stage
@@ -56,6 +57,20 @@ async def test_one_name_is_that_of_the_whole() -> None:
     assert ["Board", "Anchor"] == names(found)
     assert isinstance(found[0], Open)
     assert {"me": "Board"} == found[0].record["pattern_config"]
+
+
+async def test_a_name_outside_its_record_is_replaced() -> None:
+    """The Pieces of the old name go, those of other fields stay."""
+    opened, *rest = agent("a")
+    assert isinstance(opened, Open)
+    large = {"name": Large(5_000_000, text=True), "system_prompt": Large(5_000_000, text=True)}
+    tree = [replace(opened, record=opened.record | large), Piece("name", b"x"), Piece("system_prompt", b"y"), *rest]
+    found = await collect(rename(feed(tree), Renamer("Keel")))
+
+    assert ["Keel"] == names(found)
+    assert Piece("system_prompt", b"y") == found[1]
+    assert len(tree) - 1 == len(found)
+    assert tree == await collect(rename(feed(tree), Renamer()))
 
 
 async def test_one_name_for_a_constellation_is_refused() -> None:

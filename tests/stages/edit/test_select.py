@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message
 from pattern_stream.stages.edit.select import Filter, select, without
@@ -95,6 +98,15 @@ async def test_choose_names_the_nearest() -> None:
         choose(await surveyed(constellation()), ["agent:Ancor"])
 
     assert "Anchor" in str(caught.value.hint)
+
+
+async def test_a_name_outside_its_record_is_no_near_one() -> None:
+    """A name over 4 MiB is there by its length only."""
+    opened, *rest = agent("a")
+    assert isinstance(opened, Open)
+    large = replace(opened, record=opened.record | {"name": Large(5_000_000, text=True)})
+    with pytest.raises(NotInArchive, match="nosuch"):
+        choose(await surveyed([large, *rest]), ["agent:nosuch"])
 
 
 async def test_an_agent_alone() -> None:
