@@ -221,8 +221,8 @@ class Survey:
         """# Trap: the original exports documents as they were created, without the edits
         (docs/format.md#flaws-of-pattern)."""
         message = (
-            f"memory block {in_short(block['label'])!r} has an empty document, but its preview has {len(preview)} characters: "
-            "the original program exported it without its edits"
+            f"memory block {in_short(block['label'])!r} has an empty document, but its preview has {len(preview)} "
+            "characters: the original program exported it without its edits"
         )
         where = Where(table="memory_blocks", row_id=block["id"])
         self._log.report(Finding("warning", "emptied-document", message, where))
