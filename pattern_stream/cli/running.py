@@ -20,6 +20,7 @@ from pattern_stream.cli.failures import Failure, Interrupted, failure_of, interr
 from pattern_stream.cli.output import abandon, document, tell_error, tell_traceback
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import ExitCode, PatternStreamError
+from pattern_stream.files.partial import remove_unfinished
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -106,6 +107,7 @@ class Interruption:
             if self._stop is not None:
                 self._stop()
         elif now - self._first_at >= ONE_WISH_SECONDS:
+            remove_unfinished()
             os._exit(int(interrupted(number).exit_code))
 
 

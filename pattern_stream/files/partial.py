@@ -1,4 +1,7 @@
-"""Files that are made beside their place, as NAME.partial, and get their name when they are whole. All of it blocks."""
+"""Files that are made beside their place, as .NAME.pattern-stream-partial, and get their name when they are whole.
+
+All of it blocks.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -14,31 +17,63 @@ from typing import Final
 _ATTEMPTS: Final = 10
 """Another program may take the name between two of our steps so often before we give up."""
 
+_MARK: Final = ".pattern-stream-partial"
+
+_LONGEST_NAME_BYTES: Final = 96
+"""Bytes of a name that stay as they are. The least that a file system allows is 143, for all of a name."""
+
+_DIGEST_DIGITS: Final = 32
+
+_HELD: Final[dict[int, tuple[Path, Sequence[Path]]]] = {}
+"""By descriptor, the files that are under way in this process, and the files beside each."""
+
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
 
 
 def partial_of(place: Path) -> Path:
-    """The path of a file under way that will get the name `place`."""
-    return place.with_name(place.name + ".partial")
+    """The path of a file under way that will get the name `place`.
+
+    Nobody else gives files such names, so that what lies there is ours to remove. A long name is shortened: it has room
+    for SQLite's suffixes on every file system.
+    """
+    name = os.fsencode(place.name)
+    shown = place.name
+    if len(name) > _LONGEST_NAME_BYTES:
+        import hashlib  # 4 ms that other names need not pay
+
+        digest = hashlib.sha256(name).hexdigest()[:_DIGEST_DIGITS]
+        shown = f"{name[: _LONGEST_NAME_BYTES - _DIGEST_DIGITS].decode(errors='ignore')}{digest}"
+    return place.with_name(f".{shown}{_MARK}")
 
 
 @contextmanager
-def reserved(path: Path) -> Iterator[int]:
+def reserved(path: Path, beside: Sequence[Path] = ()) -> Iterator[int]:
     """A new file, mode 0600, locked to the end: its descriptor. At the end the file goes, unless it was renamed.
 
     A file of that name whose lock is free was left behind by a program that was killed, and makes way. Where files
-    cannot be locked, none does.
+    cannot be locked, none does. `beside`: other files that only the holder of the lock makes.
 
     Raises:  FileExistsError: another program holds the lock, or no program of ours made that file; OSError.
     """
     descriptor = _create(path)
+    _HELD[descriptor] = path, beside
     try:
         yield descriptor
     finally:
         with suppress(OSError):  # before the lock goes, so that it cannot be the file of the next one
             if _leads_to(path, descriptor):
                 os.unlink(path)
+        del _HELD[descriptor]
         os.close(descriptor)
+
+
+def remove_unfinished() -> None:
+    """Remove every file that this process is making. For a process that ends at once, whatever it is doing."""
+    for descriptor, (path, beside) in list(_HELD.items()):
+        with suppress(OSError):
+            if _leads_to(path, descriptor):
+                for name in (*beside, path):
+                    name.unlink(missing_ok=True)
 
 
 def take_name(partial: Path, place: Path, *, replace: bool) -> None:

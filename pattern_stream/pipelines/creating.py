@@ -13,7 +13,7 @@ from pattern_stream.errors import TargetExists
 async def create_database(path: Path) -> Path:
     """Make an empty database with the full schema that the original program opens.
 
-    Built as `NAME.partial` and renamed, mode 0600. Raises TargetExists where there is a file already.
+    Built aside and renamed, mode 0600. Raises TargetExists where there is a file already.
     """
     if path.exists() or not is_vacant(path):
         clear_leftovers(path)

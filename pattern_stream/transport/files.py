@@ -103,8 +103,8 @@ class ByteSource:
 async def open_output(target: Path | None = None, *, force: bool = False) -> AsyncGenerator[FileOutput]:
     """Open an output: a file, a device or FIFO, or standard output for None and "-".
 
-    A file, mode 0600, is written as NAME.partial and gets its name at the end; leaving by an error leaves nothing. An
-    existing one needs `force`. A device or FIFO is written as it is and needs none.
+    A file, mode 0600, is written as .NAME.pattern-stream-partial and gets its name at the end; leaving by an error
+    leaves nothing. An existing one needs `force`. A device or FIFO is written as it is and needs none.
 
     Raises:  FileTaken, FileMissing, UsageError (a folder, a terminal), TransportError: before any work;
              FileTaken, StorageFull, TransportError at the end.

@@ -333,3 +333,27 @@ def test_a_command_that_is_nearly_one(cli: Cli) -> None:
     """`exprot` brings `export` to mind; what is near to nothing does not."""
     assert "no such command 'exprot', did you mean 'export'?" in cli("exprot").err
     assert "did you mean" not in cli("zzz").err
+
+
+def test_files_of_others_stay(cli: Cli, small: Path, tmp_path: Path) -> None:
+    """Runs that fail and runs that do not never touch a file that only looks as if it were under way."""
+    archive = tmp_path / "o.car"
+    taken = {f"{name}.partial{suffix}" for name in ("o.car", "n.db") for suffix in ("", "-journal", "-wal", ".lock")}
+    for name in taken:
+        (tmp_path / name).write_bytes(b"theirs")
+
+    assert 0 == cli("export", "--db", small, "-o", archive).code
+    for line in (["import", archive], ["init"], ["demo"]):
+        assert 0 == cli(*line, "--db", tmp_path / "n.db").code
+        assert 7 == cli("init", "--db", tmp_path / "n.db").code
+        (tmp_path / "n.db").unlink()
+    assert 0 != cli("import", small, "--db", tmp_path / "n.db").code
+    assert 7 == cli("export", "--db", small, "-o", archive).code
+    assert {name for name in taken if (tmp_path / name).read_bytes() == b"theirs"} == taken
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85])
+def test_the_longest_names_work(cli: Cli, small: Path, tmp_path: Path, name: str) -> None:
+    """A name that has no room for a suffix is good enough for an archive."""
+    assert 0 == cli("export", "--db", small, "-o", tmp_path / name).code
+    assert [name] == [path.name for path in tmp_path.iterdir() if path.is_file()]

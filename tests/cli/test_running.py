@@ -50,7 +50,7 @@ def test_a_signal_keeps_the_old_file(home: Path, tmp_path: Path, large: Path) ->
 
     assert 130 == outcome.code
     assert b"old" == old.read_bytes()
-    assert not (tmp_path / "o.car.partial").exists()
+    assert not (tmp_path / ".o.car.pattern-stream-partial").exists()
 
 
 def test_a_signal_with_json(home: Path, tmp_path: Path, large: Path) -> None:
@@ -310,6 +310,46 @@ def test_a_later_signal_ends_at_once(home: Path, tmp_path: Path, large: Path) ->
     os.close(ours)
 
     assert 143 == code
+
+
+STUCK = """
+import anyio
+from pathlib import Path
+from pattern_stream.cli.running import INTERRUPTION
+from pattern_stream.db.connection.new_database import open_new
+from pattern_stream.transport.files import open_output
+
+async def work():
+    async with open_output(Path("o.car")) as out, open_new(Path("n.db")) as connection:
+        await out.write(b"half")
+        await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute("CREATE TABLE t (x)")
+        print("stuck", flush=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(60)
+
+INTERRUPTION.install()
+anyio.run(INTERRUPTION.supervise, work)
+"""
+
+
+def test_a_later_signal_removes_what_was_under_way(home: Path, tmp_path: Path) -> None:
+    """An archive and a database with its WAL, of a line whose clean-up hangs: nothing of them stays."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", STUCK], env=environment(home), cwd=folder, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"stuck" in process.stdout.readline()
+    during = leftovers(folder)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGHUP)
+    code = process.wait(timeout=10)
+    process.communicate()
+
+    assert 5 == len(during), during
+    assert 143 == code
+    assert [] == leftovers(folder)
 
 
 def test_a_slow_reader_of_a_non_blocking_pipe_gets_all(home: Path, small: Path, tmp_path: Path) -> None:

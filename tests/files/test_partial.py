@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.files.partial import partial_of, reserved, take_name
+from pattern_stream.files.partial import partial_of, remove_unfinished, reserved, take_name
 
 
 def test_a_reserved_file_goes_at_the_end(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_reserved_file_goes_at_the_end(tmp_path: Path) -> None:
         found = os.fstat(descriptor)
 
         assert (0, 0o600) == (found.st_size, stat.S_IMODE(found.st_mode))
-        assert [tmp_path / "a.car.partial"] == list(tmp_path.iterdir())
+        assert [tmp_path / ".a.car.pattern-stream-partial"] == list(tmp_path.iterdir())
     assert [] == list(tmp_path.iterdir())
 
 
@@ -81,3 +81,32 @@ def test_a_name_is_taken_once(tmp_path: Path, links: bool, monkeypatch: pytest.M
 
     assert [place] == list(tmp_path.iterdir())
     assert b"two" == place.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "\N{SNOWMAN}" * 85, os.fsdecode(b"\xff" * 255), "a" * 97])
+def test_long_names_have_room_for_suffixes(tmp_path: Path, name: str) -> None:
+    """The name is shortened, and still another for each place."""
+    paths = {partial_of(tmp_path / name), partial_of(tmp_path / f"{name[:-1]}b")}
+
+    assert 2 == len(paths)
+    assert all(len(os.fsencode(path.name)) <= 143 - len("-journal") for path in paths)
+    for path in paths:
+        with reserved(path) as descriptor:
+            take_name(path, tmp_path / name, replace=True)
+            assert os.path.samestat(os.fstat(descriptor), (tmp_path / name).stat())
+
+
+def test_what_is_unfinished_goes_with_a_process_that_ends_at_once(tmp_path: Path) -> None:
+    """Every file that is under way with those beside it; none that is finished or another program's."""
+    finished, stolen, beside = tmp_path / "finished", tmp_path / "stolen", tmp_path / "under way-journal"
+    with reserved(tmp_path / "over"):
+        pass
+    (tmp_path / "over").write_bytes(b"theirs")
+    with reserved(tmp_path / "under way", [beside]), reserved(stolen), reserved(partial_of(finished)):
+        beside.write_bytes(b"ours")
+        stolen.unlink()
+        stolen.write_bytes(b"theirs")
+        take_name(partial_of(finished), finished, replace=False)
+        remove_unfinished()
+
+        assert ["finished", "over", "stolen"] == sorted(path.name for path in tmp_path.iterdir())

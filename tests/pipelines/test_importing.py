@@ -513,7 +513,7 @@ async def test_killed_at_any_moment(shared: Path, tmp_path: Path, living: bool) 
     await import_archive(packed, target, options=options)
 
     assert [(306 if living else 304,)] == query(target, "SELECT count(*) FROM agents")
-    assert not list(tmp_path.glob("copy.db.partial*"))
+    assert not list(tmp_path.glob(".copy.db*"))
 
 
 def kill_after(delay: float, packed: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
 """The long form: `python -m tests.soak`, or `make soak`. Minutes, alone on a machine; prints what was found as it goes.
 
-Usage: python -m tests.soak [living] [kills] [faults] [--exports N] [--kills N] [--stride N] [--scenes TEXT]
+Usage: python -m tests.soak [living] [kills] [faults] [signals] [--exports N] [--kills N] [--pairs N] [--stride N] [--scenes TEXT]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.soak.kills import calls, kill, moments
 from tests.soak.living import live
 from tests.soak.runner import compiled, running
 from tests.soak.scenes import SCENES, Scene, Stage, furnish
+from tests.soak.signals import send_pairs
 
 MESSAGES: Final = 3000
 CALLS: Final = 25
@@ -36,7 +37,7 @@ SHARES: Final = {
 HARMLESS_STRIDE: Final = 5
 """What must make no difference is met by few loops over calls, each of them many times in a run."""
 
-PARTS: Final = ("living", "kills", "faults")
+PARTS: Final = ("living", "kills", "faults", "signals")
 
 
 def main() -> int:
@@ -45,6 +46,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--exports", type=int, default=60, help="how many exports beside the writer")
     parser.add_argument("--kills", type=int, default=200, help="how many kills by the clock")
+    parser.add_argument("--pairs", type=int, default=120, help="how many runs get two signals")
     parser.add_argument("--stride", type=int, default=1, help="every how many calls one fails")
     parser.add_argument(
         "--scenes", default="", metavar="TEXT", help="of kills and faults, only scenes so named (a pattern)"
@@ -111,8 +113,17 @@ def faults(folder: Path, given: argparse.Namespace) -> int:
     return sum(len(tally.wrong) for tally in tallies)
 
 
+def signals(folder: Path, given: argparse.Namespace) -> int:
+    """Two signals, close together or more than a second apart."""
+    wrong = send_pairs(folder, given.pairs, seed=1)
+    say(f"{given.pairs - len(wrong)} of {given.pairs} runs with two signals end as they should")
+    for fact in wrong:
+        say(f"  WRONG {fact}")
+    return len(wrong)
+
+
 RUNS: Final[dict[str, Callable[[Path, argparse.Namespace], int]]] = {
-    "living": living, "kills": kills, "faults": faults,
+    "living": living, "kills": kills, "faults": faults, "signals": signals,
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from tests.soak.kills import calls, kill, moments
 from tests.soak.living import call, live
 from tests.soak.runner import Unavailable, compiled, running
 from tests.soak.scenes import SCENES, Scene, Stage, Wrong, furnish, scenes
+from tests.soak.signals import send_pairs
 from tests.soak.states import Torn, state_of
 from tests.soak.writer import Writer
 
@@ -73,6 +74,11 @@ def test_faults_of_the_storage(stage: Stage, scene: Scene) -> None:
     assert sum(tally.points for tally in tallies)
 
 
+def test_two_signals(tmp_path: Path) -> None:
+    """Close together they are one wish, and later ones end the run at once: nothing is left either way."""
+    assert [] == send_pairs(tmp_path, 4, seed=2, messages=4000)
+
+
 def start_of(scene: Scene, fault: Fault) -> int:
     """The first call that fails."""
     return 1 + (5 * SCENES.index(scene) + 9 * FAULTS.index(fault)) % (STRIDE if scene.target else FEWEST_CALLS)
@@ -88,8 +94,8 @@ def test_a_change_beside_the_target_is_seen(stage: Stage) -> None:
     place = stage.runner.folder
 
     assert "new" == stage.verdict(scene)
-    (place / "new.db.partial").touch()
-    assert ["new.db.partial"] == stage.strangers(scene)
+    (place / ".new.db.pattern-stream-partial").touch()
+    assert [".new.db.pattern-stream-partial"] == stage.strangers(scene)
     (place / "in.car").write_bytes(b"")
     with pytest.raises(Wrong, match=r"in\.car was changed"):
         stage.verdict(scene)

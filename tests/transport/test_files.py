@@ -64,7 +64,7 @@ async def test_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
         assert 6 == out.bytes_written
         assert tmp_path == out.folder
 
-    assert ["x.car.partial"] == during
+    assert [".x.car.pattern-stream-partial"] == during
     assert b"onetwo" == readable
     assert ["x.car"] == names(tmp_path)
     assert b"onetwo" == target.read_bytes()
@@ -220,7 +220,7 @@ async def test_links_are_resolved(tmp_path: Path) -> None:
     link.symlink_to("there/real.car")
     async with open_output(link) as out:
         await out.write(b"one")
-        assert ["real.car.partial"] == names(tmp_path / "there")
+        assert [".real.car.pattern-stream-partial"] == names(tmp_path / "there")
     with pytest.raises(FileTaken):
         await write(link)
     await write(link, b"two", force=True)
@@ -246,7 +246,7 @@ async def test_two_exports_to_one_file(tmp_path: Path) -> None:
     """While one export writes, a second to the same file is refused and does the first no harm."""
     target = tmp_path / "x.car"
     async with open_output(target) as out:
-        with pytest.raises(FileTaken, match=r"x\.car\.partial exists: another export writes it"):
+        with pytest.raises(FileTaken, match=r"x\.car\.pattern-stream-partial exists: another export writes it"):
             await write(target, b"second")
         await out.write(b"first")
 
@@ -255,7 +255,7 @@ async def test_two_exports_to_one_file(tmp_path: Path) -> None:
 
 async def test_stale_partial_makes_way(tmp_path: Path) -> None:
     """What a killed export left behind does not stop the next one, and nothing of it stays."""
-    stale = tmp_path / "x.car.partial"
+    stale = tmp_path / ".x.car.pattern-stream-partial"
     stale.write_bytes(b"a longer stale content")
     stale.chmod(0o644)
     await write(tmp_path / "x.car")
@@ -267,7 +267,7 @@ async def test_stale_partial_makes_way(tmp_path: Path) -> None:
 
 async def test_second_name_makes_way(tmp_path: Path) -> None:
     """An export that was killed when it had just got its name leaves the other one, which the next refusal removes."""
-    target, partial_path = tmp_path / "x.car", tmp_path / "x.car.partial"
+    target, partial_path = tmp_path / "x.car", tmp_path / ".x.car.pattern-stream-partial"
     await write(target)
     os.link(target, partial_path)
     with pytest.raises(FileTaken):
@@ -277,19 +277,19 @@ async def test_second_name_makes_way(tmp_path: Path) -> None:
     partial_path.write_bytes(b"another file")
     with pytest.raises(FileTaken):
         await write(target)
-    assert ["x.car", "x.car.partial"] == names(tmp_path)
+    assert [".x.car.pattern-stream-partial", "x.car"] == names(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "link", "folder"])
 async def test_partial_that_is_none_of_ours(tmp_path: Path, kind: str) -> None:
     """A FIFO, link or folder under the name of the partial file is left alone: exit 7."""
-    there = tmp_path / "x.car.partial"
+    there = tmp_path / ".x.car.pattern-stream-partial"
     (tmp_path / "precious").write_bytes(b"precious")
     {"fifo": os.mkfifo, "link": lambda p: p.symlink_to("precious"), "folder": os.mkdir}[kind](there)
     with pytest.raises(FileTaken, match="another export writes it, or it is no file"):
         await write(tmp_path / "x.car")
 
-    assert ["precious", "x.car.partial"] == names(tmp_path)
+    assert [".x.car.pattern-stream-partial", "precious"] == names(tmp_path)
     assert b"precious" == (tmp_path / "precious").read_bytes()
 
 
@@ -301,8 +301,8 @@ async def test_without_locks_any_partial_refuses(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     await write(tmp_path / "x.car")
-    (tmp_path / "y.car.partial").touch()
+    (tmp_path / ".y.car.pattern-stream-partial").touch()
     with pytest.raises(FileTaken):
         await write(tmp_path / "y.car")
 
-    assert ["x.car", "y.car.partial"] == names(tmp_path)
+    assert [".y.car.pattern-stream-partial", "x.car"] == names(tmp_path)

@@ -1,4 +1,4 @@
-"""Makes a database beside its place, as NAME.partial; it gets its name when all of it is on the disk."""
+"""Makes a database beside its place, under a name of our own; it gets its name when all of it is on the disk."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _cleared(partial: Path) -> Iterator[None]:
     """
     with ExitStack() as resources:
         try:
-            resources.enter_context(reserved(_lock_of(partial)))
+            resources.enter_context(reserved(_lock_of(partial), _files_of(partial)))
         except FileExistsError as error:
             raise TargetExists(f"another program is making {partial}, expected to be the only one") from error
         _remove_database(partial)
@@ -109,9 +109,13 @@ def _lock_of(partial: Path) -> Path:
     return partial.with_name(partial.name + ".lock")
 
 
+def _files_of(database: Path) -> list[Path]:
+    return [database.with_name(database.name + suffix) for suffix in DATABASE_SUFFIXES]
+
+
 def _remove_database(path: Path) -> None:
-    for suffix in DATABASE_SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for file in _files_of(path):
+        file.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

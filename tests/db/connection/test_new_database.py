@@ -52,7 +52,11 @@ async def test_it_goes_where_it_is_not_kept(tmp_path: Path, fault: Exception | N
 
 async def test_what_a_killed_program_left_makes_way(tmp_path: Path) -> None:
     """A partial file that nobody holds is removed."""
-    for name in ("new.db.partial", "new.db.partial-journal", "new.db.partial.lock"):
+    for name in (
+        ".new.db.pattern-stream-partial",
+        ".new.db.pattern-stream-partial-journal",
+        ".new.db.pattern-stream-partial.lock",
+    ):
         (tmp_path / name).write_bytes(b"left behind")
     await make(tmp_path / "new.db")
 
@@ -63,8 +67,8 @@ async def test_what_is_left_after_the_name_goes_later(tmp_path: Path) -> None:
     """Killed between taking the name and letting go of the other one, a program leaves both, and its lock file."""
     target = tmp_path / "new.db"
     await make(target)
-    os.link(target, tmp_path / "new.db.partial")
-    (tmp_path / "new.db.partial.lock").touch()
+    os.link(target, tmp_path / ".new.db.pattern-stream-partial")
+    (tmp_path / ".new.db.pattern-stream-partial.lock").touch()
     clear_leftovers(target)
 
     assert ["new.db"] == [path.name for path in tmp_path.iterdir()]
@@ -73,14 +77,16 @@ async def test_what_is_left_after_the_name_goes_later(tmp_path: Path) -> None:
 
 async def test_what_is_in_use_stays(tmp_path: Path) -> None:
     """A partial file whose lock is held belongs to a program that runs."""
-    lock = tmp_path / "new.db.partial.lock"
-    (tmp_path / "new.db.partial").touch()
+    lock = tmp_path / ".new.db.pattern-stream-partial.lock"
+    (tmp_path / ".new.db.pattern-stream-partial").touch()
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     clear_leftovers(tmp_path / "new.db")
     os.close(descriptor)
 
-    assert ["new.db.partial", "new.db.partial.lock"] == sorted(path.name for path in tmp_path.iterdir())
+    assert [".new.db.pattern-stream-partial", ".new.db.pattern-stream-partial.lock"] == sorted(
+        path.name for path in tmp_path.iterdir()
+    )
 
 
 async def test_a_disk_that_fails_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +96,9 @@ async def test_a_disk_that_fails_at_the_end(tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(DatabaseStorage, match=r"new\.db\.partial cannot be brought to the disk: No space left"):
+    with pytest.raises(
+        DatabaseStorage, match=r"new\.db\.pattern-stream-partial cannot be brought to the disk: No space left"
+    ):
         await make(tmp_path / "new.db")
 
     assert [] == list(tmp_path.iterdir())
@@ -116,14 +124,14 @@ async def test_two_at_once(tmp_path: Path) -> None:
     async with open_new(tmp_path / "new.db", keep=False):
         with pytest.raises(TargetExists, match="another program is making"):
             await make(tmp_path / "new.db")
-        assert (tmp_path / "new.db.partial.lock").exists()
+        assert (tmp_path / ".new.db.pattern-stream-partial.lock").exists()
 
 
 async def test_a_lock_on_a_file_that_was_removed_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever opened the lock file just before its holder removed it locks a file that nobody else will meet."""
-    lock, flock, removed = tmp_path / "new.db.partial.lock", fcntl.flock, list[Path]()
+    lock, flock, removed = tmp_path / ".new.db.pattern-stream-partial.lock", fcntl.flock, list[Path]()
 
     def too_late(descriptor: int, operation: int) -> None:
         if not removed:
