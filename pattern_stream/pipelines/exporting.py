@@ -274,8 +274,8 @@ async def export_archive(
 ) -> ExportResult:
     """Write one archive of a scope. Nothing is emitted before all of it is known to be good.
 
-    `database`: a path, or an open connection inside a read transaction. `out`: a path (written aside, renamed when whole),
-    any object with `async write(bytes)`, or None for standard output.
+    `database`: a path, or an open connection inside a read transaction. `out`: a path (written aside, renamed when
+    whole), any object with `async write(bytes)`, or None for standard output.
 
     Raises what its parts raise: DatabaseError (not found, busy, corrupt cell), NotInDatabase, NameConflict,
     LimitExceeded, DamagedMemory, TransportError, UsageError.

@@ -1,4 +1,4 @@
-"""Commands that get two signals: milliseconds apart, as service managers send them, or from somebody who cannot wait."""
+"""Commands that get two signals: milliseconds apart, as service managers do, or from somebody who cannot wait."""
 
 from __future__ import annotations
 

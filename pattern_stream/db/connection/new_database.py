@@ -31,7 +31,8 @@ async def open_new(target: Path, *, keep: bool = True) -> AsyncGenerator[Connect
     After a clean exit the database has its name, in WAL mode, closed and on the disk; after an error, or where it is
     not to be kept, nothing stays.
 
-    Raises TargetExists: something is there, or another program is making it; DatabaseNotFound: there is no such folder.
+    Raises TargetExists: something is there, or another program is making it; DatabaseNotFound: there is no such folder;
+    DatabaseStorage: the name leaves no room for SQLite's other files, or the disk fails.
     """
     place = Path(os.path.realpath(target))
     if not is_vacant(place):
@@ -40,6 +41,10 @@ async def open_new(target: Path, *, keep: bool = True) -> AsyncGenerator[Connect
     if not place.parent.is_dir():
         found = f"no folder {place.parent}, expected one: a new database is to be made there"
         raise DatabaseNotFound(found, hint=making_folder(place.parent))
+    longest_bytes = os.pathconf(place.parent, "PC_NAME_MAX") - max(map(len, DATABASE_SUFFIXES))
+    if (name_bytes := len(os.fsencode(place.name))) > longest_bytes:
+        found = f"the name of {place} is {name_bytes} bytes, limit is {longest_bytes}: SQLite's other files need room"
+        raise DatabaseStorage(found, hint="choose a shorter name")
     partial = partial_of(place)
     with _cleared(partial):
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

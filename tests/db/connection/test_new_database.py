@@ -201,3 +201,14 @@ async def test_a_file_that_appears_meanwhile(tmp_path: Path) -> None:
             Path(f"{target}-wal").write_bytes(b"x")
 
     assert ["new.db-wal"] == [path.name for path in tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["d" * 248, "\N{SNOWMAN}" * 83])
+async def test_a_name_that_sqlite_could_not_open_again(tmp_path: Path, name: str) -> None:
+    """A database whose journal would have too long a name is refused before the work; one byte less will do."""
+    with pytest.raises(DatabaseStorage, match=r"bytes, limit is 247") as caught:
+        await make(tmp_path / name)
+    await make(tmp_path / ("d" * 247))
+
+    assert "choose a shorter name" == caught.value.hint
+    assert [("ok",)] == query(tmp_path / ("d" * 247), "PRAGMA integrity_check")
