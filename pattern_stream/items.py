@@ -238,6 +238,7 @@ class Folded:
     `snapshot`: the stored bytes untouched where nothing was to fold, else a new Loro snapshot.
     `frontier`: the canonical (sorted by peer) encoded version vector of `snapshot`.
     `rendered`: the text of the document as the original would show it; None where it was not asked for.
+    `deleted_text`: whether its history holds values that were deleted or written over; asked for in portable archives.
     `damage`: why folding stopped early (salvage only), with the seq of the update at fault; None where all is well.
     """
 
@@ -245,6 +246,7 @@ class Folded:
     frontier: bytes
     changed: bool
     rendered: str | None = None
+    deleted_text: bool = False
     damage: str | None = None
     damaged_seq: int | None = None
 

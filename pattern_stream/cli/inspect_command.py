@@ -56,6 +56,8 @@ def report(found: Item) -> Iterator[str]:
     yield from _section("rows beyond version 3", _TABLE_HEADERS, list(found["tables_beyond_version_3"].items()))
     if edits := sum(_edits(block) for block in _blocks(found)):
         yield from ("", f"rows of memory history: {edits:,}")
+    if found["blocks_with_deleted_text"]:
+        yield from ("", f"memory blocks whose history holds deleted text: {found['blocks_with_deleted_text']:,}")
     if found["findings"]:
         yield from ("", f"looks wrong: {len(found['findings'])}", *map(_finding_line, found["findings"]))
 

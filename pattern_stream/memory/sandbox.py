@@ -51,12 +51,13 @@ CACHED_BYTES: Final = 4096
 class Checked:
     """A readable document: whether nothing was ever written to it, its version vector, its rendered text.
 
-    `rendered` is None where the text is too long to hand out.
+    `rendered` is None where the text is too long to hand out. `deleted_text`: as in Folded.
     """
 
     empty: bool
     frontier: bytes
     rendered: str | None
+    deleted_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Sandbox:
 
     seconds: processor time for one document; it is waited for three times as long. max_document_bytes: largest stored
     snapshot. salvage: `fold` hands out the last good state of a damaged document instead of raising. restarts: how many
-    workers may die before it gives up.
+    workers may die before it gives up. find_deleted: say of each document whether its history holds deleted text.
     """
 
     def __init__(
@@ -118,8 +119,10 @@ class Sandbox:
         seconds: float = 20.0,
         max_document_bytes: int = MAX_DOCUMENT_BYTES,
         restarts: int = 256,
+        find_deleted: bool = False,
     ) -> None:
         self._salvage, self._seconds, self._most, self._restarts = salvage, seconds, max_document_bytes, restarts
+        self._find_deleted = find_deleted
         self._worker: DocumentWorker | None = None
         self._lock = anyio.Lock()
         self._known: OrderedDict[_Task, Folded] = OrderedDict()
@@ -167,7 +170,8 @@ class Sandbox:
             answer = await self._ask(task)
         except DocumentRefused as refusal:
             raise DamagedDocument(f"memory document is damaged: {task.fault(refusal)}") from None
-        return Checked(answer.meta.get("empty") is True, answer.blobs[1], _text_of(answer))
+        empty, deleted = answer.meta.get("empty") is True, answer.meta.get("deleted_text") is True
+        return Checked(empty, answer.blobs[1], _text_of(answer), deleted)
 
     async def show(self, snapshot: bytes, updates: Updates, metadata: str | None) -> Shown:
         """The values and the text of the document with its updates. Raises as `fold` without salvage."""
@@ -246,7 +250,8 @@ class Sandbox:
         answer = await self._ask(task)
         changed = answer.meta.get("changed") is True
         snapshot = answer.blobs[0] if changed else task.snapshot
-        folded = Folded(snapshot, answer.blobs[1], changed, _text_of(answer))
+        deleted = answer.meta.get("deleted_text") is True
+        folded = Folded(snapshot, answer.blobs[1], changed, _text_of(answer), deleted)
         if task.is_small and len(folded.rendered or "") <= CACHED_BYTES:
             self._known[task] = folded
             if len(self._known) > CACHED_COUNT:
@@ -260,6 +265,7 @@ class Sandbox:
             "probe": task.probe,
             "show": task.show,
             "values": task.values,
+            "find_deleted": self._find_deleted,
             "most": self._most * GROWTH,
             "most_shown": MAX_SHOWN_BYTES,
         }

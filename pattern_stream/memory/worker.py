@@ -155,7 +155,28 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     shown = _shown(meta, doc) if meta["show"] else []
     fits = sum(map(len, shown)) <= meta["most_shown"]
     described = {"changed": changed, "empty": version == b"\0", "shown": fits}
+    if meta["find_deleted"]:
+        described["deleted_text"] = _has_deleted_text(doc)
     return described, [snapshot if changed else b"", version, *(shown if fits else [b"", b"null"][: len(shown)])]
+
+
+def _has_deleted_text(doc: loro.LoroDoc) -> bool:
+    """Whether the history holds values that were deleted or written over, which a snapshot carries all the same.
+
+    A history that cannot be looked through counts as one that does: the answer is for who gives a document away.
+    """
+    written: set[tuple[str, str]] = set()
+    try:
+        with guarded():
+            history = json.loads(doc.export_json_updates(doc.shallow_since_vv, doc.oplog_vv))
+        for content, container in ((op["content"], op["container"]) for c in history["changes"] for op in c["ops"]):
+            place = (container, content.get("key", ""))
+            if content["type"] in ("delete", "set") or ("key" in content and place in written):
+                return True
+            written.add(place)
+    except (containers.Fault, MemoryError, ValueError, LookupError):
+        return True
+    return False
 
 
 def _shown(meta: dict[str, Any], doc: loro.LoroDoc) -> list[bytes]:

@@ -55,8 +55,9 @@ _KINDS: Final[dict[type[NodeType], ScopeKind]] = {
     GroupConfigExport: "group",
     AgentExport: "agent",
 }
-_NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier"})}
-"""The stored frontier is of no use and is made anew on export; what it stands for is compared with the document."""
+_NOT_COMPARED: Final[dict[type[Record], frozenset[str]]] = {MemoryBlock: frozenset({"frontier", "content_preview"})}
+"""The stored frontier is of no use and is made anew on export; what it stands for is compared with the document. A
+preview is compared by itself: in an archive that is not a whole backup it is the text of its document."""
 
 
 @dataclass(slots=True)
@@ -126,6 +127,7 @@ class Comparison:
             return
         row = await self._compare(record_of(event.node), [event.record])
         if row is not None and "loro_snapshot" in event.extra:
+            await self._compare_preview(event, row)
             await self._compare_document(event, row)
         if (history := event.extra.get("history")) is not None:
             self._told = history.columns
@@ -266,6 +268,19 @@ class Comparison:
     def _differs(self, code: str, message: str, where: Where) -> None:
         self.count += 1
         self.log.report(Finding("warning", code, message, where))
+
+    async def _compare_preview(self, event: Open, row: Row) -> None:
+        """The archive's preview is the stored one, or the text of the archive's own document."""
+        carried, stored = event.record["content_preview"], row[MemoryBlock.index("content_preview")]
+        if carried == stored or type(carried) is Large:
+            return
+        try:
+            found = await self.fold(event.extra["loro_snapshot"], (), metadata_text(event.record["metadata"]))
+        except (DamagedMemory, LimitExceeded):
+            found = None
+        if found is None or (found.rendered or None) != carried:
+            where = Where(table=MemoryBlock.table, row_id=event.record["id"], field="content_preview")
+            self._differs("differs", f"archive has {describe(carried)}, database has {describe(stored)}", where)
 
     async def _compare_document(self, event: Open, row: Row) -> None:
         """The archive's document against the stored one with its active updates, as both are read."""

@@ -32,6 +32,7 @@ from pattern_stream.errors import (
     StorageFull,
     TransportError,
     UsageError,
+    Where,
     refuse,
 )
 from pattern_stream.files.temporary import open_temporary, temporary_folders
@@ -120,6 +121,7 @@ class ExportResult:
     folded_blocks: int
     census: Census
     seconds: float
+    blocks_with_deleted_text: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -154,6 +156,7 @@ class ExportResult:
             "sections": self.sections,
             "stats": self.stats,
             "folded_blocks": self.folded_blocks,
+            "blocks_with_deleted_text": self.blocks_with_deleted_text,
             "beyond_version_3": self.beyond,
             "not_carried": self.not_carried,
             "derived": self.derived,
@@ -173,6 +176,7 @@ class ExportPlan:
     stats: dict[str, int]
     census: Census
     seconds: float
+    blocks_with_deleted_text: int = 0
     problems: list[PatternStreamError] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -193,6 +197,7 @@ class ExportPlan:
             "sections": self.sections,
             "stats": self.stats,
             "rows": self.census.carried,
+            "blocks_with_deleted_text": self.blocks_with_deleted_text,
             "beyond_version_3": self.census.beyond,
             "not_carried": self.census.not_carried,
             "derived": self.census.derived,
@@ -216,13 +221,25 @@ class _ExportLine:
     log: FindingLog = field(default_factory=FindingLog)
     too_large: Callable[[LimitExceeded], None] = refuse
     folded_blocks: int = 0
+    blocks_with_deleted_text: int = 0
+
+    def findings(self) -> list[Finding]:
+        """What was found on the way, and of an archive that is made to be given away, what it still holds."""
+        if self.blocks_with_deleted_text:
+            message = (
+                f"{self.blocks_with_deleted_text} memory blocks go out with a history that holds text which was deleted"
+                " or written over: whoever gets the archive can read it"
+            )
+            self.log.report(Finding("warning", "deleted-text", message, Where("fold")))
+        return self.log.findings()
 
     async def blocks(self) -> AsyncGenerator[BlockEvent]:
         """The line itself: straight calls, one stage a line."""
         selection = self.options.selection
         oddities = LossyTypes() if selection.with_tables(self.scope) else None
         rows = read_scope(self.connection, self.scope, selection, oddities, self.prefetch)
-        folded = fold_memory(self._watched(rows), self._fold, self.log.report)
+        whole = selection.with_tables(self.scope)
+        folded = fold_memory(self._watched(rows), self._fold, self.log.report, stored_previews=whole)
         records = map_rows(folded, self.log.report, oddities)
         drafts = chunk(records, self.options.limits)
         lineage = await self._lineage()
@@ -240,6 +257,7 @@ class _ExportLine:
     async def _fold(self, snapshot: bytes, updates: Sequence[tuple[int, bytes]], metadata: str | None) -> Folded:
         folded = await self.sandbox.fold(snapshot, updates, metadata)
         self.folded_blocks += folded.changed
+        self.blocks_with_deleted_text += folded.deleted_text
         return folded
 
     async def _watched(self, events: AsyncIterator[RowEvent]) -> AsyncGenerator[RowEvent]:
@@ -342,7 +360,16 @@ async def plan_export(
             if total > free:
                 raise StorageFull(f"the archive is {total} bytes, but {free} are free in {out.parent}")
         return ExportPlan(
-            line.scope, version, total, sections, stats, line.census, elapsed, problems, line.log.findings()
+            scope=line.scope,
+            version=version,
+            bytes=total,
+            sections=sections,
+            stats=stats,
+            census=line.census,
+            seconds=elapsed,
+            blocks_with_deleted_text=line.blocks_with_deleted_text,
+            problems=problems,
+            findings=line.findings(),
         )
 
 
@@ -380,7 +407,9 @@ async def _open_line(
     if prefetch is not None and not many:  # the workers started meanwhile, in vain
         prefetch.end()
         prefetch = None
-    sandbox = await resources.enter_async_context(Sandbox(salvage=options.salvage))
+    sandbox = await resources.enter_async_context(
+        Sandbox(salvage=options.salvage, find_deleted=not options.selection.with_tables(resolved))
+    )
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
@@ -398,7 +427,8 @@ def _result(line: _ExportLine, written: WriteResult, seconds: float) -> ExportRe
         folded_blocks=line.folded_blocks,
         census=line.census,
         seconds=seconds,
-        findings=line.log.findings(),
+        blocks_with_deleted_text=line.blocks_with_deleted_text,
+        findings=line.findings(),
     )
 
 

@@ -24,6 +24,7 @@ class Inspection:
     """What an archive holds. Entries are dicts with the keys of the command line's JSON.
 
     `tables`: rows by table beyond version 3. `cells`: cells of version 3 rows that only a whole backup has.
+    `blocks_with_deleted_text`: memory blocks whose document still holds, in its history, text that was deleted.
     """
 
     version: int
@@ -40,6 +41,7 @@ class Inspection:
     bytes: int
     tables: dict[str, int] = field(default_factory=dict)
     cells: int = 0
+    blocks_with_deleted_text: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Inspection:
             "attachments": self.attachments,
             "tables_beyond_version_3": self.tables,
             "cells_beyond_version_3": self.cells,
+            "blocks_with_deleted_text": self.blocks_with_deleted_text,
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -76,7 +79,7 @@ async def inspect_archive(
             open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir)
         )
         walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
-        sandbox = await resources.enter_async_context(Sandbox())
+        sandbox = await resources.enter_async_context(Sandbox(find_deleted=True))
         survey = Survey(log, sandbox, lambda: is_ours(walker.manifest or {}))
         nodes = survey.count_chunks(walk(archive.reader.sections(), walker, archive.shelf))
         await survey.take(unchunk(nodes))
@@ -96,5 +99,6 @@ async def inspect_archive(
             bytes=archive.reader.bytes_read,
             tables=survey.tables,
             cells=survey.cells,
+            blocks_with_deleted_text=survey.blocks_with_deleted_text,
             findings=log.findings(),
         )

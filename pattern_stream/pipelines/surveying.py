@@ -72,6 +72,7 @@ class Survey:
         self.attachments = 0
         self.tables: dict[str, int] = {}
         self.cells = 0
+        self.blocks_with_deleted_text = 0
         self._log = log
         self._sandbox = sandbox
         self._ours = ours
@@ -231,6 +232,7 @@ class Survey:
         metadata = event.record["metadata"]
         try:
             found = await self._sandbox.check(event.extra["loro_snapshot"], metadata_text(metadata))
+            self.blocks_with_deleted_text += found.deleted_text
             return ShownDocument(found.empty, found.rendered)
         except (DamagedDocument, LimitExceeded) as error:
             error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])

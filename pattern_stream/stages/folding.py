@@ -32,7 +32,7 @@ _UPDATE: Final = MemoryUpdate.index("update_blob")
 
 
 async def fold_memory(
-    events: Events[RowEvent], fold: Fold, report: Report = ignore_findings
+    events: Events[RowEvent], fold: Fold, report: Report = ignore_findings, *, stored_previews: bool = True
 ) -> AsyncGenerator[RowEvent]:
     """Give each memory block its current document and version; pass everything else through.
 
@@ -40,10 +40,11 @@ async def fold_memory(
              seq order, then its History, if that goes along, and Close.
     Out:     the block opened with `loro_snapshot` and `frontier` replaced, and the rest; no updates. Nothing to fold:
              the stored bytes go out untouched, and the History has no base. A block that is damaged has no History:
-             what is good of it is in the document.
+             what is good of it is in the document. Without `stored_previews` each block gets the text of the document
+             that goes out as its preview: a stored one may hold text that was undone since.
     Memory:  the updates of one block, at most MAX_PENDING_BYTES, and what Pieces it has.
     Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; LimitExceeded.
-    Reports: stale-preview (warning): the stored preview is not the text of the document, as after an undo;
+    Reports: stale-preview (info): the stored preview is not the text of the document, as after an undo;
              damaged-memory (error): `fold` salvages, and this block goes out as far as it is good.
     Source:  docs/memory.md#folding, docs/format.md#memory-history.
     """
@@ -52,7 +53,7 @@ async def fold_memory(
     async with closing(events):
         async for event in events:
             if isinstance(event, Open) and event.node is MemoryBlockExport:
-                pending = PendingBlock(event)
+                pending = PendingBlock(event, stored_previews)
             elif pending is not None and isinstance(event, Piece):
                 pending.pieces.append(event)
             elif pending is not None and isinstance(event, Rows) and event.record is MemoryUpdate:
@@ -94,6 +95,7 @@ class PendingBlock:
     """A memory block whose updates are still coming in."""
 
     opened: Open
+    stored_preview: bool
     updates: list[tuple[int, bytes]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     updates_bytes: int = 0
@@ -123,7 +125,12 @@ class PendingBlock:
         except PatternStreamError as error:
             raise error.at(self._where(None)) from None
         self._judge(result, report)
-        return replace(self.opened, record=_with_document(row, result))
+        cells = list(row)
+        cells[_SNAPSHOT], cells[_FRONTIER] = result.snapshot, result.frontier
+        if not self.stored_preview and (_text(row[_PREVIEW]) or "") != result.rendered:
+            cells[_PREVIEW] = result.rendered or None
+            self.pieces = [piece for piece in self.pieces if piece.column != "content_preview"]
+        return replace(self.opened, record=tuple(cells))
 
     def _judge(self, result: Folded, report: Report) -> None:
         """Say what is wrong with the block, as far as it does not stop the work."""
@@ -131,9 +138,13 @@ class PendingBlock:
             self.damaged = True
             message = f"memory block goes out as far as it is good: {result.damage}"
             report(Finding("error", _DAMAGED, message, self._where("loro_snapshot")))
-        elif result.rendered is not None and result.rendered != (_text(self.opened.record[_PREVIEW]) or ""):
+        elif (
+            self.stored_preview
+            and result.rendered is not None
+            and result.rendered != (_text(self.opened.record[_PREVIEW]) or "")
+        ):
             message = "stored preview is not the text of the document with its edits; it goes out as it is"
-            report(Finding("warning", "stale-preview", message, self._where("content_preview")))
+            report(Finding("info", "stale-preview", message, self._where("content_preview")))
 
     def _where(self, place: str | None) -> Where:
         return Where("fold", table=MemoryBlock.table, row_id=_text(self.opened.record[_ID]), field=place)
@@ -154,9 +165,3 @@ def _snapshot(row: Row) -> bytes:
 def _text(cell: Any) -> str | None:
     """Text as it is; anything else, such as a number in a JSON column, names no schema and shows no text."""
     return cell if isinstance(cell, str) else None
-
-
-def _with_document(row: Row, result: Folded) -> Row:
-    cells = list(row)
-    cells[_SNAPSHOT], cells[_FRONTIER] = result.snapshot, result.frontier
-    return tuple(cells)

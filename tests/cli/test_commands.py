@@ -283,6 +283,7 @@ def test_the_report_trusts_no_text() -> None:
         "type": evil, "version": 3, "exported_at": evil, "root": "bafy", "stats": {"agent_count": 1}, "agents": [agent],
         "groups": [{"id": evil, "name": evil, "pattern_type": evil, "members": [member], "shared_blocks": 1}],
         "unowned_blocks": [block | {"owner_id": evil}], "attachments": 1, "tables_beyond_version_3": {evil: 1},
+        "blocks_with_deleted_text": 1,
         "findings": [{"severity": "warning", "code": "x", "message": evil, "where": {"row_id": evil}}],
     }  # fmt: skip
 

@@ -10,10 +10,12 @@ import pytest
 
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
 from pattern_stream.items import Cells, Close, Fold, Folded, Open, Piece, Ref, RowEvent, Rows
+from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, History, MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Message
 from pattern_stream.stages import folding
 from pattern_stream.stages.folding import fold_memory
+from tests.drive import collect, feed
 
 pytestmark = pytest.mark.anyio
 
@@ -86,15 +88,45 @@ async def test_block_without_updates_is_folded_as_well() -> None:
     [("text", "text", False), (None, "", False), ("", "", False), ("old", "new", True), (None, "new", True),
      ("old", "", True), ("old", None, False)],
 )  # fmt: skip
-async def test_stale_preview_is_a_warning(stored: str | None, rendered: str | None, stale: bool) -> None:
+async def test_stale_preview_is_said(stored: str | None, rendered: str | None, stale: bool) -> None:
     """A preview that is not the document's text goes out as stored, and is named; NULL is an empty text."""
     findings: list[Finding] = []
 
     out = await folded([block(content_preview=stored), Close()], folding_to([], rendered=rendered), findings)
 
     where = Where("fold", table="memory_blocks", row_id="mem_1", field="content_preview")
-    assert ([("warning", "stale-preview", where)] if stale else []) == [(f.severity, f.code, f.where) for f in findings]
+    assert ([("info", "stale-preview", where)] if stale else []) == [(f.severity, f.code, f.where) for f in findings]
     assert stored == cell(out[0], "content_preview")
+
+
+@pytest.mark.parametrize(
+    ("stored", "rendered", "expected"),
+    [("text", "text", "text"), (None, "", None), ("", "", ""), ("undone", "now", "now"), (None, "now", "now"),
+     ("undone", "", None), ("undone", None, None)],
+)  # fmt: skip
+async def test_a_preview_may_be_the_text_that_goes_out(
+    stored: str | None, rendered: str | None, expected: str | None
+) -> None:
+    """For who gives a document away: nothing of the stored preview is left but what the document shows."""
+    findings: list[Finding] = []
+    given: list[RowEvent] = [block(content_preview=stored), Close()]
+    fold = folding_to([], rendered=rendered)
+
+    out = await collect(fold_memory(feed(given), fold, findings.append, stored_previews=False))
+
+    assert expected == cell(out[0], "content_preview")
+    assert [] == findings
+
+
+async def test_a_large_preview_goes_with_its_pieces() -> None:
+    """A preview that came in pieces is replaced whole: none of them is left."""
+    pieces = [Piece("content_preview", b"undone"), Piece("description", b"kept")]
+    given: list[RowEvent] = [block(content_preview=Large(5_000_000, text=True)), *pieces, Close()]
+
+    out = await collect(fold_memory(feed(given), folding_to([], rendered="now"), stored_previews=False))
+
+    assert "now" == cell(out[0], "content_preview")
+    assert [pieces[1], Close()] == out[1:]
 
 
 async def test_salvaged_block_is_reported_as_damage() -> None:
