@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from pattern_stream.cli.options import PATH, database, examples, json_output, talking
-from pattern_stream.cli.output import conclude, counted, path_text, plain, print_findings, require_stdout, say
+from pattern_stream.cli.output import conclude, counted, detail, path_text, plain, print_findings, require_stdout, say
 from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
@@ -142,14 +142,14 @@ def _tell(session: Session, result: ImportResult) -> None:
     print_findings(session, result.findings)
     if result.dry_run:
         say(session, "dry run: nothing was kept")
-    made = ", made for it" if result.created else ""
-    ids = "new ids" if result.new_ids else "ids kept"
-    say(session, f"{plain(result.type)} -> {path_text(result.db)}{made}: {counted(result.rows) or 'nothing'}; {ids}")
-    for what, found in (("agents", result.agents), ("groups", result.groups)):
-        if found:
-            say(session, f"{what}: {', '.join(plain(one.name) for one in found)}")
     if result.skipped:
         say(session, f"skipped, there already: {counted(result.skipped)}")
     if result.dropped:
         say(session, f"dropped, as the database has no place for it: {counted(result.dropped)}")
-    say(session, f"{result.seconds:.1f} s, others could not write for {result.locked_seconds:.1f} s")
+    for what, found in (("agents", result.agents), ("groups", result.groups)):
+        if found:
+            detail(session, f"{what}: {', '.join(plain(one.name) for one in found)}")
+    made, ids = ", made for it" if result.created else "", "new ids" if result.new_ids else "ids kept"
+    rows = f"{counted(result.rows) or 'nothing'}; {ids}"
+    times = f"{result.seconds:.1f} s" + (f", others waited {result.locked_seconds:.1f} s" if not result.created else "")
+    say(session, f"{plain(result.type)} -> {path_text(result.db)}{made}: {rows}; {times}")
