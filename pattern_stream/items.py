@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pattern_stream.codec.car import Section
 from pattern_stream.format import FORMAT_VERSION
@@ -216,6 +216,34 @@ class RangeWriter(AsyncWriter, Protocol):
     """A writer that can also take bytes straight out of a file: `count` bytes from `offset` of a descriptor."""
 
     async def copy_range(self, source_fd: int, offset: int, count: int, /) -> object: ...
+
+
+class Placement(NamedTuple):
+    """`size` bytes from `offset` of one file, and their place in another."""
+
+    offset: int
+    size: int
+    place: int
+
+
+@runtime_checkable
+class PlacedWriter(AsyncWriter, Protocol):
+    """A writer into a file of its own, which takes pieces of another file in any order.
+
+    `device`: the file system of that file, as `st_dev` has it; None where bytes can only be written one after another.
+    """
+
+    @property
+    def device(self) -> int | None: ...
+
+    async def place(self, source_fd: int, pieces: Sequence[Placement], /) -> object: ...
+
+
+@runtime_checkable
+class BoundedWriter(AsyncWriter, Protocol):
+    """A writer that knows how much room there is. `require_room` raises StorageFull where so many bytes have none."""
+
+    async def require_room(self, count: int, /) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ children and belong before them. Writing and loading block, so the writer does b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -133,6 +134,11 @@ class Spool:
     def is_on_disk(self) -> bool:
         """Whether anything was written to a file."""
         return self._folder is not None
+
+    @property
+    def device(self) -> int | None:
+        """The file system of the files, as `st_dev` has it."""
+        return None if self.leaves.file is None else os.fstat(self.leaves.file.fileno()).st_dev
 
     def flush(self) -> None:
         """Write what is in memory to the files, which are made at the first call. Blocks."""

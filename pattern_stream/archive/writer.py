@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from anyio import CancelScope, to_thread
 
+from pattern_stream.archive.draining import drain
 from pattern_stream.archive.spool import Area, Spool
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.car import encode_header, encode_section_head
@@ -25,6 +26,9 @@ from pattern_stream.items import (
     Begin,
     Block,
     BlockEvent,
+    BoundedWriter,
+    PlacedWriter,
+    Placement,
     Progress,
     ProgressCallback,
     RangeWriter,
@@ -52,8 +56,8 @@ class CarDraft:
 
     Nodes are numbered as they begin, which is output order, together with the places kept for pages.
 
-    Memory:  24 bytes a node (place among the leaves, offset and length among the inserts) and the open nodes with their
-             places. Of a closed node's places the unused ones at its end are forgotten.
+    Memory:  28 bytes a node (place among the leaves, offset and length among the inserts, and its turn among these) and
+             the open nodes with their places. Of a closed node's places the unused ones at its end are forgotten.
     Raises:  ProtocolError: unbalanced Begin and closing Block, anything after Root, no Root, a root that is not first.
     """
 
@@ -63,6 +67,7 @@ class CarDraft:
         self._root: Root | None = None
         self._first_cid: bytes | None = None
         self._numbers = array("Q")
+        self._inserted = array("L")
         self._begun = 0
         self._open: list[int] = []
         self._places: dict[int, int] = {}
@@ -114,6 +119,8 @@ class CarDraft:
         used = self._numbers[at + 2]
         if used and self._numbers[at + 1] + used != offset:
             raise _out_of_order(f"place {number} is used again after something else")
+        if not used:
+            self._inserted.append(at)
         self._numbers[at + 1] = offset - used
         self._numbers[at + 2] = used + count
 
@@ -122,6 +129,7 @@ class CarDraft:
         if not self._open:
             raise _out_of_order("a block closes a node, but none is open")
         numbers, at = self._numbers, self._open.pop()
+        self._inserted.append(at)
         numbers[at + 1] = offset
         numbers[at + 2] = count
         for number in reversed(self._kept.pop()):
@@ -153,6 +161,28 @@ class CarDraft:
         if leaves.size > done:
             yield leaves, done, leaves.size - done
 
+    def leaves_from_the_end(self, end: int) -> Iterator[Placement]:
+        """The leaves, neighbours as one piece, the last first, with their places in an archive that ends at `end`.
+
+        Each node's place among the leaves gives way to its section's place in the archive.
+        """
+        numbers, left = self._numbers, self._spool.leaves.size
+        for at in range(len(numbers) - 3, -1, -3):
+            if not (count := numbers[at + 2]):
+                continue
+            if run := left - numbers[at]:
+                left, end = left - run, end - run
+                yield Placement(left, run, end)
+            numbers[at] = end = end - count
+        if left:
+            yield Placement(0, left, end - left)
+
+    def inserts_from_the_end(self) -> Iterator[Placement]:
+        """The inserts, the last first, with the places that were found on the way through the leaves."""
+        numbers = self._numbers
+        for at in reversed(self._inserted):
+            yield Placement(numbers[at + 1], numbers[at + 2], numbers[at])
+
 
 def _out_of_order(message: str) -> ProtocolError:
     return ProtocolError(message, where=Where(stage="write"))
@@ -170,10 +200,11 @@ async def write_car(
     """Write an archive: header, root, and every block before its children, as the Begins have it.
 
     `near`: the folder of the output file, where the spool best lies. `out` gets nothing at all before `blocks` has
-    ended well; then whole ranges by `copy_range`, where it has that, and pieces of about 1 MiB.
+    ended well; then whole ranges by `copy_range`, where it has that, and pieces of about 1 MiB. A file on the spool's
+    disk is filled from its end by `place`, and the spool is cut meanwhile, see `draining`.
 
     In:      Begin, Block and last of all one Root.
-    Memory:  `budget.spool_memory_bytes` until the spool goes to disk, 24 bytes for each node, seven buffers of 1 MiB.
+    Memory:  `budget.spool_memory_bytes` until the spool goes to disk, 28 bytes for each node, seven buffers of 1 MiB.
     Raises:  StorageFull, TransportError: the spool; ProtocolError: events out of order; what `blocks` and `out` raise.
     Source:  docs/format.md#container, #rows-and-order.
     """
@@ -191,7 +222,15 @@ async def write_car(
             await to_thread.run_sync(spool.flush)
         header = encode_header(root.cid)
         written = len(header) + spool.size
-        await _Emitter(out, written, progress).emit(header, draft.pieces())
+        emitter = _Emitter(out, written, progress)
+        if isinstance(out, PlacedWriter) and spool.is_on_disk and out.device == spool.device:
+            await drain(spool.leaves, draft.leaves_from_the_end(written), out, emitter.advance)
+            await drain(spool.inserts, draft.inserts_from_the_end(), out, emitter.advance)
+            await emitter.emit(header, ())
+        else:
+            if isinstance(out, BoundedWriter):
+                await out.require_room(written)
+            await emitter.emit(header, draft.pieces())
     return WriteResult(root.cid, written, draft.section_count, root.stats, root.version)
 
 
@@ -249,7 +288,7 @@ class _Emitter:
             elif self._ranges is not None and area.file is not None and count >= _RANGE_BYTES:
                 await self._flush()
                 await self._ranges.copy_range(area.file.fileno(), offset, count)
-                self._advance(count)
+                self.advance(count)
             else:
                 for at in range(offset, offset + count, COPY_BYTES):
                     self._pending += await area.read(at, min(COPY_BYTES, offset + count - at))
@@ -260,10 +299,11 @@ class _Emitter:
     async def _flush(self) -> None:
         if self._pending:
             await self._out.write(bytes(self._pending))  # a copy: the receiver may keep what it gets
-            self._advance(len(self._pending))
+            self.advance(len(self._pending))
             self._pending.clear()
 
-    def _advance(self, count: int) -> None:
+    def advance(self, count: int) -> None:
+        """So many bytes more are written."""
         self._done_bytes += count
         _report(self._progress, "write", self._done_bytes, self._total_bytes)
 

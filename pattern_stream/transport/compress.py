@@ -11,7 +11,7 @@ from anyio import to_thread
 
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
-from pattern_stream.items import AsyncWriter
+from pattern_stream.items import AsyncWriter, BoundedWriter
 from pattern_stream.streams import closing
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -19,6 +19,9 @@ GZIP_MAGIC: Final = b"\x1f\x8b"
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 """zlib: expect a gzip head and check the trailing checksum and length."""
+
+BEST_RATIO: Final = 32
+"""No archive is packed better: demonstrations, whose text repeats, come to 8."""
 
 _STEP_BYTES: Final = 64 * 1024
 """Input given to zlib at a time: what it cannot take at once it copies."""
@@ -101,11 +104,17 @@ class GzipOutput:
 
     def __init__(self, out: AsyncWriter, level: int = zlib.Z_DEFAULT_COMPRESSION) -> None:
         self._out = out
+        self._best_ratio = BEST_RATIO if level else 1
         self._packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_WINDOW)
 
     async def write(self, data: bytes, /) -> None:
         """Pack some more. Raises as the output behind does."""
         await self._pass_on(await to_thread.run_sync(self._packer.compress, data))
+
+    async def require_room(self, count: int, /) -> None:
+        """Look whether the packed form of so many bytes may have room. Raises as the output behind does."""
+        if isinstance(self._out, BoundedWriter):
+            await self._out.require_room(count // self._best_ratio)
 
     async def finish(self) -> None:
         """Write what is left, and the checksum."""

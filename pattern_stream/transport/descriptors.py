@@ -6,13 +6,15 @@ import errno
 import fcntl
 import os
 import select
+import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from pattern_stream.errors import TransportError
 from pattern_stream.format import COPY_BYTES
+from pattern_stream.items import Placement
 
 _NOT_HERE: Final = {
     errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.ENOTSOCK, errno.EPERM,
@@ -66,6 +68,41 @@ def copy_range(source: int, target: int, offset: int, count: int) -> None:
             raise TransportError(f"file to copy ends at {offset + done} bytes, expected {offset + count}")
         write_all(target, piece)
         done += len(piece)
+
+
+def place_pieces(source: int, target: int, pieces: Sequence[Placement]) -> None:
+    """Copy pieces of a file that follow each other in it, the last first, to their places in another one.
+
+    Raises:  TransportError: the file ends early; OSError.
+    """
+    if len(pieces) == 1:
+        ((offset, count, place),) = pieces
+        os.lseek(target, place, os.SEEK_SET)
+        copy_range(source, target, offset, count)
+        return
+    begin = pieces[-1].offset
+    data = os.pread(source, pieces[0].offset + pieces[0].size - begin, begin)
+    for offset, count, place in pieces:
+        part = data[offset - begin : offset - begin + count]
+        if len(part) < count:
+            raise TransportError(f"file to copy ends at {begin + len(data)} bytes, expected {offset + count}")
+        if (written := os.pwrite(target, part, place)) < count:
+            os.lseek(target, place + written, os.SEEK_SET)
+            write_all(target, part[written:])
+
+
+def free_bytes(target: int) -> int | None:
+    """The room for bytes from where a file or block device stands; None where nobody knows, as of a pipe."""
+    found = os.fstat(target)
+    if stat.S_ISREG(found.st_mode):
+        system = os.statvfs(target)
+        held = max(0, found.st_size - os.lseek(target, 0, os.SEEK_CUR))
+        return held + system.f_bavail * system.f_frsize if system.f_blocks else None
+    if stat.S_ISBLK(found.st_mode):
+        place = os.lseek(target, 0, os.SEEK_CUR)
+        size = os.lseek(target, 0, os.SEEK_END)
+        return size - os.lseek(target, place, os.SEEK_SET)
+    return None
 
 
 def widen_pipe(descriptor: int) -> None:

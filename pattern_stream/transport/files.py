@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,26 @@ from typing import Final, Self
 
 from anyio import to_thread
 
-from pattern_stream.errors import FileMissing, FileTaken, TransportError, UsageError, making_folder, storage_errors
+from pattern_stream.errors import (
+    FileMissing,
+    FileTaken,
+    StorageFull,
+    TransportError,
+    UsageError,
+    making_folder,
+    storage_errors,
+)
 from pattern_stream.files.partial import partial_of, reserved, take_name
+from pattern_stream.items import Placement
 from pattern_stream.transport.blocking import PatientThread
-from pattern_stream.transport.descriptors import copy_range, read_some, widen_pipe, write_all
+from pattern_stream.transport.descriptors import (
+    copy_range,
+    free_bytes,
+    place_pieces,
+    read_some,
+    widen_pipe,
+    write_all,
+)
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -30,16 +46,18 @@ BlockingCall = Callable[[Callable[[], None]], Awaitable[None]]
 
 
 class FileOutput:
-    """An output: bytes by `write`, ranges of files by `copy_range`.
+    """An output: bytes by `write`, ranges of files by `copy_range`, pieces of files in any order by `place`.
 
     `folder`: where a spool best lies, None where the output has no place of its own (a pipe, a device).
     `partial`: the file that holds the bytes until they get their name, None where they are written at once.
+    `device`: the file system of that file. Only such a file may be filled in any order: others are read meanwhile.
     """
 
     def __init__(self, descriptor: int, name: str, run: BlockingCall, partial_path: Path | None = None) -> None:
         self.name = name
         self.partial = partial_path
         self.folder = partial_path.parent if partial_path is not None else None
+        self.device = os.fstat(descriptor).st_dev if partial_path is not None else None
         self.bytes_written = 0
         self._descriptor = descriptor
         self._run = run
@@ -57,6 +75,23 @@ class FileOutput:
             with storage_errors(f"writing {self.name}"):
                 await self._run(self._copying(source_fd, at, step))
             self.bytes_written += step
+
+    async def place(self, source_fd: int, pieces: Sequence[Placement], /) -> None:
+        """Write pieces of an open file, which follow each other there, the last first. Raises as `write` does.
+
+        What is written by `write` comes to the beginning of the file.
+        """
+        with storage_errors(f"writing {self.name}"):
+            await self._run(partial(_place_and_return, source_fd, self._descriptor, pieces))
+        self.bytes_written += sum(piece.size for piece in pieces)
+
+    async def require_room(self, count: int, /) -> None:
+        """Look whether so many bytes more may be written. Raises StorageFull."""
+        with storage_errors(f"writing {self.name}"):
+            free = free_bytes(self._descriptor)
+        if free is not None and free < count:
+            hint = "free some space, or name another place for the archive"
+            raise StorageFull(f"the archive is {count} bytes, {free} are free for {self.name}", hint=hint)
 
     def _copying(self, source_fd: int, offset: int, count: int) -> Callable[[], None]:
         """The call that copies. One that may be left behind gets a descriptor of its own, and closes it: the caller
@@ -246,6 +281,11 @@ def _is_plain(path: Path) -> bool:
         except FileNotFoundError:
             return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def _place_and_return(source: int, target: int, pieces: Sequence[Placement]) -> None:
+    place_pieces(source, target, pieces)
+    os.lseek(target, 0, os.SEEK_SET)
 
 
 def _copy_and_close(source: int, target: int, offset: int, count: int) -> None:

@@ -44,7 +44,7 @@ def trees() -> st.SearchStrategy[Tree]:
 
 
 def assembled(events: Iterable[BlockEvent], *, memory_bytes: int) -> bytes:
-    """The sections in output order, put together without an event loop."""
+    """The sections in output order, put together without an event loop, both forward and from the end."""
     with Spool([Path("/var/tmp")], budget=Budget(spool_memory_bytes=memory_bytes)) as spool:
         draft = CarDraft(spool)
         for event in events:
@@ -54,7 +54,25 @@ def assembled(events: Iterable[BlockEvent], *, memory_bytes: int) -> bytes:
         draft.finish()
         if spool.is_on_disk:
             spool.flush()
-        return b"".join(_bytes_of(*piece) for piece in draft.pieces())
+        forward = b"".join(_bytes_of(*piece) for piece in draft.pieces())
+        assert forward == _from_the_end(spool, draft)
+        return forward
+
+
+def _from_the_end(spool: Spool, draft: CarDraft) -> bytes:
+    """Each area from its end, without a gap, as the spool is cut."""
+    filled = bytearray(spool.size)
+    for area, placements in (
+        (spool.leaves, draft.leaves_from_the_end(spool.size)),
+        (spool.inserts, draft.inserts_from_the_end()),
+    ):
+        left = area.size
+        for offset, size, place in placements:
+            assert left == offset + size
+            left = offset
+            filled[place : place + size] = _bytes_of(area, offset, size)
+        assert left == 0
+    return bytes(filled)
 
 
 def _bytes_of(area: Area, offset: int, count: int) -> bytes:
