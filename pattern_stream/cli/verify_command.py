@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from pattern_stream.cli.options import PATH, examples, json_output, talking
-from pattern_stream.cli.output import counted, document, human_bytes, path_text, plain, print_findings, say, styled
+from pattern_stream.cli.output import (
+    counted,
+    detail,
+    document,
+    human_bytes,
+    path_text,
+    plain,
+    print_findings,
+    say,
+    styled,
+)
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
@@ -80,24 +90,22 @@ def verify(
 
 
 def _tell(session: Session, found: Verification) -> None:
+    """Findings and the comparison, then one closing line."""
     print_findings(session, found.findings)
-    verdict = styled("sound", "green") if found.ok else styled("damaged or unknown", "red")
-    kind = f"{plain(found.type)} archive of version {found.version}" if found.type else "archive"
-    order = "depth-first" if found.depth_first else "in another order"
-    say(session, f"{kind}: {verdict}; {human_bytes(found.bytes)}, {found.sections:,} sections, {order}")
-    if found.duplicates or found.unreferenced:
-        say(session, f"{found.duplicates:,} repeated sections, {found.unreferenced:,} blocks that nothing links to")
-    documents = found.documents
-    if documents.checked:
-        counts = f"{documents.checked:,} looked into, {documents.empty:,} empty, {documents.failed:,} unreadable"
-        say(session, f"memory documents: {counts}")
-    if found.against is not None:
-        print_findings(session, found.against.log.findings())
-        against = found.against
+    if (against := found.against) is not None:
+        print_findings(session, against.log.findings())
         compared = f"{against.records:,} records compared, {against.count:,} differences"
         say(session, f"against {path_text(against.path)}: {compared}")
         if against.only_in_database:
-            say(
-                session, f"only in the database, though within the archive's scope: {counted(against.only_in_database)}"
-            )
-    say(session, f"{found.seconds:.1f} s")
+            only = counted(against.only_in_database)
+            say(session, f"only in the database, though within the archive's scope: {only}")
+    parts = [human_bytes(found.bytes), f"{found.sections:,} sections"]
+    if found.duplicates or found.unreferenced:
+        parts.append(f"{found.duplicates:,} repeated, {found.unreferenced:,} that nothing links to")
+    if (documents := found.documents).checked:
+        parts.append(f"{documents.checked:,} memory documents, {documents.failed:,} of them unreadable")
+    verdict = styled("sound", "green") if found.ok else styled("damaged or unknown", "red")
+    kind = f"{plain(found.type)} archive of version {found.version}" if found.type else "archive"
+    say(session, f"{kind}: {verdict}; {', '.join(parts)}; {found.seconds:.1f} s")
+    detail(session, f"{documents.empty:,} memory documents were never written to")
+    detail(session, f"sections {'depth-first' if found.depth_first else 'in another order'}")
