@@ -23,6 +23,7 @@ import orjson
 
 from pattern_stream.errors import WorkerFailed, storage_error
 from pattern_stream.workers.channel import Channel, ChannelClosed
+from pattern_stream.workers.running_time import give_up_after
 
 WORKER: Final = Path(__file__).with_name("worker.py")
 HEAD: Final = Struct(">cIQ")
@@ -50,7 +51,7 @@ class RequestLimits:
 
     @property
     def wall_seconds(self) -> float:
-        """How long the answer is waited for."""
+        """How long the answer is waited for, in time that this process runs."""
         return PATIENCE * self.seconds
 
     @property
@@ -131,7 +132,7 @@ class DocumentWorker:
     async def _within(self, limits: RequestLimits, conversation: Awaitable[DocumentAnswer]) -> DocumentAnswer:
         """The conversation's answer; whatever else ends it ends the worker as well."""
         try:
-            with anyio.move_on_after(limits.wall_seconds):
+            with give_up_after(limits.wall_seconds):
                 return await conversation
             raise DocumentWorkerDied(limits.too_long, self.step)
         except ChannelClosed:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import math
 import os
 import subprocess
 import sys
@@ -93,9 +94,11 @@ class Channel:
         return taken
 
     async def exited(self, seconds: float) -> None:
-        """Give the process so much time to exit by itself."""
-        with anyio.move_on_after(seconds, shield=True):
-            while self.process.poll() is None:  # noqa: ASYNC110  no event tells
+        """Give the process so much time to exit by itself, in time that this one runs."""
+        with anyio.CancelScope(shield=True):
+            for _ in range(math.ceil(seconds / EXIT_POLL_SECONDS)):
+                if self.process.poll() is not None:
+                    return
                 await anyio.sleep(EXIT_POLL_SECONDS)
 
     def end(self) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -326,6 +327,50 @@ async def test_a_machine_that_stands_still_damages_nothing() -> None:
         checked = await sandbox.check(EMPTY, None)
 
     assert checked.empty
+
+
+STOPPED_JOB = """
+import anyio, os, signal, sys
+from pattern_stream.memory import process
+from pattern_stream.memory.sandbox import Sandbox
+from tests.drive import child_pids
+
+process.START_SECONDS = 0.5
+
+async def main():
+    async with Sandbox(seconds=0.5) as sandbox:
+        await sandbox.prepare()
+        if sys.argv[1] == "asked":
+            await sandbox.check(b"", None)
+        [pid] = child_pids()
+        os.kill(pid, signal.SIGSTOP)
+        print("waits", flush=True)
+        print((await sandbox.check(b"", None)).empty, flush=True)
+
+anyio.run(main)
+"""
+"""Waits for a worker that stands still: for its start, or for an answer. 1.5 s would be too long."""
+
+
+@needs_proc
+@pytest.mark.parametrize("what", ["starting", "asked"])
+def test_a_stopped_job_goes_on(what: str) -> None:
+    """A job that is stopped whole for longer than it would wait (Ctrl-Z and fg) goes on as if nothing had been."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_JOB, what],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as job:
+        assert job.stdout is not None
+        assert b"waits\n" == job.stdout.readline()
+        time.sleep(0.3)  # until it waits
+        os.killpg(job.pid, signal.SIGSTOP)
+        time.sleep(2.5)  # longer than it would wait
+        os.killpg(job.pid, signal.SIGCONT)
+        told = job.communicate(timeout=60)
+
+    assert (b"True\n", b"") == told
 
 
 @needs_proc

@@ -26,6 +26,7 @@ from tests.soak.living import live
 from tests.soak.runner import compiled, running
 from tests.soak.scenes import SCENES, Scene, Stage, furnish
 from tests.soak.signals import send_pairs
+from tests.soak.stopping import stop_commands
 
 MESSAGES: Final = 3000
 CALLS: Final = 25
@@ -38,7 +39,7 @@ SHARES: Final = {
 HARMLESS_STRIDE: Final = 5
 """What must make no difference is met by few loops over calls, each of them many times in a run."""
 
-PARTS: Final = ("living", "kills", "faults", "signals")
+PARTS: Final = ("living", "kills", "faults", "signals", "stops")
 
 
 def main() -> int:
@@ -123,8 +124,17 @@ def signals(folder: Path, given: argparse.Namespace) -> int:
     return len(wrong)
 
 
+def stops(folder: Path, given: argparse.Namespace) -> int:
+    """Commands that are stopped for a minute."""
+    wrong = stop_commands(folder)
+    say("commands that were stopped and went on: " + (f"{len(wrong)} failed" if wrong else "all ended well"))
+    for fact in wrong:
+        say(f"  WRONG {fact}")
+    return len(wrong)
+
+
 RUNS: Final[dict[str, Callable[[Path, argparse.Namespace], int]]] = {
-    "living": living, "kills": kills, "faults": faults, "signals": signals,
+    "living": living, "kills": kills, "faults": faults, "signals": signals, "stops": stops,
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from tests.soak.runner import Unavailable, compiled, running
 from tests.soak.scenes import SCENES, Scene, Stage, Wrong, furnish, scenes
 from tests.soak.signals import send_pairs
 from tests.soak.states import Torn, state_of
+from tests.soak.stopping import stop_commands
 from tests.soak.writer import Writer
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the harness needs Linux: /proc and a preloaded shim")
@@ -77,6 +78,11 @@ def test_faults_of_the_storage(stage: Stage, scene: Scene) -> None:
 def test_two_signals(tmp_path: Path) -> None:
     """Close together they are one wish, and later ones end the run at once: nothing is left either way."""
     assert [] == send_pairs(tmp_path, 4, seed=2, messages=4000)
+
+
+def test_stopped_commands_go_on(tmp_path: Path) -> None:
+    """For a second here, which nobody minds: that the harness stops and continues what it started."""
+    assert [] == stop_commands(tmp_path, seconds=1, moments=[0.3])
 
 
 def start_of(scene: Scene, fault: Fault) -> int:
