@@ -22,18 +22,16 @@ def give_up_after(seconds: float) -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     tick = min(TICK_SECONDS, seconds / FEWEST_TICKS)
-    left = seconds
 
-    def count_tick() -> None:
-        nonlocal left, timer
-        left -= tick
+    def wait(left: float) -> None:
+        nonlocal timer
         if left > 0:
-            timer = loop.call_later(tick, count_tick)
+            timer = loop.call_later(tick, wait, left - tick)
         else:
             scope.cancel()
 
     with anyio.CancelScope() as scope:
-        timer = loop.call_later(tick, count_tick)
+        timer = loop.call_later(tick, wait, seconds - tick)
         try:
             yield
         finally:

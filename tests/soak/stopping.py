@@ -26,7 +26,7 @@ def stop_commands(folder: Path, *, seconds: float = STOPPED_SECONDS, moments: Se
     """Stop each command at several moments, all of them together, and let them go on; those that fail."""
     for line in ("demo --db d.db", "export --db d.db -o a.car"):
         _start(folder, line).communicate()
-    jobs = []
+    jobs: list[tuple[str, subprocess.Popen[bytes]]] = []
     for line in LINES:
         for moment in moments:
             job = _start(folder, line.format(len(jobs)))
