@@ -22,6 +22,7 @@ def give_up_after(seconds: float) -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     tick = min(TICK_SECONDS, seconds / FEWEST_TICKS)
+    timer: asyncio.TimerHandle
 
     def wait(left: float) -> None:
         nonlocal timer
