@@ -16,7 +16,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from pattern_stream.codec.car import Section
 from pattern_stream.format import FORMAT_VERSION
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Row
-from pattern_stream.schema.model.nodes import NodeType
+from pattern_stream.schema.model.nodes import (
+    ConstellationExport,
+    GroupConfigExport,
+    History,
+    MemoryBlockExport,
+    NodeType,
+    TableExport,
+)
 from pattern_stream.schema.model.records import Record
 
 CELLS_TABLE = ""
@@ -30,13 +37,78 @@ RecordDict = dict[str, Any]
 class Open:
     """A node starts. `record` is its own row (before mapping: a `Row`) or record (after), None where it has none.
 
-    `key` is the id that later `Ref`s use; None where nothing refers to it.
+    `key` is the id that later `Ref`s use; None where nothing refers to it. Five types of node have more to say, each in
+    an event of its own.
     """
 
     node: type[NodeType]
     record: Any = None
     key: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenConstellation(Open):
+    """A constellation starts. `version` and `exported_at`: as the archive has them, None on the way out."""
+
+    node: type[NodeType] = ConstellationExport
+    owner_id: str
+    version: int | None = None
+    exported_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenGroupConfig(Open):
+    """A group without its members starts. `member_candidates`: for each member the ids that it may have here."""
+
+    node: type[NodeType] = GroupConfigExport
+    member_agent_ids: Sequence[str]
+    member_candidates: Sequence[tuple[str, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenMemoryBlock(Open):
+    """A memory block starts.
+
+    `document`: with all active updates in it; None before mapping, where it is a cell of the row, and where it is
+    damaged. `history`: the stored form, on the way in; on the way out `has_history`, and an OpenHistory inside.
+    """
+
+    node: type[NodeType] = MemoryBlockExport
+    document: bytes | None = None
+    history: MemoryHistory | None = None
+    has_history: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenHistory(Open):
+    """The history of a memory block starts, on the way out."""
+
+    node: type[NodeType] = History
+    stored: MemoryHistory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTable(Open):
+    """An extension table starts, or the lossy cells (None). `count`: of its rows, as the archive says.
+
+    `untranslated`: nobody knows which of its columns hold ids, and the ids of all other rows are new.
+    """
+
+    node: type[NodeType] = TableExport
+    table: str | None
+    columns: Sequence[Mapping[str, Any]]
+    count: int | None = None
+    untranslated: bool = False
+
+    @property
+    def cells_table(self) -> str:
+        """The table of the Cells inside."""
+        return CELLS_TABLE if self.table is None else self.table
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """The columns of the Cells inside."""
+        return tuple(column["name"] for column in self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +168,7 @@ class Cells:
     """A batch of whole rows of a table beyond the declared records, of the innermost open TableExport or memory block.
 
     A row has a cell for each column of the table, as `schema.stored` has them: NotUtf8 and Large among them. Rows of a
-    memory block (its history) have the columns that the Open's `history` names.
+    memory block (its history) have the columns that the block's `history` names.
     """
 
     table: str
@@ -113,9 +185,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class MemoryHistory:
-    """`Open.extra["history"]` of a memory block: what is stored, where `extra["loro_snapshot"]` is the folded document.
-
-    On the way out it is True where a History follows inside the block.
+    """What is stored of a memory block whose own document has all active updates in it.
 
     `base`: the stored document, None where it is the folded one. `frontier`: the stored column. `columns`: of the two
     tables of history, whose rows follow as Cells, updates by seq and then checkpoints by id.
@@ -284,8 +354,9 @@ Fold = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[Fold
 
 __all__ = [
     "CELLS_TABLE", "AsyncWriter", "Begin", "Block", "BlockEvent", "Cells", "Close", "Draft", "DraftEvent", "Fold",
-    "Folded", "MadeRows", "MemoryHistory", "Node", "Open", "Piece", "Progress", "ProgressCallback", "RangeWriter",
-    "Record", "RecordDict", "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
+    "Folded", "MadeRows", "MemoryHistory", "Node", "Open", "OpenConstellation", "OpenGroupConfig", "OpenHistory",
+    "OpenMemoryBlock", "OpenTable", "Piece", "Progress", "ProgressCallback", "RangeWriter", "Record", "RecordDict",
+    "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
 ]  # fmt: skip
 
 RowEvent = Open | Rows | Encoded | Cells | Piece | Ref | Close

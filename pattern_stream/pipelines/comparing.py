@@ -23,6 +23,8 @@ from pattern_stream.items import (
     Fold,
     MemoryHistory,
     Open,
+    OpenMemoryBlock,
+    OpenTable,
     Piece,
     RecordDict,
     RecordEvent,
@@ -42,7 +44,6 @@ from pattern_stream.schema.model.nodes import (
     GroupConfigExport,
     GroupExport,
     NodeType,
-    TableExport,
 )
 from pattern_stream.schema.model.records import MemoryBlock, Record, SharedAttachment
 from pattern_stream.schema.model.scopes import ResolvedScope, ScopeKind, Selection
@@ -120,18 +121,19 @@ class Comparison:
         if self._scope is None and event.node in _KINDS:
             id = event.record["id"] if event.record is not None else None
             self._scope = ResolvedScope(_KINDS[event.node], id, thin=event.node is GroupConfigExport)
-        if event.node is TableExport:
-            name = CELLS_TABLE if event.extra["table"] is None else event.extra["table"]
-            self._told = {name: [column["name"] for column in event.extra["columns"]]}
+        if isinstance(event, OpenTable):
+            self._told = {event.cells_table: event.column_names}
         if event.record is None:
             return
         row = await self._compare(record_of(event.node), [event.record])
-        if row is not None and "loro_snapshot" in event.extra:
-            await self._compare_preview(event, row)
-            await self._compare_document(event, row)
-        if (history := event.extra.get("history")) is not None:
-            self._told = history.columns
-            await self._compare_stored(event.record["id"], history)
+        if not isinstance(event, OpenMemoryBlock):
+            return
+        if row is not None and event.document is not None:
+            await self._compare_preview(event, event.document, row)
+            await self._compare_document(event.record["id"], event.document, row)
+        if event.history is not None:
+            self._told = event.history.columns
+            await self._compare_stored(event.record["id"], event.history)
 
     # --- declared records -------------------------------------------------------------------------------------------
 
@@ -269,24 +271,23 @@ class Comparison:
         self.count += 1
         self.log.report(Finding("warning", code, message, where))
 
-    async def _compare_preview(self, event: Open, row: Row) -> None:
+    async def _compare_preview(self, event: OpenMemoryBlock, document: bytes, row: Row) -> None:
         """The archive's preview is the stored one, or the text of the archive's own document."""
         carried, stored = event.record["content_preview"], row[MemoryBlock.index("content_preview")]
         if carried == stored or type(carried) is Large:
             return
         try:
-            found = await self.fold(event.extra["loro_snapshot"], (), metadata_text(event.record["metadata"]))
+            found = await self.fold(document, (), metadata_text(event.record["metadata"]))
         except (DamagedMemory, LimitExceeded):
             found = None
         if found is None or (found.rendered or None) != carried:
             where = Where(table=MemoryBlock.table, row_id=event.record["id"], field="content_preview")
             self._differs("differs", f"archive has {describe(carried)}, database has {describe(stored)}", where)
 
-    async def _compare_document(self, event: Open, row: Row) -> None:
+    async def _compare_document(self, block_id: str, carried: bytes, row: Row) -> None:
         """The archive's document against the stored one with its active updates, as both are read."""
-        block_id = event.record["id"]
         where = Where(table=MemoryBlock.table, row_id=block_id, field="loro_snapshot")
-        carried, stored = event.extra["loro_snapshot"], row[MemoryBlock.index("loro_snapshot")] or b""
+        stored = row[MemoryBlock.index("loro_snapshot")] or b""
         metadata = row[MemoryBlock.index("metadata")]
         text = metadata_text(metadata) if not isinstance(metadata, str) else metadata
         try:

@@ -11,7 +11,17 @@ from typing import Any, Final, Literal
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Report, ignore_findings
-from pattern_stream.items import CELLS_TABLE, Cells, Open, ProgressCallback, RecordEvent, Records
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Open,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    OpenTable,
+    ProgressCallback,
+    RecordEvent,
+    Records,
+)
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.schema.mapping.json_values import read_json
@@ -23,7 +33,6 @@ from pattern_stream.schema.model.nodes import (
     GroupExportThin,
     MemoryBlockExport,
     NodeType,
-    TableExport,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import metadata_text
@@ -88,7 +97,7 @@ async def dump_archive(
                     first = False
                     yield _manifest(walker.manifest, archive.reader.root)
                 for record in flat.records(event):
-                    if record["kind"] == "memory_block" and isinstance(event, Open):
+                    if record["kind"] == "memory_block" and isinstance(event, OpenMemoryBlock):
                         record |= await _document(event, sandbox, report)
                     yield record
 
@@ -112,14 +121,13 @@ class _Flat:
             yield from self._cells(event)
 
     def _opened(self, event: Open) -> Iterator[dict[str, Any]]:
-        if event.node is TableExport:
-            names = [column["name"] for column in event.extra["columns"]]
-            self._columns = {CELLS_TABLE if event.extra["table"] is None else event.extra["table"]: names}
-        elif (history := event.extra.get("history")) is not None:
-            self._columns = history.columns
+        if isinstance(event, OpenTable):
+            self._columns = {event.cells_table: event.column_names}
+        elif isinstance(event, OpenMemoryBlock) and event.history is not None:
+            self._columns = event.history.columns
         if event.node in _NODES and self.what in (None, _NODES[event.node][0]):
-            extra = {name: event.extra[name] for name in event.node.keys if name in event.extra and name != "history"}
-            yield {"kind": _NODES[event.node][1], **_flat_record(event.record), **extra}
+            members = {"member_agent_ids": event.member_agent_ids} if isinstance(event, OpenGroupConfig) else {}
+            yield {"kind": _NODES[event.node][1], **_flat_record(event.record), **members}
 
     def _cells(self, event: Cells) -> Iterator[dict[str, Any]]:
         sort, kind = _TABLES.get(event.table, ("tables", "row"))
@@ -149,8 +157,8 @@ def _flat_cell(cell: Any) -> Any:
     return cell_to_wire(cell)
 
 
-async def _document(event: Open, sandbox: Sandbox, report: Report) -> dict[str, Any]:
-    document, metadata = event.extra["loro_snapshot"], event.record["metadata"]
+async def _document(event: OpenMemoryBlock, sandbox: Sandbox, report: Report) -> dict[str, Any]:
+    document, metadata = event.document or b"", event.record["metadata"]
     try:
         found = await sandbox.check(document, metadata_text(metadata))
         text = found.rendered

@@ -13,6 +13,9 @@ from pattern_stream.items import (
     Close,
     Node,
     Open,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    OpenTable,
     RecordDict,
     RecordEvent,
     Records,
@@ -32,7 +35,6 @@ from pattern_stream.schema.model.nodes import (
     MemoryBlockExport,
     MessageChunk,
     NodeType,
-    TableExport,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import metadata_text
@@ -79,7 +81,7 @@ class Survey:
         self._open: list[type[NodeType]] = []
         self._agent: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
-        self._columns: list[str] = []
+        self._columns: tuple[str, ...] = ()
         self._chunks: dict[str, int] = {}
         self._blocks: set[str] = set()
         self._dangling: list[tuple[str, str, str]] = []
@@ -122,9 +124,9 @@ class Survey:
             self._agent = self.agents[event.record["id"]] = _agent_entry(event.record)
         elif event.node in _GROUPS:
             self.groups.append(_group_entry(event))
-        elif event.node is TableExport:
-            self._columns = [column["name"] for column in event.extra["columns"]]
-        elif event.node is MemoryBlockExport:
+        elif isinstance(event, OpenTable):
+            self._columns = event.column_names
+        elif isinstance(event, OpenMemoryBlock):
             self._keep_block(await self._block_entry(event), event.record)
         self._open.append(event.node)
 
@@ -201,8 +203,8 @@ class Survey:
 
     # --- memory blocks --------------------------------------------------------------------------------------------
 
-    async def _block_entry(self, event: Open) -> dict[str, Any]:
-        block, document = event.record, event.extra["loro_snapshot"]
+    async def _block_entry(self, event: OpenMemoryBlock) -> dict[str, Any]:
+        block = event.record
         stored = None if type(block["content_preview"]) is Large else block["content_preview"]
         found = await self._look(event)
         text = stored if found is None or found.rendered is None else found.rendered
@@ -214,7 +216,7 @@ class Survey:
             "label": in_short(block["label"]),
             "block_type": block["block_type"],
             "permission": block["permission"],
-            "snapshot_bytes": len(document),
+            "snapshot_bytes": len(event.document or b""),
             "preview": _first_line(text),
         }
 
@@ -228,10 +230,10 @@ class Survey:
         where = Where(table="memory_blocks", row_id=block["id"])
         self._log.report(Finding("warning", "emptied-document", message, where))
 
-    async def _look(self, event: Open) -> ShownDocument | None:
+    async def _look(self, event: OpenMemoryBlock) -> ShownDocument | None:
         metadata = event.record["metadata"]
         try:
-            found = await self._sandbox.check(event.extra["loro_snapshot"], metadata_text(metadata))
+            found = await self._sandbox.check(event.document or b"", metadata_text(metadata))
             self.blocks_with_deleted_text += found.deleted_text
             return ShownDocument(found.empty, found.rendered)
         except (DamagedDocument, LimitExceeded) as error:
@@ -260,7 +262,8 @@ def _agent_entry(record: RecordDict) -> dict[str, Any]:
 
 def _group_entry(event: Open) -> dict[str, Any]:
     group = {key: in_short(value) for key, value in event.record.items()}
-    members = [{"agent_id": agent_id, "role": None} for agent_id in event.extra.get("member_agent_ids", ())]
+    ids = event.member_agent_ids if isinstance(event, OpenGroupConfig) else ()
+    members = [{"agent_id": agent_id, "role": None} for agent_id in ids]
     return {
         "id": group["id"],
         "name": group["name"],

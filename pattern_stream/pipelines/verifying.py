@@ -21,7 +21,7 @@ from pattern_stream.errors import (
     UnsupportedArchive,
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
-from pattern_stream.items import Open, ProgressCallback, RecordEvent
+from pattern_stream.items import OpenMemoryBlock, ProgressCallback, RecordEvent
 from pattern_stream.memory.sandbox import Checked, Sandbox
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
@@ -198,7 +198,7 @@ class _Check:
         if self.sandbox is None:
             return
         try:
-            if isinstance(event, Open) and "loro_snapshot" in event.extra:
+            if isinstance(event, OpenMemoryBlock) and event.document is not None:
                 self._replayed = await self._look_into(event, self.sandbox) if whole else None
             elif self._replayed is not None and await self._replayed.add(event, self.sandbox.show, self.report):
                 self._replayed = None
@@ -207,7 +207,7 @@ class _Check:
             self._replayed = None
             self.report(Finding.of(error))
 
-    async def _look_into(self, event: Open, sandbox: Sandbox) -> Replayed | None:
+    async def _look_into(self, event: OpenMemoryBlock, sandbox: Sandbox) -> Replayed | None:
         self.checked += 1
         found = await check_one(event, sandbox.check)
         self.empty += isinstance(found, Checked) and found.empty

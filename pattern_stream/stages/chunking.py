@@ -22,6 +22,9 @@ from pattern_stream.items import (
     DraftEvent,
     Encoded,
     Open,
+    OpenHistory,
+    OpenMemoryBlock,
+    OpenTable,
     RecordDict,
     RecordEvent,
     Records,
@@ -29,11 +32,8 @@ from pattern_stream.items import (
 )
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    History,
-    MemoryBlockExport,
     MessageChunk,
     SnapshotChunk,
-    TableExport,
 )
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import Limits
@@ -94,14 +94,14 @@ class ChunkBuilder:
         if isinstance(event, Open):
             self._begin_node(event)
         yield event
-        if isinstance(event, Open) and event.node is MemoryBlockExport:
-            yield from cut_snapshot(event.extra["loro_snapshot"], row_id=event.record["id"])
+        if isinstance(event, OpenMemoryBlock):
+            yield from cut_snapshot(event.document or b"", row_id=event.record["id"])
 
     def _begin_node(self, event: Open) -> None:
         if event.node is AgentExport:
             self._index = 0
-        elif event.node in (TableExport, History):
-            self._rows.begin(event, history=event.node is History)
+        elif isinstance(event, (OpenTable, OpenHistory)):
+            self._rows.begin(event)
 
     def _add_messages(self, event: Records) -> Iterator[Draft]:
         if len(event.records) == 1 and stands_apart(event.records[0].values()):

@@ -17,8 +17,7 @@ from pattern_stream.errors import (
     ignore_findings,
 )
 from pattern_stream.format import MAX_PENDING_BYTES
-from pattern_stream.items import Close, Fold, Folded, Open, Piece, Row, RowEvent, Rows
-from pattern_stream.schema.model.nodes import History, MemoryBlockExport
+from pattern_stream.items import Close, Fold, Folded, Open, OpenHistory, OpenMemoryBlock, Piece, Row, RowEvent, Rows
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate
 from pattern_stream.streams import Events, closing
 
@@ -52,7 +51,7 @@ async def fold_memory(
     history = Told()
     async with closing(events):
         async for event in events:
-            if isinstance(event, Open) and event.node is MemoryBlockExport:
+            if isinstance(event, OpenMemoryBlock):
                 pending = PendingBlock(event, stored_previews)
             elif pending is not None and isinstance(event, Piece):
                 pending.pieces.append(event)
@@ -80,10 +79,10 @@ class Told:
 
     def tell(self, event: RowEvent) -> RowEvent | None:
         """The event as it goes on, None where it does not."""
-        if isinstance(event, Open) and event.node is History:
+        if isinstance(event, OpenHistory):
             self._silent = self.damaged
-            if not self._silent and event.extra["base"] == self.document:
-                event = replace(event, extra={**event.extra, "base": None})
+            if not self._silent and event.stored.base == self.document:
+                event = replace(event, stored=replace(event.stored, base=None))
         if not self._silent:
             return event
         self._silent = not isinstance(event, Close)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, ignore_findings
-from pattern_stream.items import MemoryHistory, Open, Piece, RecordEvent, Records, Row, RowEvent, Rows
+from pattern_stream.items import MemoryHistory, Open, OpenMemoryBlock, Piece, RecordEvent, Records, Row, RowEvent, Rows
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
@@ -72,10 +72,9 @@ class Mapping:
         mapped = row_mapper(record).map([row], self.report)[0]
         if self.oddities is not None and not batch_survives(record, [row], [mapped]):
             self.oddities.cells.add(record)
-        extra = dict(event.extra)
-        if record is MemoryBlock:
-            extra["loro_snapshot"] = event.record[MemoryBlock.index("loro_snapshot")]
-        return Open(event.node, mapped, event.key, extra)
+        if isinstance(event, OpenMemoryBlock):
+            event = replace(event, document=event.record[MemoryBlock.index("loro_snapshot")])
+        return replace(event, record=mapped)
 
 
 async def map_rows(
@@ -84,7 +83,7 @@ async def map_rows(
     """Turn rows into records, checking every cell.
 
     In:      Open and Rows with rows in `Record.columns` order. Cells of other tables pass as they are.
-    Out:     Open and Records keyed by wire names. A memory block's document travels in `Open.extra`.
+    Out:     Open and Records keyed by wire names. A memory block's document travels in its OpenMemoryBlock.
     Memory:  one batch.
     Raises:  InvalidCell, LimitExceeded: with table, row and field. With `oddities`, for what is no id: none; a row is
              left out or goes with a neutral value, its type is noted, and a warning says so.
@@ -141,12 +140,11 @@ async def unmap_records(events: Events[RecordEvent], report: Report = ignore_fin
 
 
 def _unmap_open(event: Open, report: Report) -> Open:
-    record_type, record, extra = record_of(event.node), event.record, dict(event.extra)
-    if record_type is MemoryBlock:
-        record = record | {"loro_snapshot": extra.pop("loro_snapshot", b"")}  # not there: the stored one is
-    row = record_unmapper(record_type).unmap([record], report)[0]
-    history = extra.get("history")
-    return Open(event.node, row if history is None else _with_stored(row, history), event.key, extra)
+    unmapper = record_unmapper(record_of(event.node))
+    if not isinstance(event, OpenMemoryBlock):
+        return replace(event, record=unmapper.unmap([event.record], report)[0])
+    row = unmapper.unmap([event.record | {"loro_snapshot": event.document or b""}], report)[0]
+    return replace(event, record=row if event.history is None else _with_stored(row, event.history), document=None)
 
 
 def _with_stored(row: Row, history: MemoryHistory) -> Row:

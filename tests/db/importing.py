@@ -11,9 +11,21 @@ from typing import Any
 from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, write_rows
 from pattern_stream.errors import Finding
-from pattern_stream.items import CELLS_TABLE, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records, Row
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Close,
+    MemoryHistory,
+    Open,
+    OpenMemoryBlock,
+    OpenTable,
+    Piece,
+    RecordEvent,
+    Records,
+    Row,
+)
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import CELL_COLUMNS, AgentExport, GroupExport, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.nodes import CELL_COLUMNS, AgentExport, GroupExport
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
 from pattern_stream.stages.mapping import unmap_records
 from tests.drive import feed
@@ -46,14 +58,14 @@ def block(
         "char_limit": 5000, "permission": "read_write", "pinned": False, "content_preview": f"text of {block_id}",
         "metadata": None, "is_active": True, "created_at": AT, "updated_at": AT, "frontier": None, "last_seq": last_seq,
     }  # fmt: skip
-    extra: dict[str, Any] = {"loro_snapshot": b""} | ({} if history is None else {"history": history})
-    return [Open(MemoryBlockExport, record, block_id, extra), *flat(inside), Close()]
+    return [OpenMemoryBlock(record, block_id, document=b"", history=history), *flat(inside), Close()]
 
 
-def table(name: str, columns: Iterable[str], *rows: Row | Piece, **extra: Any) -> list[RecordEvent]:
+def table(name: str, columns: Iterable[str], *rows: Row | Piece, untranslated: bool = False) -> list[RecordEvent]:
     """A table beyond version 3: a batch of rows up to each row with a large cell, which is alone and has its pieces."""
     declared = [{"name": column, "type": ""} for column in columns]
-    return [Open(TableExport, extra={"table": name, "columns": declared} | extra), *rows_of(name, *rows), Close()]
+    opened = OpenTable(table=name, columns=declared, untranslated=untranslated)
+    return [opened, *rows_of(name, *rows), Close()]
 
 
 def rows_of(name: str, *rows: Row | Piece) -> list[RecordEvent]:
@@ -72,7 +84,7 @@ def rows_of(name: str, *rows: Row | Piece) -> list[RecordEvent]:
 def single_cells(*rows: Row | Piece) -> list[RecordEvent]:
     """The part of single cells, as (table, key, column, cell)."""
     declared = [{"name": column, "type": ""} for column in CELL_COLUMNS]
-    opened = Open(TableExport, extra={"table": None, "columns": declared})
+    opened = OpenTable(table=None, columns=declared)
     return [opened, *rows_of(CELLS_TABLE, *rows), Close()]
 
 

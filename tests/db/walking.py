@@ -11,10 +11,10 @@ from typing import Any
 
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.scope_reader import read_scope
-from pattern_stream.items import Cells, Close, Open, Piece, Records, RowEvent
+from pattern_stream.items import Cells, Close, Open, OpenHistory, OpenTable, Piece, Records, RowEvent
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import Large, NotUtf8
-from pattern_stream.schema.model.nodes import History, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.nodes import MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryUpdate, Record
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from pattern_stream.stages.mapping import Mapping, record_of
@@ -82,23 +82,22 @@ class _Sorter:
             if mapped.record is not None:
                 self._walked.records[record_of(event.node)].append(mapped.record)
                 self._last = _larges([mapped.record])
-            if event.node is History:
+            if isinstance(event, OpenHistory):
                 block = next(o for o in reversed(self._open) if o.node is MemoryBlockExport)
-                self._walked.bases[block.record[0]] = (event.extra["base"], event.extra["frontier"])
+                self._walked.bases[block.record[0]] = (event.stored.base, event.stored.frontier)
 
     def _add_cells(self, event: Cells) -> None:
         inside = self._open[-1]
-        if inside.node is History:
-            rows = [dict(zip(inside.extra["columns"][event.table], row, strict=True)) for row in event.rows]
+        if isinstance(inside, OpenHistory):
+            rows = [dict(zip(inside.stored.columns[event.table], row, strict=True)) for row in event.rows]
             self._walked.history += [(event.table, row) for row in rows]
         else:
-            assert inside.node is TableExport
-            names = [column["name"] for column in inside.extra["columns"]]
-            rows = [dict(zip(names, row, strict=True)) for row in event.rows]
-            if inside.extra["table"] is None:
+            assert isinstance(inside, OpenTable)
+            rows = [dict(zip(inside.column_names, row, strict=True)) for row in event.rows]
+            if inside.table is None:
                 self._walked.cells += [tuple(row.values()) for row in rows]
             else:
-                assert inside.extra["table"] == event.table
+                assert inside.table == event.table
                 self._walked.tables.setdefault(event.table, []).extend(rows)
         self._last = _larges(rows)
         assert not self._last or len(rows) == 1

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pattern_stream.codec.dagcbor import encode_record
-from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, RecordEvent, Records
+from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, OpenMemoryBlock, RecordEvent, Records
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport, MessageChunk
+from pattern_stream.schema.model.nodes import AgentExport, MessageChunk
 from pattern_stream.schema.model.records import ArchiveSummary, Message
 from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
@@ -262,7 +262,7 @@ def test_a_message_with_a_large_cell_comes_after_those_before_it() -> None:
 
 def test_pieces_name_their_memory_block() -> None:
     """What goes wrong with a piece later can be told of the block whose document it is."""
-    event = Open(MemoryBlockExport, {"id": "b1"}, "b1", {"loro_snapshot": bytes(900_001)})
+    event = OpenMemoryBlock({"id": "b1"}, "b1", document=bytes(900_001))
 
     found = drafts([event, Close()], Limits())
 

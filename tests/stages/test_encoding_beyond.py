@@ -13,14 +13,24 @@ from hypothesis import strategies as st
 from pattern_stream.codec.dagcbor import decode
 from pattern_stream.errors import ProtocolError
 from pattern_stream.format import BATCH_ROWS, MAX_BLOCK_BYTES, MAX_CHUNK_ROWS
-from pattern_stream.items import CELLS_TABLE, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records, Row
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Close,
+    MemoryHistory,
+    Open,
+    OpenConstellation,
+    OpenMemoryBlock,
+    OpenTable,
+    Piece,
+    RecordEvent,
+    Records,
+    Row,
+)
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Large, NotUtf8
 from pattern_stream.schema.model.nodes import (
     CELL_COLUMNS,
     AgentExport,
-    ConstellationExport,
-    MemoryBlockExport,
-    TableExport,
 )
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import Limits
@@ -31,7 +41,6 @@ from tests.stages.wire import Reading, as_exported, exported, imported, made, no
 from tests.strategies import column_integers, texts
 
 UPDATES, CHECKPOINTS = "memory_block_updates", "memory_block_checkpoints"
-TOP = {"version": 3, "owner_id": "me", "exported_at": AT}
 
 
 def update(seq: int, blob: Any = b"edit") -> Row:
@@ -48,10 +57,7 @@ def block_events(
     history: MemoryHistory | None, *cells: RecordEvent, document: bytes = NEVER_WRITTEN
 ) -> list[RecordEvent]:
     """A memory block with its history, as import has it."""
-    extra: dict[str, Any] = {"loro_snapshot": document}
-    if history is not None:
-        extra["history"] = history
-    return [Open(MemoryBlockExport, memory_record("b1"), "b1", extra), *cells, Close()]
+    return [OpenMemoryBlock(memory_record("b1"), "b1", document=document, history=history), *cells, Close()]
 
 
 def agent_events(*inside: RecordEvent) -> list[RecordEvent]:
@@ -61,13 +67,9 @@ def agent_events(*inside: RecordEvent) -> list[RecordEvent]:
 
 def table_events(name: str | None, columns: tuple[str, ...], *batches: list[Row]) -> list[RecordEvent]:
     """A table with its rows, as import has it."""
-    extra = {
-        "table": name,
-        "columns": [{"name": column, "type": "TEXT"} for column in columns],
-        "count": sum(map(len, batches)),
-    }
+    declared = [{"name": column, "type": "TEXT"} for column in columns]
     return [
-        Open(TableExport, extra=extra),
+        OpenTable(table=name, columns=declared, count=sum(map(len, batches))),
         *(Cells(CELLS_TABLE if name is None else name, rows) for rows in batches),
         Close(),
     ]
@@ -75,7 +77,7 @@ def table_events(name: str | None, columns: tuple[str, ...], *batches: list[Row]
 
 def constellation_events(*inside: RecordEvent, version: int = 3) -> list[RecordEvent]:
     """A constellation with these events inside."""
-    return [Open(ConstellationExport, extra=TOP | {"version": version}), *inside, Close()]
+    return [OpenConstellation(owner_id="me", exported_at=AT, version=version), *inside, Close()]
 
 
 @pytest.mark.parametrize("base", [None, b"", b"the stored one", bytes(2_000_000)])
@@ -229,7 +231,10 @@ def test_each_history_and_table_counts_its_chunks_anew() -> None:
     """Indexes start from 0 for updates, for checkpoints, for the next block, for the next table."""
     cells = [Cells(UPDATES, [update(1), update(2)]), Cells(CHECKPOINTS, [checkpoint(1), checkpoint(2)])]
     block = block_events(MemoryHistory(None, None), *cells)
-    other = [Open(MemoryBlockExport, memory_record("b2"), "b2", block[0].extra), *block[1:]]  # type: ignore[union-attr]
+    other = [
+        OpenMemoryBlock(memory_record("b2"), "b2", document=NEVER_WRITTEN, history=MemoryHistory(None, None)),
+        *block[1:],
+    ]
     events = constellation_events(
         *agent_events(*block, *other), *table_events("t", ("a",), [(1,), (2,)]), *table_events("uu", ("a",), [(1,)])
     )
@@ -259,8 +264,8 @@ def test_statistics_count_every_section_below_the_data_node() -> None:
 def test_a_stored_document_equal_to_another_goes_out_once() -> None:
     """Two blocks that were stored empty share one section, whether it is their document or what is stored."""
     one = block_events(MemoryHistory(NEVER_WRITTEN, None), document=b"folded")
-    extra = {"loro_snapshot": NEVER_WRITTEN, "history": MemoryHistory(b"", None)}
-    two: list[RecordEvent] = [Open(MemoryBlockExport, memory_record("b2"), "b2", extra), Close()]
+    opened = OpenMemoryBlock(memory_record("b2"), "b2", document=NEVER_WRITTEN, history=MemoryHistory(b"", None))
+    two: list[RecordEvent] = [opened, Close()]
     expected = agent_events(*one, *two)
     archive = exported(as_exported(expected))
 

@@ -9,9 +9,22 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
-from pattern_stream.items import Cells, Close, Fold, Folded, Open, Piece, Ref, RowEvent, Rows
+from pattern_stream.items import (
+    Cells,
+    Close,
+    Fold,
+    Folded,
+    MemoryHistory,
+    Open,
+    OpenHistory,
+    OpenMemoryBlock,
+    Piece,
+    Ref,
+    RowEvent,
+    Rows,
+)
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import AgentExport, History, MemoryBlockExport
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Message
 from pattern_stream.stages import folding
 from pattern_stream.stages.folding import fold_memory
@@ -22,9 +35,9 @@ pytestmark = pytest.mark.anyio
 Asked = list[tuple[bytes, list[tuple[int, bytes]], str | None]]
 
 
-def block(**cells: Any) -> Open:
+def block(**cells: Any) -> OpenMemoryBlock:
     known: dict[str, Any] = {"id": "mem_1", "loro_snapshot": b"base", "content_preview": "text", "metadata": "{}"}
-    return Open(MemoryBlockExport, tuple((known | cells).get(column) for column in MemoryBlock.columns), key="mem_1")
+    return OpenMemoryBlock(tuple((known | cells).get(column) for column in MemoryBlock.columns), key="mem_1")
 
 
 def updates(*rows: tuple[Any, Any]) -> Rows:
@@ -211,24 +224,24 @@ async def test_early_stop_closes_upstream() -> None:
 def past(base: bytes) -> list[RowEvent]:
     """The history of a block, as the source has it."""
     rows = Cells("memory_block_updates", [("row",)])
-    return [Open(History, extra={"base": base, "frontier": None, "columns": {}}), rows, Close()]
+    return [OpenHistory(stored=MemoryHistory(base, None, {})), rows, Close()]
 
 
 async def test_history_follows_the_folded_block() -> None:
     """A stored document that is not the one that goes out stays its base."""
     out = await folded([block(), updates((1, b"a")), *past(b"base"), Close()], folding_to([]), [])
 
-    assert ["Open", "Open", "Cells", "Close", "Close"] == [type(event).__name__ for event in out]
-    assert isinstance(out[1], Open)
-    assert b"base" == out[1].extra["base"]
+    assert ["OpenMemoryBlock", "OpenHistory", "Cells", "Close", "Close"] == [type(event).__name__ for event in out]
+    assert isinstance(out[1], OpenHistory)
+    assert b"base" == out[1].stored.base
 
 
 async def test_a_document_that_went_out_untouched_is_not_told_twice() -> None:
     """Its history has no base."""
     out = await folded([block(), *past(b"base"), Close()], folding_to([], snapshot=b"base"), [])
 
-    assert isinstance(out[1], Open)
-    assert out[1].extra["base"] is None
+    assert isinstance(out[1], OpenHistory)
+    assert out[1].stored.base is None
 
 
 async def test_a_damaged_block_has_no_history() -> None:

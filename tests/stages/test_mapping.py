@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from pattern_stream.errors import Finding, InvalidCell
-from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, Records, RowEvent, Rows
+from pattern_stream.items import Cells, Close, MemoryHistory, Open, OpenMemoryBlock, Piece, Records, RowEvent, Rows
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
+from pattern_stream.schema.model.nodes import AgentExport
 from pattern_stream.schema.model.records import Agent, ArchivalEntry, ArchiveSummary, MemoryBlock
 from pattern_stream.stages.mapping import map_rows, unmap_records
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
@@ -37,7 +37,7 @@ SUMMARY_ROW = tuple(
 )
 EVENTS: list[RowEvent] = [
     Open(AgentExport, AGENT_ROW, "a"),
-    Open(MemoryBlockExport, BLOCK_ROW),
+    OpenMemoryBlock(BLOCK_ROW),
     Close(),
     Rows(ArchiveSummary, [SUMMARY_ROW]),
     Close(),
@@ -49,14 +49,14 @@ async def test_the_tree_keeps_its_shape() -> None:
     opened, block, closed, summaries, end = await collect(map_rows(feed(EVENTS)))
 
     assert isinstance(opened, Open)
-    assert isinstance(block, Open)
+    assert isinstance(block, OpenMemoryBlock)
     assert isinstance(summaries, Records)
     assert ("a", ["x"], "2026-01-02T03:04:05Z") == (
         opened.key,
         opened.record["enabled_tools"],
         opened.record["created_at"],
     )
-    assert ([0], True, b"doc") == (block.record["frontier"], block.record["pinned"], block.extra["loro_snapshot"])
+    assert ([0], True, b"doc") == (block.record["frontier"], block.record["pinned"], block.document)
     assert ["id"] == [record["id"] for record in summaries.records]
     assert [Close(), Close()] == [closed, end]
 
@@ -139,13 +139,12 @@ async def test_rows_of_other_tables_pass() -> None:
 async def test_a_block_with_a_history_comes_back_as_it_was_stored() -> None:
     """Stored document and version, not those that went out; without a base the document is the stored one."""
     opened, *_ = await collect(map_rows(feed(EVENTS[1:3])))
-    assert isinstance(opened, Open)
-    document = {"loro_snapshot": b"folded"}
+    assert isinstance(opened, OpenMemoryBlock)
 
     rows = [
         event.record
         for history in (MemoryHistory(b"base", b"version"), MemoryHistory(None, None))
-        async for event in unmap_records(feed([replace(opened, extra=document | {"history": history})]))
+        async for event in unmap_records(feed([replace(opened, document=b"folded", history=history)]))
         if isinstance(event, Open)
     ]
 

@@ -18,8 +18,18 @@ from pattern_stream.errors import (
     UnknownLink,
     Where,
 )
-from pattern_stream.items import Cells, MemoryHistory, Node, Open, RecordEvent, Records, Section
-from pattern_stream.schema.model.nodes import CELL_COLUMNS, GroupExportThin, MemoryBlockExport
+from pattern_stream.items import (
+    Cells,
+    MemoryHistory,
+    Node,
+    Open,
+    OpenMemoryBlock,
+    OpenTable,
+    RecordEvent,
+    Records,
+    Section,
+)
+from pattern_stream.schema.model.nodes import CELL_COLUMNS, GroupExportThin
 from pattern_stream.schema.model.records import ArchivalEntry, Message
 from pattern_stream.stages.walk.shelf_protocol import WalkLimits
 from pattern_stream.stages.walk.walker import Walker
@@ -451,8 +461,8 @@ def test_history_by_another_hand(version: int) -> None:
     updates = [archive.add({"rows": [ROW], "index": 0}), archive.add({"rows": [], "index": 1})]
     found = imported(finished(archive, remembered(archive, history_of(updates=updates)), version))
 
-    (opened,) = [event for event in found if isinstance(event, Open) and event.node is MemoryBlockExport]
-    assert MemoryHistory(None, None) == opened.extra["history"]
+    (opened,) = [event for event in found if isinstance(event, OpenMemoryBlock)]
+    assert MemoryHistory(None, None) == opened.history
     assert [Cells("memory_block_updates", [tuple(ROW)])] == [event for event in found if isinstance(event, Cells)]
 
 
@@ -747,4 +757,4 @@ def test_cells_have_their_columns() -> None:
     }
     found = imported(finished(archive, constellation_node(cells_beyond_version_3=part)))
 
-    assert [None] == [event.extra["table"] for event in found if isinstance(event, Open) and "table" in event.extra]
+    assert [None] == [event.table for event in found if isinstance(event, OpenTable)]

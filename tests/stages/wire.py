@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,18 @@ from pattern_stream.archive.spool import Spool
 from pattern_stream.archive.writer import CarDraft
 from pattern_stream.codec.car import SectionSplitter, encode_header
 from pattern_stream.codec.dagcbor import decode
-from pattern_stream.items import Block, BlockEvent, Close, MemoryHistory, Open, RecordEvent, Root, Section, WalkEvent
-from pattern_stream.schema.model.nodes import History, MemoryBlockExport
+from pattern_stream.items import (
+    Block,
+    BlockEvent,
+    Close,
+    Open,
+    OpenHistory,
+    OpenMemoryBlock,
+    RecordEvent,
+    Root,
+    Section,
+    WalkEvent,
+)
 from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder
 from pattern_stream.stages.encode.encoder import Encoder
@@ -94,11 +105,10 @@ def as_exported(events: Sequence[RecordEvent]) -> list[RecordEvent]:
         if isinstance(event, Close) and closes.pop():
             found.append(Close())
         if isinstance(event, Open):
-            history = event.extra.get("history") if event.node is MemoryBlockExport else None
+            history = event.history if isinstance(event, OpenMemoryBlock) else None
             closes.append(history is not None)
-            if isinstance(history, MemoryHistory):
-                event = Open(event.node, event.record, event.key, dict(event.extra) | {"history": True})
-                extra = {"base": history.base, "frontier": history.frontier, "columns": history.columns}
-                late = [Open(History, extra=extra)]
+            if isinstance(event, OpenMemoryBlock) and history is not None:
+                event = replace(event, history=None, has_history=True)
+                late = [OpenHistory(stored=history)]
         found.append(event)
     return found

@@ -20,12 +20,12 @@ from pattern_stream.db.read.fetch import Fetched, Reading, RowPlan, cell_pieces
 from pattern_stream.db.read.query import Query, table_query
 from pattern_stream.db.read.row_selection import PARTLY_INCLUDED, extension_rowids, in_order, is_extension
 from pattern_stream.errors import InvalidCell, LimitExceeded, ignore_findings
-from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, Row
+from pattern_stream.items import CELLS_TABLE, Cells, Close, OpenTable, Piece, Row
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_cells
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import CELL_COLUMNS, TableExport
+from pattern_stream.schema.model.nodes import CELL_COLUMNS
 from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message, Record
 from pattern_stream.schema.model.scopes import Selection
 
@@ -71,7 +71,7 @@ class _Part:
         """More rows."""
         if not self.is_open:
             self.is_open = True
-            yield Open(TableExport, extra={"table": self.table, "columns": self.columns})
+            yield OpenTable(table=self.table, columns=self.columns)
         yield Cells(self.table or CELLS_TABLE, rows)
 
     def close(self) -> RowPlan:

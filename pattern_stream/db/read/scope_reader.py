@@ -6,7 +6,7 @@ original's queries; order is total, so that equal databases give equal bytes. So
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,16 +19,24 @@ from pattern_stream.db.read.prefetch import MessagePrefetch
 from pattern_stream.db.read.query import active_updates_tail, table_query
 from pattern_stream.db.read.ranges import message_queries
 from pattern_stream.db.read.row_selection import where
-from pattern_stream.items import Close, Open, Ref, RowEvent, Rows
+from pattern_stream.items import (
+    Close,
+    MemoryHistory,
+    Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenHistory,
+    OpenMemoryBlock,
+    Ref,
+    RowEvent,
+    Rows,
+)
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    ConstellationExport,
-    GroupConfigExport,
     GroupExport,
     GroupExportThin,
-    History,
     MemoryBlockExport,
     NodeType,
 )
@@ -96,7 +104,7 @@ def _plan(
     if scope.kind != "constellation":
         yield from walk.agent_or_group(scope)
         return
-    yield Open(ConstellationExport, extra={"owner_id": selection.owner})
+    yield OpenConstellation(owner_id=selection.owner)
     yield from walk.constellation()
     if selection.with_tables(scope):
         yield from read_extension(reading, selection, lossy_types)
@@ -178,7 +186,8 @@ class _Walk:
         """One group's configuration and the ids of its members."""
         members = yield from self.reading.all(self.reading.query(Member, self._member_tail, _id(group)))
         ids = [member.row[Member.index("agent_id")] for member in members]
-        yield from self._open(GroupConfigExport, group, extra={"member_agent_ids": ids})
+        yield OpenGroupConfig(group.row, member_agent_ids=ids)
+        yield from self.reading.pieces(group.batch)
         yield Close()
 
     def _group_of_constellation(self, group: FetchedRow) -> RowPlan:
@@ -229,8 +238,7 @@ class _Walk:
         catalog, block_id, row, is_empty = self.reading.catalog, _id(block), block.row[:-1], block.row[-1]
         if linkable:
             self._linkable.add(block_id)
-        extra = {"history": True} if self.history else {}
-        yield Open(MemoryBlockExport, row, block_id if linkable else None, extra)
+        yield OpenMemoryBlock(row, block_id if linkable else None, has_history=self.history)
         yield from self.reading.pieces(block.batch)
         if catalog.has(MemoryUpdate.table):
             yield from self._all(MemoryUpdate, active_updates_tail(catalog), block_id)
@@ -238,8 +246,7 @@ class _Walk:
             base = b"" if is_empty else row[MemoryBlock.index("loro_snapshot")]
             tables = {name: catalog.tables[name] for name in _HISTORY_ORDER if name in catalog.tables}
             columns = {**HISTORY_COLUMNS, **{name: table.names for name, table in tables.items()}}
-            frontier = row[MemoryBlock.index("frontier")]
-            yield Open(History, extra={"base": base, "frontier": frontier, "columns": columns})
+            yield OpenHistory(stored=MemoryHistory(base, row[MemoryBlock.index("frontier")], columns))
             for name, table in tables.items():
                 order = ", ".join([*_HISTORY_ORDER[name], *table.order("t")])
                 body = f"{name} t WHERE t.block_id = :id ORDER BY {order}"
@@ -247,11 +254,9 @@ class _Walk:
             yield Close()
         yield Close()
 
-    def _open(
-        self, node: type[NodeType], found: FetchedRow, key: str | None = None, extra: Mapping[str, Any] | None = None
-    ) -> RowPlan:
+    def _open(self, node: type[NodeType], found: FetchedRow, key: str | None = None) -> RowPlan:
         """A node that starts, with the large cells of its row."""
-        yield Open(node, found.row, key, extra or {})
+        yield Open(node, found.row, key)
         yield from self.reading.pieces(found.batch)
 
     def _each(self, record: type[Record], tail: str, visit: Visit, subject: str | None = None) -> RowPlan:

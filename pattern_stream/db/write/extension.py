@@ -20,7 +20,7 @@ from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.memory_blocks import HistoryRows
 from pattern_stream.db.write.table_rows import INDEXED, ColumnMapping, TableRows
 from pattern_stream.errors import Finding, MalformedNode, ProtocolError, Where
-from pattern_stream.items import CELLS_TABLE, Cells
+from pattern_stream.items import CELLS_TABLE, Cells, MemoryHistory, OpenTable
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import CELL_COLUMNS, CELLS_KEY
 from pattern_stream.schema.model.records import DECLARED, MemoryBlock
@@ -44,22 +44,19 @@ class Extension:
             raise ProtocolError(f"found rows of {event.table!r} outside of the table or memory block they are of")
         return found
 
-    def open_block(self, block_id: str, resolution: Resolution, extra: Mapping[str, Any]) -> None:
+    def open_block(self, block_id: str, resolution: Resolution, history: MemoryHistory | None) -> None:
         """A memory block starts; the rows of its history may follow."""
-        history = extra.get("history")
         self._block, self._table, self._history = (block_id, resolution), None, {}
         self._columns = history.columns if history is not None else HISTORY_COLUMNS
 
-    def open_table(self, extra: Mapping[str, Any]) -> None:
+    def open_table(self, event: OpenTable) -> None:
         """A table starts, or the lossy cells."""
-        self._block, table = None, extra["table"]
+        self._block, table = None, event.table
         if table is None:
             self._columns, self._table = {CELLS_TABLE: CELL_COLUMNS}, None
             return
-        columns = tuple(column["name"] for column in extra["columns"])
-        self._columns = {table: columns}
-        untranslated = bool(extra.get("untranslated"))
-        mapping = ColumnMapping(self._context, table, columns, untranslated=untranslated)
+        self._columns = {table: event.column_names}
+        mapping = ColumnMapping(self._context, table, event.column_names, untranslated=event.untranslated)
         self._table = TableRows(self._context, mapping)
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from pattern_stream.db.write.rows import TableWriter
 from pattern_stream.db.write.staged_cells import PieceStore
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.format import BATCH_ROWS
-from pattern_stream.items import Cells, Close, Open, Ref, RowEvent, Rows
+from pattern_stream.items import Cells, Close, Open, OpenGroupConfig, OpenMemoryBlock, OpenTable, Ref, RowEvent, Rows
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
@@ -150,17 +150,17 @@ class Loader:
     # --- nodes ------------------------------------------------------------------------------------------------------
 
     def _open(self, event: Open) -> None:
-        if event.node is MemoryBlockExport:
+        if isinstance(event, OpenMemoryBlock):
             row = self._context.pieces.in_memory_at(event.record, MemoryBlock.index("label"))
             block_id, resolution = row[MemoryBlock.index("id")], self._add_block(row)
-            self._extension.open_block(block_id, resolution, event.extra)
+            self._extension.open_block(block_id, resolution, event.history)
             self._nodes.append(_OpenNode(event.node, block_id, resolution))
         elif event.node in _RECORDS:
             self._add_named(event, _RECORDS[event.node])
         else:
-            if event.node is TableExport:
+            if isinstance(event, OpenTable):
                 self._add_rest()
-                self._extension.open_table(event.extra)
+                self._extension.open_table(event)
             self._nodes.append(_OpenNode(event.node))
 
     def _columns_of(self, event: RowEvent) -> Sequence[str]:
@@ -193,18 +193,18 @@ class Loader:
         else:
             chosen = context.names.choose(record, row_id, None, name)
             self._write(record, [(*row[:at], chosen, *row[at + 1 :])], resolution)
-        if event.node is GroupConfigExport:
+        if isinstance(event, OpenGroupConfig):
             members = self._listed_members(event)
             if resolution == "skip":
                 self.loaded.skipped[Member.table] += len(members)
             else:
                 self._write(Member, members, "skip")
 
-    def _listed_members(self, event: Open) -> list[Row]:
+    def _listed_members(self, event: OpenGroupConfig) -> list[Row]:
         """Members of a group that came alone: agents of the database, without a role; a warning for each other one."""
         group = dict(zip(Group.columns, event.record, strict=True))
         sql, found = "SELECT 1 FROM agents WHERE id = ?", []
-        for ids in event.extra.get("member_candidates") or [(member,) for member in event.extra["member_agent_ids"]]:
+        for ids in event.member_candidates or [(member,) for member in event.member_agent_ids]:
             there = [one for one in ids if self._context.connection.execute(sql, (one,)).fetchone() is not None]
             found += there[:1]
             if not there:

@@ -16,10 +16,10 @@ from pattern_stream.errors import (
     ignore_findings,
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
-from pattern_stream.items import Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Row
+from pattern_stream.items import Cells, Close, MemoryHistory, OpenMemoryBlock, Piece, RecordEvent, Row
 from pattern_stream.schema.mapping.json_values import write_json
 from pattern_stream.schema.model.cells import Large, StoredText
-from pattern_stream.schema.model.nodes import HISTORY_TABLES, CheckpointChunk, MemoryBlockExport, UpdateChunk
+from pattern_stream.schema.model.nodes import HISTORY_TABLES, CheckpointChunk, UpdateChunk
 from pattern_stream.streams import Events, closing
 
 Check = Callable[[bytes, str | None], Awaitable[object]]
@@ -46,8 +46,8 @@ async def check_documents(
     replay: Replayed | None = None
     async with closing(events):
         async for event in events:
-            if isinstance(event, Open) and event.node is MemoryBlockExport:
-                if event.extra.get("loro_snapshot"):
+            if isinstance(event, OpenMemoryBlock):
+                if event.document:
                     await check_one(event, check)
                 replay = Replayed.of(event) if show is not None else None
             elif replay is not None and show is not None and await replay.add(event, show, report):
@@ -55,10 +55,10 @@ async def check_documents(
             yield event
 
 
-async def check_one(event: Open, check: Check) -> object:
+async def check_one(event: OpenMemoryBlock, check: Check) -> object:
     """Have the document of a memory block checked. Raises DamagedDocument, LimitExceeded: naming the block."""
     try:
-        return await check(event.extra["loro_snapshot"], metadata_text(event.record["metadata"]))
+        return await check(event.document or b"", metadata_text(event.record["metadata"]))
     except (DamagedDocument, LimitExceeded) as error:
         raise error.at(stage="documents", table="memory_blocks", row_id=event.record["id"]) from None
 
@@ -74,7 +74,7 @@ def metadata_text(metadata: Any) -> str | None:
 class Replayed:
     """A memory block with a history: its active updates, gathered to be applied to what is stored."""
 
-    block: Open
+    block: OpenMemoryBlock
     history: MemoryHistory
     updates: list[tuple[int, bytes]] = field(default_factory=list)
     updates_bytes: int = 0
@@ -83,10 +83,9 @@ class Replayed:
     _checkpoint: bytes = b""
 
     @classmethod
-    def of(cls, event: Open) -> Replayed | None:
+    def of(cls, event: OpenMemoryBlock) -> Replayed | None:
         """None where the block has no history, or no document to compare with."""
-        history = event.extra.get("history")
-        return None if history is None or event.extra.get("loro_snapshot") is None else cls(event, history)
+        return None if event.history is None or event.document is None else cls(event, event.history)
 
     async def add(self, event: RecordEvent, show: Show, report: Report) -> bool:
         """Take one more event inside the block; whether it was the last. Raises DamagedDocument, LimitExceeded."""
@@ -138,7 +137,7 @@ class Replayed:
             message = f"active updates are {self.updates_bytes} bytes: not compared with the document"
             report(Finding("warning", "history-unchecked", message, self._where()))
             return
-        document = self.block.extra["loro_snapshot"]
+        document = self.block.document or b""
         stored = document if self.history.base is None else self.history.base or self._checkpoint
         metadata = metadata_text(self.block.record["metadata"])
         try:

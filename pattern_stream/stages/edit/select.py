@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
-from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref, Rows
-from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
+from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, OpenTable, Piece, RecordEvent, Records, Ref, Rows
+from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Wanted
 from pattern_stream.streams import Events, closing
@@ -52,7 +52,7 @@ class Filter:
     def _without_table(self, event: RecordEvent) -> bool:
         """Whether this belongs to rows beyond version 3 of a table that is left out. Such a table opens nothing."""
         if isinstance(event, Open):
-            self._unwanted_table = event.node is TableExport and event.extra["table"] in self._left_out
+            self._unwanted_table = isinstance(event, OpenTable) and event.table in self._left_out
             return self._unwanted_table
         gone = self._unwanted_table
         if isinstance(event, Close):
@@ -79,8 +79,8 @@ class Filter:
             return event.record["id"] in wanted.agents
         if event.node in GROUP_NODES:
             return event.record["id"] in wanted.groups
-        if event.node is TableExport:  # rows beyond version 3 are the whole constellation's; cells follow their rows
-            return event.extra["table"] is None
+        if isinstance(event, OpenTable):  # rows of the extension are the whole constellation's; cells follow their rows
+            return event.table is None
         if event.node is not MemoryBlockExport:
             return event.node is ConstellationExport
         block_id = event.record["id"]

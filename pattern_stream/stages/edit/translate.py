@@ -6,7 +6,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from pattern_stream.errors import Finding, Report, Where, ignore_findings
-from pattern_stream.items import CELLS_TABLE, Cells, Open, RecordEvent, Records, Ref, Row
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Open,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    OpenTable,
+    RecordEvent,
+    Records,
+    Ref,
+    Row,
+)
 from pattern_stream.schema.ids.new_ids import Identity, RowTranslation, require_width
 from pattern_stream.schema.ids.snowflakes import is_snowflake
 from pattern_stream.schema.model.cells import Large
@@ -16,10 +27,8 @@ from pattern_stream.schema.model.nodes import (
     CELL_COLUMNS,
     CELLS_KEY,
     AgentExport,
-    GroupConfigExport,
     MemoryBlockExport,
     NodeType,
-    TableExport,
 )
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.stages.mapping import record_of
@@ -57,19 +66,18 @@ class Translator:
         return Records(event.record, records)
 
     def _open(self, event: Open) -> Open:
-        if event.node is TableExport:
+        if isinstance(event, OpenTable):
             return self._open_table(event)
-        if (history := event.extra.get("history")) is not None:
-            self._columns = dict(history.columns)
+        if isinstance(event, OpenMemoryBlock) and event.history is not None:
+            self._columns = dict(event.history.columns)
         return _translate_open(event, self._identity) if event.record is not None else event
 
-    def _open_table(self, event: Open) -> Open:
+    def _open_table(self, event: OpenTable) -> Open:
         """Rows of a table of which nobody knows where its ids are must not go in beside the others."""
-        table = event.extra["table"]
-        if table is None:
+        if event.table is None:
             return event
-        self._columns = {table: tuple(column["name"] for column in event.extra["columns"])}
-        return event if is_known(table) else replace(event, extra={**event.extra, "untranslated": True})
+        self._columns = {event.table: event.column_names}
+        return event if is_known(event.table) else replace(event, untranslated=True)
 
     def _rows(self, event: Cells) -> list[Row]:
         if event.table == CELLS_TABLE:
@@ -136,8 +144,7 @@ def _odd_batches(event: Records) -> dict[str, str]:
 def _translate_open(event: Open, identity: Identity) -> Open:
     record = identity.translate(record_of(event.node), event.record)
     key = None if event.key is None else identity.mint(event.key, _KEYS[event.node])
-    extra = dict(event.extra)
-    if event.node is GroupConfigExport:
-        members = extra["member_agent_ids"]
-        extra["member_candidates"] = [(identity.mint(member, "agent"), member) for member in members]
-    return Open(event.node, record, key, extra)
+    if isinstance(event, OpenGroupConfig):
+        candidates = [(identity.mint(member, "agent"), member) for member in event.member_agent_ids]
+        event = replace(event, member_candidates=candidates)
+    return replace(event, record=record, key=key)

@@ -9,7 +9,7 @@ from pattern_stream.codec import dagcbor
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.errors import Where
 from pattern_stream.format import LINK_BYTES, SNAPSHOT_CHUNK_BYTES
-from pattern_stream.items import Block, BlockEvent, Draft, Open, Records
+from pattern_stream.items import Block, BlockEvent, Draft, MemoryHistory, Open, OpenTable, Records
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import (
     AgentExport,
@@ -23,7 +23,6 @@ from pattern_stream.schema.model.nodes import (
     MessageChunk,
     NodeType,
     SnapshotChunk,
-    TableExport,
 )
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.encode.growing import Growing, does_not_fit, is_due
@@ -54,7 +53,7 @@ class Contents(Growing):
         if not self._frames:
             return Edge("link", name="data_cid")
         node = self._frames[-1].node
-        if child is TableExport and event is not None and event.extra["table"] is not None:
+        if isinstance(event, OpenTable) and event.table is not None:
             return next(edge for edge in node.edges if edge.kind == "tables")
         edge = node.home_of(child)
         if edge is None:
@@ -136,15 +135,17 @@ class Contents(Growing):
             yield from self._append(frame, edge, dagcbor.link(block.cid))
             yield from self._ledger.once((block,))
 
-    def _open_history(self, frame: Frame, event: Open) -> Iterator[BlockEvent]:
-        base, columns = event.extra["base"], event.extra["columns"]
-        frame.fields = {"frontier": octets(event.extra["frontier"])}
-        if odd := {table: list(names) for table, names in columns.items() if tuple(names) != HISTORY_COLUMNS[table]}:
-            frame.fields["columns"] = dagcbor.encode_record(odd)
-        if base is None:
+    def _open_history(self, frame: Frame, stored: MemoryHistory) -> Iterator[BlockEvent]:
+        frame.fields = {"frontier": octets(stored.frontier)}
+        changed = {
+            table: list(names) for table, names in stored.columns.items() if tuple(names) != HISTORY_COLUMNS[table]
+        }
+        if changed:
+            frame.fields["columns"] = dagcbor.encode_record(changed)
+        if stored.base is None:
             frame.fields["base"] = octets(None)
         else:
-            yield from self._add_document(frame, field_edge(frame, "base"), _cut(base))
+            yield from self._add_document(frame, field_edge(frame, "base"), _cut(stored.base))
 
 
 def field_edge(frame: Frame, name: str) -> Edge:

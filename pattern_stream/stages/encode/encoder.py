@@ -7,7 +7,7 @@ and the archive is of version 4 then.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from pattern_stream.codec import dagcbor
@@ -18,13 +18,27 @@ from pattern_stream.format import (
     LINK_BYTES,
     WIDE_VERSION,
 )
-from pattern_stream.items import Block, BlockEvent, Close, Draft, DraftEvent, Open, Piece, Records, Ref, Root
+from pattern_stream.items import (
+    Block,
+    BlockEvent,
+    Close,
+    Draft,
+    DraftEvent,
+    Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenHistory,
+    OpenMemoryBlock,
+    OpenTable,
+    Piece,
+    Records,
+    Ref,
+    Root,
+)
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import (
     EXPORT_TYPES,
     ConstellationExport,
-    GroupConfigExport,
-    History,
     MemoryBlockExport,
     NodeType,
     SnapshotChunk,
@@ -33,7 +47,7 @@ from pattern_stream.schema.model.nodes import (
 from pattern_stream.stages.encode.block_counter import Named
 from pattern_stream.stages.encode.contents import COUNTED, Contents, field_edge
 from pattern_stream.stages.encode.growing import does_not_fit
-from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, encode_extra, frame_of
+from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, frame_of
 from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, stands_apart
 from pattern_stream.stages.encode.pages import LinkMap
 from pattern_stream.stages.encode.splice import encode_fields, fits, splice
@@ -98,14 +112,16 @@ class Encoder(Contents):
 
     def _fill(self, frame: Frame, event: Open) -> Iterator[BlockEvent]:
         """The node's own fields; values of its record that are no part of it any more."""
-        if event.node is History:
-            yield from self._open_history(frame, event)
+        if isinstance(event, OpenHistory):
+            yield from self._open_history(frame, event.stored)
             return
-        frame.fields = encode_extra(event)
-        if event.node is ConstellationExport:
-            frame.fields |= encode_fields({"exported_at": self._exported_at, "version": FORMAT_VERSION})
-        elif event.node is GroupConfigExport:
-            yield from self._add_member_ids(frame, event.extra["member_agent_ids"])
+        if isinstance(event, OpenConstellation):
+            fields = {"exported_at": self._exported_at, "owner_id": event.owner_id, "version": FORMAT_VERSION}
+            frame.fields = encode_fields(fields)
+        elif isinstance(event, OpenTable):
+            frame.fields = encode_fields({"columns": event.columns})
+        elif isinstance(event, OpenGroupConfig):
+            yield from self._add_member_ids(frame, event.member_agent_ids)
         if event.record is None:
             return
         embedded = event.node.embedded()
@@ -130,7 +146,7 @@ class Encoder(Contents):
         else:
             frame.values += [block for block in blocks if isinstance(block, Block)]
 
-    def _add_member_ids(self, frame: Frame, ids: list[str]) -> Iterator[BlockEvent]:
+    def _add_member_ids(self, frame: Frame, ids: Sequence[str]) -> Iterator[BlockEvent]:
         self._ledger.stats["agent_count"] = len(ids)
         for agent_id in ids:
             encoded = dagcbor.text(agent_id)
@@ -257,7 +273,7 @@ def _is_document(event: DraftEvent) -> bool:
 
 def _is_at_hand(event: Open) -> bool:
     """Nodes whose children are few and held until the node is made, so that no position has to be kept for them."""
-    if event.node is not MemoryBlockExport or event.extra.get("history"):
+    if not isinstance(event, OpenMemoryBlock) or event.has_history:
         return False
     return Large not in map(type, event.record.values())
 

@@ -9,7 +9,7 @@ from typing import Final
 from pattern_stream.codec import dagcbor
 from pattern_stream.errors import LimitExceeded, Where
 from pattern_stream.format import MAX_BLOCK_BYTES
-from pattern_stream.items import Block, Open
+from pattern_stream.items import Block, Open, OpenTable
 from pattern_stream.schema.model.nodes import EXTENSIONS, Edge, MemoryBlockExport, NodeType
 from pattern_stream.stages.encode.out_of_line import LEAST_MOVED_BYTES, RecordBody
 from pattern_stream.stages.encode.pages import PAGE_ENVELOPE_BYTES, Collection, new_collection
@@ -154,19 +154,5 @@ def frame_of(event: Open, edge: Edge) -> Frame:
     row_id = None if event.record is None else event.record["id"]
     table = getattr(record, "table", None)
     where = Where(stage="encode", table=table, row_id=row_id) if row_id is not None else Where(stage="encode")
-    name = str(row_id if edge.kind != "tables" else event.extra["table"])
+    name = str(event.table if isinstance(event, OpenTable) else row_id)
     return Frame(event.node, edge, event.key, name, where, getattr(record, "noun", "constellation"))
-
-
-def encode_extra(event: Open) -> dict[str, bytes]:
-    """The plain fields of a node that its Open brings beside the record."""
-    given = {
-        name: value for name, value in event.extra.items() if name in event.node.keys and name not in _GIVEN_OTHERWISE
-    }
-    return {name: dagcbor.encode_record(value) for name, value in given.items()}
-
-
-_GIVEN_OTHERWISE: Final = frozenset(
-    {"history", "base", "frontier", "member_agent_ids", "count", "version", "exported_at"}
-)
-"""Keys of nodes that `Open.extra` may have too, but as parts, bytes or collections, or that the encoder itself says."""

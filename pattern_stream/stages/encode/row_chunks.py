@@ -11,7 +11,7 @@ from typing import Any, Final
 from pattern_stream.codec import dagcbor
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_CHUNK_ROWS
-from pattern_stream.items import Cells, Draft, Open, Row
+from pattern_stream.items import Cells, Draft, OpenHistory, OpenTable, Row
 from pattern_stream.schema.model.cells import Large, NotUtf8, cell_to_wire
 from pattern_stream.schema.model.nodes import HISTORY_TABLES, TableChunk
 from pattern_stream.schema.model.scopes import Limits
@@ -34,9 +34,10 @@ class RowChunks:
         self._part_bytes = 0
         self._index = 0
 
-    def begin(self, event: Open, *, history: bool) -> None:
+    def begin(self, event: OpenTable | OpenHistory) -> None:
         """A table, or the history of a memory block, starts."""
-        self._history, self._table, self._index = history, event.extra.get("table") or "", 0
+        self._history, self._index = isinstance(event, OpenHistory), 0
+        self._table = event.cells_table if isinstance(event, OpenTable) else ""
 
     def add(self, event: Cells) -> Iterator[Draft]:
         """The chunks that are full after these rows."""

@@ -11,9 +11,8 @@ from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.message_arrays import CACHED_MAPS, MessageArray
 from pattern_stream.errors import Finding, LimitExceeded, MalformedNode, Report, Where
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
-from pattern_stream.items import Cells, MemoryHistory, Node, Open, Piece, RecordEvent, Records
+from pattern_stream.items import Cells, MemoryHistory, Node, Open, OpenMemoryBlock, Piece, RecordEvent, Records
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, External, Large, NotUtf8, StoredText
-from pattern_stream.schema.model.nodes import MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryBlock, Record
 
 _BLOCK_FIELDS: Final = tuple(field.name for field in MemoryBlock.wire_fields())
@@ -160,14 +159,13 @@ class RestoredBlock:
 
     def opened(self) -> Iterator[RecordEvent]:
         """The Open, with all of its documents, and what was held until then."""
-        extra: dict[str, Any] = {}
-        if self._told_whole(self._document):
-            extra["loro_snapshot"] = self._document.joined()
+        document = self._document.joined() if self._told_whole(self._document) else None
+        history = None
         if self._history is not None and self._told_whole(self._base):
             stored = self._history.value
             base = None if stored["base"] is None else self._base.joined()
-            extra["history"] = MemoryHistory(base, stored["frontier"], self.columns)
-        yield Open(MemoryBlockExport, self._record, self._node.value["id"], extra)
+            history = MemoryHistory(base, stored["frontier"], self.columns)
+        yield OpenMemoryBlock(self._record, self._node.value["id"], document=document, history=history)
         yield from self._pieces
         yield from self._rows
 

@@ -17,6 +17,9 @@ from pattern_stream.items import (
     MadeRows,
     Node,
     Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenTable,
     RecordDict,
     RecordEvent,
     Records,
@@ -55,7 +58,7 @@ _ROWS: Final = frozenset({TableChunk, *HISTORY_TABLES})
 class RecordBuilder:
     """The batch, the memory block and the attachments that are being put together. Feed it events with `add`.
 
-    `damage`: where a document that is too large goes; it is then left out of its memory block's `extra`. None raises.
+    `damage`: where a document that is too large goes; its memory block then has none. None raises.
     `unread`: types of records that nobody looks at: they were checked in their nodes, and do not come out, but for
     those with values outside their block.
     """
@@ -136,10 +139,11 @@ class RecordBuilder:
             self._open.append(node)
             self._attachments.append(_attachments_of(node))
         if kind is ConstellationExport:
-            yield Open(kind, extra={name: value[name] for name in ("version", "owner_id", "exported_at")})
+            said = {name: value[name] for name in ("version", "owner_id", "exported_at")}
+            yield OpenConstellation(**said)
         elif kind is TableExport:
             self._table = (value["table"] or CELLS_TABLE, tuple(column["name"] for column in value["columns"]))
-            yield Open(kind, extra={key: value[key] for key in ("table", "columns", "count")})
+            yield OpenTable(**{key: value[key] for key in ("table", "columns", "count")})
         elif kind is MemoryBlockExport:
             self._block = RestoredBlock(node, self._max_document_bytes, self._damage)
         elif kind is History and self._block is not None:
@@ -150,7 +154,7 @@ class RecordBuilder:
         elif kind.embedded() is not None:
             yield from self._open_embedded(node)
 
-    def _open_embedded(self, node: Node, extra: dict[str, Any] | None = None) -> Iterator[RecordEvent]:
+    def _open_embedded(self, node: Node, ids: list[str] | None = None) -> Iterator[RecordEvent]:
         """A node that holds its record under a key; behind it what else the node itself has."""
         edge: Any = node.node.embedded()
         record, members = node.value[edge.name], node.value.get("members")
@@ -160,7 +164,7 @@ class RecordBuilder:
         key = record["id"] if node.node is AgentExport else None
 
         def opened(record: Any) -> Open:
-            return Open(node.node, record, key, extra or {})
+            return Open(node.node, record, key) if ids is None else OpenGroupConfig(record, member_agent_ids=ids)
 
         if external := moved_values(record):
             yield from self._restore(Restoring(opened, record, external, node, edge.of, tuple(after)))
@@ -180,7 +184,7 @@ class RecordBuilder:
         """A thin group, once the ids of its members are complete: they may have come in pages."""
         if self._thin is not None:
             node, self._thin = self._thin, None
-            yield from self._open_embedded(node, extra={"member_agent_ids": self._ids})
+            yield from self._open_embedded(node, self._ids)
 
     def _end(self, close: Close) -> Iterator[RecordEvent]:
         node = self._open.pop()
@@ -265,13 +269,13 @@ async def unchunk(
              its node (RecordDict of wire fields, checked, instants normalised), None only for ConstellationExport:
 
              Open(AgentExport, record, key = its id)         alone, in a constellation, or inline in a GroupExport
-               Open(MemoryBlockExport, record, key = its id, {"loro_snapshot": the joined document}), Close
+               OpenMemoryBlock(record, key = its id, document=the joined document), Close
                Records(Message) or Rows(Message), Records(ArchivalEntry), Records(ArchiveSummary), each in the
                archive's order
              Open(GroupExport, record)                       Records(Member), agents, memory blocks,
                                                              Records(SharedAttachment)
-             Open(GroupConfigExport, record, None, {"member_agent_ids": list of text}), Close
-             Open(ConstellationExport, None, None, {"version", "owner_id", "exported_at"})
+             OpenGroupConfig(record, member_agent_ids=list of text), Close
+             OpenConstellation(version, owner_id, exported_at)
                agents, then groups, then memory blocks that no agent owns, Records(SharedAttachment),
                Ref(AgentExport, "standalone_agent_cids", agent id)
                Open(GroupExportThin, record)                 Records(Member), Ref(AgentExport, "agent_cids", agent id),
@@ -282,7 +286,7 @@ async def unchunk(
              a single block's own rows, BATCH_BYTES.
     Memory:  one batch, one memory document, the attachments of the open nodes.
     Raises:  LimitExceeded: a memory document is larger than `max_document_bytes`, unless `damage` takes it: the Open
-             then has no "loro_snapshot".
+             then has no document.
     Source:  docs/format.md#rows-and-order, #nodes.
     """
     builder = RecordBuilder(max_document_bytes, damage=damage, unread=unread)

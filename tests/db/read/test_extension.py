@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from pattern_stream.demo.database import make_demo
-from pattern_stream.items import Cells, Open, Ref, Rows
+from pattern_stream.items import Cells, Open, OpenTable, Ref, Rows
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
-from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import (
     DECLARED,
     Agent,
@@ -64,7 +64,7 @@ def require_all_once(walked: Walked, stored: dict[str, list[dict[str, Any]]]) ->
 
 def require_order(walked: Walked) -> None:
     """Tables in canonical key order, cells first; none is empty; attachments before the blocks of no agent."""
-    opened = [event.extra["table"] for event in walked.events if isinstance(event, Open) and event.node is TableExport]
+    opened = [event.table for event in walked.events if isinstance(event, OpenTable)]
     assert opened == sorted(opened, key=lambda name: (name is not None, canonical(name or "")))
     assert len(set(opened)) == len(opened)
     assert all(event.rows for event in walked.events if isinstance(event, (Rows, Cells)))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ async def test_opens_have_large_cells_too(db: Path) -> None:
     block_record = inner.record | {"label": large("l" * 70_000), "content_preview": large(TEXT)}
     events = [
         Open(opened.node, agent_record, "b"), *pieces("name", "n" * 70_000), *pieces("system_prompt", TEXT),
-        Open(inner.node, block_record, "x", inner.extra), *pieces("label", "l" * 70_000),
+        replace(inner, record=block_record), *pieces("label", "l" * 70_000),
         *pieces("content_preview", TEXT), *tree[2:],
     ]  # fmt: skip
     await load(db, events)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pattern_stream.errors import DamagedDocument, DamagedMemory, Finding
-from pattern_stream.items import Cells, MemoryHistory, Open, Piece, RecordEvent
+from pattern_stream.items import Cells, MemoryHistory, OpenMemoryBlock, Piece, RecordEvent
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.stages.edit import check_documents as checking
 from pattern_stream.stages.edit.check_documents import check_documents
@@ -28,8 +28,8 @@ async def refuse_bad(document: bytes, metadata: str | None) -> None:
 def with_document(block_id: str, document: bytes) -> list[RecordEvent]:
     """A memory block that has one."""
     opened, *rest = block(block_id, "a", block_id)
-    assert isinstance(opened, Open)
-    return [replace(opened, extra={"loro_snapshot": document}), *rest]
+    assert isinstance(opened, OpenMemoryBlock)
+    return [replace(opened, document=document), *rest]
 
 
 async def test_contract() -> None:
@@ -71,9 +71,8 @@ async def joined(document: bytes, updates: Sequence[tuple[int, bytes]], metadata
 def with_history(document: bytes, base: bytes | None, *rows: RecordEvent) -> list[RecordEvent]:
     """A memory block that came with its edits."""
     opened, end = with_document("x", document)
-    assert isinstance(opened, Open)
-    history = MemoryHistory(base, None, COLUMNS)
-    return [replace(opened, extra={**opened.extra, "history": history}), *rows, end]
+    assert isinstance(opened, OpenMemoryBlock)
+    return [replace(opened, history=MemoryHistory(base, None, COLUMNS)), *rows, end]
 
 
 def edits(*rows: tuple[object, object, object]) -> Cells:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import NotInArchive, UsageError
-from pattern_stream.items import Close, Open, Piece, RecordEvent
+from pattern_stream.items import Close, Open, OpenConstellation, Piece, RecordEvent
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import ConstellationExport, MemoryBlockExport
+from pattern_stream.schema.model.nodes import MemoryBlockExport
 from pattern_stream.stages.edit.rename import Renamer, reassign, rename
 from tests.contracts import check_stage
 from tests.db.importing import agent, block, group
@@ -76,7 +76,7 @@ async def test_a_name_outside_its_record_is_replaced() -> None:
 async def test_one_name_for_a_constellation_is_refused() -> None:
     """It has no name of its own."""
     with pytest.raises(UsageError, match="whole constellation"):
-        await collect(rename(feed([Open(ConstellationExport), Close()]), Renamer("X")))
+        await collect(rename(feed([OpenConstellation(owner_id="me"), Close()]), Renamer("X")))
 
 
 async def test_a_name_that_nothing_has_is_refused() -> None:

@@ -7,9 +7,21 @@ from dataclasses import replace
 import pytest
 
 from pattern_stream.errors import NotInArchive, UsageError
-from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    Close,
+    Open,
+    OpenConstellation,
+    OpenMemoryBlock,
+    OpenTable,
+    Piece,
+    RecordEvent,
+    Records,
+    Ref,
+)
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport, TableExport
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message
 from pattern_stream.stages.edit.select import Filter, select, without
 from pattern_stream.stages.edit.table_of_contents import TableOfContents, Wanted, choose, survey_records
@@ -23,7 +35,7 @@ pytestmark = pytest.mark.anyio
 def constellation() -> list[RecordEvent]:
     """Two agents, a group of one of them into which a block of the other is shared, and a block of nobody's."""
     return [
-        Open(ConstellationExport),
+        OpenConstellation(owner_id="me"),
         *agent("a", block("xa", "a"), messages("a", ["m1"]), entries("a", ("e1", None)), name="Anchor"),
         *agent("b", block("xb", "b"), block("xb2", "b"), messages("b", ["m2"]), name="Bell"),
         *group("g", ["a"], [Ref(AgentExport, "agent_cids", "a"), Ref(MemoryBlockExport, "shared_memory_cids", "xb")]),
@@ -147,13 +159,13 @@ async def test_without() -> None:
 def table(name: str | None, *rows: tuple[object, ...]) -> list[RecordEvent]:
     """Rows beyond version 3, of a table or (None) single cells; the last one is large."""
     cells = Cells(CELLS_TABLE if name is None else name, list(rows))
-    return [Open(TableExport, extra={"table": name, "columns": []}), cells, Piece("value", b"x"), Close()]
+    return [OpenTable(table=name, columns=[]), cells, Piece("value", b"x"), Close()]
 
 
 async def test_rows_of_a_table_that_is_left_out_stay_behind() -> None:
     """Of messages neither deleted ones nor single cells go on; other tables do, and Pieces go with their rows."""
     tree: list[RecordEvent] = [
-        Open(ConstellationExport),
+        OpenConstellation(owner_id="me"),
         *table(None, ("messages", "m", "c", 1), ("agents", "a", "c", 1)),
         *table("messages", ("m",)),
         *table("tasks", ("t",)),
@@ -174,14 +186,14 @@ async def test_a_part_has_the_history_of_its_blocks_and_no_other_tables() -> Non
     opened, end = block("xa", "a")
     edits = Cells("memory_block_updates", [(1,)])
     other: list[RecordEvent] = [
-        Open(MemoryBlockExport, {"id": "xb", "agent_id": "b"}, "xb"),
+        OpenMemoryBlock({"id": "xb", "agent_id": "b"}, "xb"),
         edits,
         Piece("update_blob", b"x"),
         Close(),
     ]
     tree: list[RecordEvent] = [
-        Open(ConstellationExport), *agent("a", [opened, edits, end]), *agent("b", other), *table("tasks", ("t",)),
-        Close(),
+        OpenConstellation(owner_id="me"), *agent("a", [opened, edits, end]), *agent("b", other),
+        *table("tasks", ("t",)), Close(),
     ]  # fmt: skip
 
     kept = await collect(select(feed(tree), Filter(wanted=Wanted(frozenset("a"), frozenset(), frozenset()))))

@@ -7,10 +7,22 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import Finding
-from pattern_stream.items import CELLS_TABLE, Cells, MemoryHistory, Open, Piece, RecordEvent, Records, Ref
+from pattern_stream.items import (
+    CELLS_TABLE,
+    Cells,
+    MemoryHistory,
+    Open,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    OpenTable,
+    Piece,
+    RecordEvent,
+    Records,
+    Ref,
+)
 from pattern_stream.schema.ids.new_ids import Identity
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import AgentExport, GroupConfigExport, MemoryBlockExport
+from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import Message
 from pattern_stream.stages.edit.translate import translate, watch_batches
 from tests.contracts import check_stage
@@ -40,7 +52,7 @@ async def test_keys_and_references_agree() -> None:
     opened, inner, _, _, to_block, to_agent, attached = await collect(translate(feed(tree), IDENTITY))
 
     assert isinstance(opened, Open)
-    assert isinstance(inner, Open)
+    assert isinstance(inner, OpenMemoryBlock)
     assert isinstance(to_block, Ref)
     assert isinstance(to_agent, Ref)
     assert isinstance(attached, Records)
@@ -49,7 +61,7 @@ async def test_keys_and_references_agree() -> None:
     }
     assert {inner.key, to_block.key, attached.records[0]["block_id"]} == {inner.record["id"]}
     assert inner.record["id"].startswith("mem_")
-    assert {"loro_snapshot": b""} == inner.extra
+    assert (b"", None) == (inner.document, inner.history)
 
 
 async def test_a_thin_groups_members_come_as_pairs() -> None:
@@ -61,12 +73,10 @@ async def test_a_thin_groups_members_come_as_pairs() -> None:
         "pattern_type": "dynamic",
         "pattern_config": {},
     }
-    (event,) = await collect(
-        translate(feed([Open(GroupConfigExport, record, None, {"member_agent_ids": ["a"]})]), IDENTITY)
-    )
+    (event,) = await collect(translate(feed([OpenGroupConfig(record, member_agent_ids=["a"])]), IDENTITY))
 
-    assert isinstance(event, Open)
-    assert [(IDENTITY.mint("a", "agent"), "a")] == event.extra["member_candidates"]
+    assert isinstance(event, OpenGroupConfig)
+    assert [(IDENTITY.mint("a", "agent"), "a")] == event.member_candidates
 
 
 async def test_rows_beyond_version_3_are_translated_alike() -> None:
@@ -108,9 +118,9 @@ async def test_rows_beyond_version_3_are_translated_alike() -> None:
 async def test_tables_that_nobody_knows_are_marked() -> None:
     """Whoever writes them must not put old ids beside new ones; known tables and cells are not marked."""
     tree = [*table("strange", ("agent_id",), ("a",)), *table("tasks", ("id",)), *single_cells()]
-    opened = [event for event in await collect(translate(feed(tree), IDENTITY)) if isinstance(event, Open)]
+    opened = [event for event in await collect(translate(feed(tree), IDENTITY)) if isinstance(event, OpenTable)]
 
-    assert [True, None, None] == [event.extra.get("untranslated") for event in opened]
+    assert [True, False, False] == [event.untranslated for event in opened]
 
 
 async def test_metadata_too_large_to_look_into_is_said() -> None:

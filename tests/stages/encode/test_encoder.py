@@ -9,11 +9,23 @@ import pytest
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.codec.dagcbor import Link, decode, encode_record
 from pattern_stream.errors import LimitExceeded
-from pattern_stream.items import Begin, Block, BlockEvent, Close, Draft, DraftEvent, Open, Records, Ref, Root
+from pattern_stream.items import (
+    Begin,
+    Block,
+    BlockEvent,
+    Close,
+    Draft,
+    DraftEvent,
+    Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    Records,
+    Ref,
+    Root,
+)
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    ConstellationExport,
-    GroupConfigExport,
     GroupExport,
     GroupExportThin,
     MemoryBlockExport,
@@ -51,12 +63,12 @@ def blocks_of(events: list[BlockEvent]) -> dict[bytes, Any]:
 def memory_block(identity: str, *documents: bytes, key: str | None = None) -> list[DraftEvent]:
     """The events of a memory block."""
     pieces = [Draft(SnapshotChunk, {"data": data, "index": i}, row_id=identity) for i, data in enumerate(documents)]
-    return [Open(MemoryBlockExport, {"id": identity}, key), *pieces, Close()]
+    return [OpenMemoryBlock({"id": identity}, key), *pieces, Close()]
 
 
 def test_the_documented_example() -> None:
     """A thin group gives the very block of the example, and its CID. Source: docs/format.md#example."""
-    found = run([Open(GroupConfigExport, GROUP, extra={"member_agent_ids": ["a1", "a2"]}), Close()])
+    found = run([OpenGroupConfig(GROUP, member_agent_ids=["a1", "a2"]), Close()])
 
     data = next(event for event in found if isinstance(event, Block))
     assert "01711e207a04b8d519f87ee2496e8bacd080612a8f5ca5d779846070587d124aaa6ece3a" == data.cid.hex()
@@ -124,7 +136,7 @@ def test_an_equal_document_goes_out_once() -> None:
 def test_a_constellation_refers_to_what_stands_elsewhere() -> None:
     """Agents are linked by id, sorted as map keys; groups hold links; a Ref gives the CID of the block it names."""
     events: list[DraftEvent] = [
-        Open(ConstellationExport, extra={"owner_id": "me"}),
+        OpenConstellation(owner_id="me"),
         Open(AgentExport, {"id": "b"}, "b"), Close(),
         Open(AgentExport, {"id": "aa"}, "aa"), *memory_block("m1", b"doc", key="m1"), Close(),
         Open(GroupExportThin, {"id": "g"}),
@@ -185,7 +197,7 @@ def test_a_record_too_large_is_refused_by_name() -> None:
     """A memory block whose preview does not fit a block of version 3: table, row, sizes."""
     large = {"id": "b", "content_preview": "x" * 10**6}
     with pytest.raises(LimitExceeded, match=r"memory block .*1000000") as caught:
-        run([Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close()], newest_version=3)
+        run([Open(AgentExport, {"id": "a"}), OpenMemoryBlock(large), Close()], newest_version=3)
 
     assert ("memory_blocks", "b") == (caught.value.where.table, caught.value.where.row_id)
 
@@ -217,7 +229,7 @@ def test_a_plan_hears_of_everything_that_does_not_fit() -> None:
     large = {"id": "b", "content_preview": "x" * 10**6}
     entries = Records(ArchivalEntry, [{"id": f"e{i}"} for i in range(25_000)])
     events: list[DraftEvent] = [
-        Open(AgentExport, {"id": "a"}), Open(MemoryBlockExport, large), Close(), entries, entries, Close(),
+        Open(AgentExport, {"id": "a"}), OpenMemoryBlock(large), Close(), entries, entries, Close(),
     ]  # fmt: skip
 
     found = [block for event in events for block in encoder.add(event)]

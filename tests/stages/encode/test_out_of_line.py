@@ -13,15 +13,25 @@ from hypothesis import strategies as st
 from pattern_stream.codec.dagcbor import encode_record
 from pattern_stream.errors import LimitExceeded
 from pattern_stream.format import BATCH_BYTES, MAX_BLOCK_BYTES, VALUE_PIECE_BYTES
-from pattern_stream.items import Block, Cells, Close, MemoryHistory, Open, Piece, RecordEvent, Records
+from pattern_stream.items import (
+    Block,
+    Cells,
+    Close,
+    MemoryHistory,
+    Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    Piece,
+    RecordEvent,
+    Records,
+)
 from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    ConstellationExport,
     GroupConfigExport,
     GroupExport,
     GroupExportThin,
-    MemoryBlockExport,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Message
 from pattern_stream.stages.encode.encoder import Encoder
@@ -230,9 +240,9 @@ def test_an_agents_prompt_moves_out() -> None:
 def test_a_groups_description_moves_out(kind: Any) -> None:
     """Groups of every kind: with agents inside, inside a constellation, alone."""
     record = group_record(description=LONG)
-    extra = {"member_agent_ids": ["a1"]} if kind is GroupConfigExport else {}
+    opened = OpenGroupConfig(record, member_agent_ids=["a1"]) if kind is GroupConfigExport else Open(kind, record)
     inside = agent_events(*block_events(None)) if kind is GroupExport else []
-    expected = [Open(kind, record, extra=extra), *inside, Close()]
+    expected = [opened, *inside, Close()]
     if kind is GroupExportThin:
         expected = constellation_events(*expected, version=4)
     reading = Reading(exported(expected))
@@ -246,9 +256,11 @@ def test_a_large_cell_of_a_node_passes_in_pieces(node: Any) -> None:
     """An agent's or group's own record, Large: the pieces follow the Open, then comes what is inside."""
     cell, pieces = large("description", b"d" * 5_000_000)
     record = agent_record(description=cell) if node is AgentExport else group_record(description=cell)
-    extra = {"member_agent_ids": ["a1"]} if node is GroupConfigExport else {}
+    opened = Open(node, record, "a1" if node is AgentExport else None)
+    if node is GroupConfigExport:
+        opened = OpenGroupConfig(record, member_agent_ids=["a1"])
     inside = agent_events() if node is GroupExport else block_events(None) if node is AgentExport else []
-    expected = [Open(node, record, "a1" if node is AgentExport else None, extra), *pieces, *inside, Close()]
+    expected = [opened, *pieces, *inside, Close()]
     if node is GroupExportThin:
         expected = constellation_events(*expected, version=4)
     reading = Reading(exported(expected))
@@ -264,8 +276,8 @@ def test_a_memory_blocks_description_moves_out(history: MemoryHistory | None, si
     text = "m" * size
     cell, pieces = large("description", text.encode()) if size > BATCH_BYTES else (text, [])
     cells = [Cells(UPDATES, [update(1)])] if history is not None else []
-    extra = {"loro_snapshot": NEVER_WRITTEN} | ({} if history is None else {"history": history})
-    opened = Open(MemoryBlockExport, memory_record("b1", description=cell), "b1", extra)
+    record = memory_record("b1", description=cell)
+    opened = OpenMemoryBlock(record, "b1", document=NEVER_WRITTEN, history=history)
     expected = agent_events(opened, *pieces, *cells, Close())
     reading = Reading(exported(as_exported(expected)))
 
@@ -369,7 +381,7 @@ def test_a_constellation_says_its_version_too() -> None:
     """Manifest and data node agree; without anything that is too large both say 3."""
     for entry, version in ((entry_record(1), 3), (entry_record(1, content=LONG), 4)):
         events = [
-            Open(ConstellationExport, extra={"owner_id": "me"}),
+            OpenConstellation(owner_id="me"),
             *agent_events(Records(ArchivalEntry, [entry])),
             Close(),
         ]

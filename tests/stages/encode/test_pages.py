@@ -10,13 +10,11 @@ import pytest
 
 from pattern_stream.errors import LimitExceeded
 from pattern_stream.format import LINK_BYTES, MAX_BLOCK_BYTES, MAX_PAGE_BYTES, MAX_PAGE_LINKS
-from pattern_stream.items import Begin, Block, Cells, Close, Open, RecordEvent, Records, Ref
+from pattern_stream.items import Begin, Block, Cells, Close, Open, OpenGroupConfig, OpenTable, RecordEvent, Records, Ref
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    GroupConfigExport,
     GroupExport,
     GroupExportThin,
-    TableExport,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, SharedAttachment
 from pattern_stream.schema.model.scopes import Limits
@@ -229,7 +227,7 @@ def test_the_ids_of_a_thin_group_go_to_pages() -> None:
     """600 ids come back in the Open, also where the group's own record moved out as well."""
     ids = [f"agent-{number:030}" for number in range(600)]
     for record in (group_record(), group_record(description="d" * 1_200_000)):
-        expected: list[RecordEvent] = [Open(GroupConfigExport, record, extra={"member_agent_ids": ids}), Close()]
+        expected: list[RecordEvent] = [OpenGroupConfig(record, member_agent_ids=ids), Close()]
         archive = exported(expected)
         reading = Reading(archive)
 
@@ -248,8 +246,8 @@ def test_chunks_of_a_table_go_to_pages() -> None:
 
     assert rows == [row for event in reading.events if isinstance(event, Cells) for row in event.rows]
     assert reading.walker.depth_first
-    (opened,) = [event for event in reading.events if isinstance(event, Open) and event.node is TableExport]
-    assert 250 == opened.extra["count"]
+    (opened,) = [event for event in reading.events if isinstance(event, OpenTable)]
+    assert 250 == opened.count
 
 
 @pytest.mark.usefixtures("small")
@@ -300,7 +298,7 @@ def test_a_prompt_larger_than_the_links_goes_first() -> None:
 def test_pages_close_by_bytes_too() -> None:
     """Elements that are not links fill a page by their bytes."""
     ids = ["i" * 30_000 + str(number) for number in range(100)]
-    expected: list[RecordEvent] = [Open(GroupConfigExport, group_record(), extra={"member_agent_ids": ids}), Close()]
+    expected: list[RecordEvent] = [OpenGroupConfig(group_record(), member_agent_ids=ids), Close()]
     archive = exported(expected)
 
     sizes = [len(data) for (_, data), node in zip(archive.blocks, nodes_of(archive), strict=True) if "ids" in node]

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from pattern_stream.errors import Finding, LimitExceeded, MalformedNode
-from pattern_stream.items import Close, Node, Open, RecordEvent, Records, Ref, WalkEvent
+from pattern_stream.items import (
+    Close,
+    Node,
+    Open,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    RecordEvent,
+    Records,
+    Ref,
+    WalkEvent,
+)
 from pattern_stream.schema.model.cells import External, StoredText
 from pattern_stream.schema.model.nodes import (
     AgentExport,
@@ -98,9 +108,9 @@ def test_a_group_whose_values_are_lost_opens_all_the_same() -> None:
 
     found = built(Node(ExportManifest, {}, CID), node, Close(), damage=[])
 
-    assert [Open, Close] == [type(event) for event in found]
-    assert isinstance(found[0], Open)
-    assert ("g1", {"member_agent_ids": ["a1"]}) == (found[0].record["id"], found[0].extra)
+    assert [OpenGroupConfig, Close] == [type(event) for event in found]
+    assert isinstance(found[0], OpenGroupConfig)
+    assert ("g1", ["a1"]) == (found[0].record["id"], found[0].member_agent_ids)
 
 
 def test_what_waits_for_a_document_is_counted() -> None:
@@ -115,8 +125,8 @@ def test_what_waits_for_a_document_is_counted() -> None:
         built(*opened, rows, rows, piece("label", b"x"))
     built(*opened, rows, rows, rows, rows, Close(), Close(), damage=damage)
 
-    (block,) = [event for event in whole if isinstance(event, Open) and event.node is MemoryBlockExport]
-    assert b"xx" == block.extra["loro_snapshot"]
+    (block,) = [event for event in whole if isinstance(event, OpenMemoryBlock)]
+    assert b"xx" == block.document
     assert ["limit-exceeded"] == [finding.code for finding in damage]
 
 
@@ -125,7 +135,9 @@ def test_rows_come_before_what_follows_them(following: WalkEvent) -> None:
     """Rows that wait for their batch to fill go out before a node or a link that comes after them."""
     found = built(agent_node(), Node(MessageChunk, message_chunk(0, [message_record(1)]), CID, 8), following, Close())
 
-    assert [Open, Records, Open if isinstance(following, Node) else Ref] == [type(event) for event in found[:3]]
+    assert [Open, Records, OpenMemoryBlock if isinstance(following, Node) else Ref] == [
+        type(event) for event in found[:3]
+    ]
     assert Records(Message, [message_record(1)]) == found[1]
 
 

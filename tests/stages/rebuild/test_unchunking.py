@@ -9,12 +9,22 @@ import pytest
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.errors import Finding, LimitExceeded
 from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
-from pattern_stream.items import Block, Close, Node, Open, RecordEvent, Records, Ref, Section
+from pattern_stream.items import (
+    Block,
+    Close,
+    Node,
+    Open,
+    OpenConstellation,
+    OpenGroupConfig,
+    OpenMemoryBlock,
+    RecordEvent,
+    Records,
+    Ref,
+    Section,
+)
 from pattern_stream.schema.model.nodes import (
     AgentExport,
-    ConstellationExport,
     ExportManifest,
-    GroupConfigExport,
     GroupExport,
     GroupExportThin,
     MemoryBlockExport,
@@ -58,7 +68,7 @@ async def records_of(archive: Archive, **options: Any) -> list[RecordEvent]:
 
 def memory(record: dict[str, Any], document: bytes) -> list[RecordEvent]:
     """A memory block's events."""
-    return [Open(MemoryBlockExport, record, record["id"], {"loro_snapshot": document}), Close()]
+    return [OpenMemoryBlock(record, record["id"], document=document), Close()]
 
 
 async def test_an_agent() -> None:
@@ -97,7 +107,7 @@ async def test_a_group() -> None:
 
 async def test_a_thin_group() -> None:
     """The ids of the members travel beside the record."""
-    expected = [Open(GroupConfigExport, group_record(), extra={"member_agent_ids": ["a1", "a2"]}), Close()]
+    expected = [OpenGroupConfig(group_record(), member_agent_ids=["a1", "a2"]), Close()]
 
     assert expected == await records_of(thin_archive())
 
@@ -106,8 +116,7 @@ async def test_a_constellation() -> None:
     """Groups come after agents, attachments after all blocks; what was there before is a Ref."""
     events = await records_of(constellation_archive())
 
-    extra = {"version": 3, "owner_id": "cli-user", "exported_at": AT}
-    assert Open(ConstellationExport, extra=extra) == events[0]
+    assert OpenConstellation(version=3, owner_id="cli-user", exported_at=AT) == events[0]
     assert [("a1", AgentExport), ("a2", AgentExport), ("a3", AgentExport), (None, GroupExportThin)] == [
         (event.key, event.node)
         for event in events
@@ -182,9 +191,7 @@ async def test_documents_are_limited() -> None:
 
     assert ("memory_blocks", "b1") == (caught.value.where.table, caught.value.where.row_id)
     assert ["limit-exceeded"] == [finding.code for finding in damage]
-    assert [{}, {"loro_snapshot": NEVER_WRITTEN}] == [
-        event.extra for event in events if isinstance(event, Open) and event.node is MemoryBlockExport
-    ]
+    assert [None, NEVER_WRITTEN] == [event.document for event in events if isinstance(event, OpenMemoryBlock)]
 
 
 def test_the_manifest_is_left_out() -> None:
