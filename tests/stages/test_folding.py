@@ -250,7 +250,7 @@ async def test_a_damaged_block_has_no_history() -> None:
 
     out = await folded(events, folding_to([], damage="update with seq 3"), [])
 
-    assert ["Open", "Close"] * 2 == [type(event).__name__ for event in out]
+    assert ["OpenMemoryBlock", "Close"] * 2 == [type(event).__name__ for event in out]
 
 
 async def test_pieces_stay_behind_their_block() -> None:
@@ -259,4 +259,4 @@ async def test_pieces_stay_behind_their_block() -> None:
 
     out = await folded([block(), piece, updates((1, b"a")), Close()], folding_to([]), [])
 
-    assert [Open, Piece, Close] == [type(event) for event in out]
+    assert [OpenMemoryBlock, Piece, Close] == [type(event) for event in out]
