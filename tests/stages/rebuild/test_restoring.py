@@ -137,8 +137,6 @@ def test_rows_come_before_what_follows_them(following: WalkEvent) -> None:
 
     opened = OpenMemoryBlock if isinstance(following, Node) else Ref
     assert [Open, Records, opened] == [type(event) for event in found[:3]]
-        type(event) for event in found[:3]
-    ]
     assert Records(Message, [message_record(1)]) == found[1]
 
 
