@@ -110,6 +110,11 @@ class OpenTable(Open):
         """The columns of the Cells inside."""
         return tuple(column["name"] for column in self.columns)
 
+    @property
+    def rowid_at(self) -> int | None:
+        """Where the Cells inside have their rowids, which are the key of a table that has no other."""
+        return next((at for at, column in enumerate(self.columns) if column.get("rowid")), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Close:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog, Table, read_catalog
+from pattern_stream.db.catalog.sequences import SEQUENCES, high_water_marks
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import active_updates, rows_by_key, table_rows_by_key
@@ -66,8 +67,8 @@ class Comparison:
     """A comparison under way, and its result: how many records were looked at, in how many something differs.
 
     `only_in_database`: rows by table that the archive's scope has in the database, and the archive does not carry;
-    with `both_ways` they are differences too. Rows of a table without a primary key are counted, not compared, as
-    nothing tells them apart.
+    with `both_ways` they are differences too. Rows of a table without a primary key are compared by their rowids; of an
+    archive that has none they are counted, as nothing tells them apart.
     """
 
     path: Path
@@ -82,7 +83,8 @@ class Comparison:
     _scope: ResolvedScope | None = None
     _open_nodes: list[type[NodeType]] = field(default_factory=list)
     _met: Counter[str] = field(default_factory=Counter)
-    _told: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    _told: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    _keyed: Table | None = None
     _pieces: PieceComparison | None = None
 
     @property
@@ -122,7 +124,7 @@ class Comparison:
             id = event.record["id"] if event.record is not None else None
             self._scope = ResolvedScope(_KINDS[event.node], id, thin=event.node is GroupConfigExport)
         if isinstance(event, OpenTable):
-            self._told = {event.cells_table: event.column_names}
+            self._open_table(event)
         if event.record is None:
             return
         row = await self._compare(record_of(event.node), [event.record])
@@ -134,6 +136,19 @@ class Comparison:
         if event.history is not None:
             self._told = event.history.columns
             await self._compare_stored(event.record["id"], event.history)
+
+    def _open_table(self, event: OpenTable) -> None:
+        """Rows of a table come; rowids among them are the key where the database's table has no other, else nothing."""
+        table, names = self.catalog.tables.get(event.cells_table), list[str | None](event.column_names)
+        self._keyed = table
+        if event.rowid_at is not None and table is not None:
+            self._keyed = table.keyed
+            names[event.rowid_at] = None if self._keyed is table else self._keyed.rowid
+        self._told = {event.cells_table: names}
+
+    def _table(self, name: str) -> Table | None:
+        """A table of the database; the open one with its rowid as its key, where that is so."""
+        return self._keyed if self._keyed is not None and self._keyed.name == name else self.catalog.tables.get(name)
 
     # --- declared records -------------------------------------------------------------------------------------------
 
@@ -190,8 +205,11 @@ class Comparison:
             for table, key, column, cell in event.rows:
                 await self._compare_rows(table, (column,), [(_key_of(self.catalog.tables.get(table), key), (cell,))])
             return
+        if event.table == SEQUENCES:
+            await self._compare_marks(event.rows)
+            return
         names = self._told[event.table]
-        table = self.catalog.tables.get(event.table)
+        table = self._table(event.table)
         if table is not None and not (set(table.key) <= set(names) and table.key):
             self._met[event.table] += len(event.rows)
             return
@@ -199,12 +217,22 @@ class Comparison:
         rows = [(tuple(row[place] for place in places), row) for row in event.rows]
         self._met[event.table] += await self._compare_rows(event.table, names, rows)
 
+    async def _compare_marks(self, rows: Sequence[Row]) -> None:
+        """High-water marks of AUTOINCREMENT: a database that goes on has the same ones, or higher."""
+        marks = await self.connection.run(high_water_marks)
+        self.records += len(rows)
+        self._met[SEQUENCES] += len(rows)
+        for name, mark in rows:
+            if not isinstance(mark, int) or mark > marks.get(name, 0):
+                message = f"archive has the highest id {mark}, database has {marks.get(name, 'none')}"
+                self._differs("differs", message, Where(table=SEQUENCES, row_id=str(name)))
+
     async def _compare_rows(
-        self, name: str, columns: Sequence[str], carried: Sequence[tuple[tuple[Any, ...], Row]]
+        self, name: str, columns: Sequence[str | None], carried: Sequence[tuple[tuple[Any, ...], Row]]
     ) -> int:
         """Rows by key against those of a table, cell by cell, in their storage classes. Returns how many are there."""
         self.records += len(carried)
-        table = self.catalog.tables.get(name)
+        table = self._table(name)
         if table is None:
             message = f"archive has {len(carried)} rows of a table that the database does not have"
             self._differs("not-in-database", message, Where(table=name))
@@ -220,7 +248,7 @@ class Comparison:
     def _compare_row(
         self,
         table: Table,
-        columns: Sequence[str],
+        columns: Sequence[str | None],
         key: tuple[Any, ...],
         row: Row,
         found: Row | None,
@@ -230,7 +258,7 @@ class Comparison:
             self._differs("not-in-database", "row is in the archive, but not in the database", where)
             return
         cells = dict(zip(table.names, found, strict=True))
-        carried = dict(zip(columns, row, strict=True))
+        carried = {name: cell for name, cell in zip(columns, row, strict=True) if name is not None}
         self._follow(table.name, key, {name: cell for name, cell in carried.items() if type(cell) is Large}, where)
         for name, cell in carried.items():
             if name not in cells or _exactly(cell) != _exactly(cells[name]):
@@ -240,7 +268,9 @@ class Comparison:
     def _follow(self, table: str, key: tuple[Any, ...], large: Mapping[str, Large], where: Where) -> None:
         """Cells whose bytes come next are read beside them."""
         if large:
-            self._pieces = PieceComparison(self.connection, self.catalog.tables[table], key, large, where)
+            self._pieces = PieceComparison(
+                self.connection, self._table(table) or self.catalog.find(table), key, large, where
+            )
 
     async def _end_pieces(self) -> None:
         pieces, self._pieces = self._pieces, None

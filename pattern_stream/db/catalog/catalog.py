@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Final, Self
 
 from pattern_stream.db.catalog.virtual_tables import VirtualTable, virtual_tables
 from pattern_stream.db.connection.connection import Connection
@@ -74,6 +74,13 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Column names in physical order."""
         return tuple(column.name for column in self.columns)
+
+    @property
+    def keyed(self) -> Self:
+        """The table itself or, where it has no key, the table with its rowid as first column and as its key."""
+        if self.key or self.rowid is None:
+            return self
+        return replace(self, key=(self.rowid,), columns=(Column(self.rowid, "INTEGER", False), *self.columns))
 
     @property
     def address(self) -> tuple[str, ...]:

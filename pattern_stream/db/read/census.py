@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import Table, count_rows
+from pattern_stream.db.catalog.sequences import SEQUENCES, marks_above_rows
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
@@ -63,6 +64,9 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
         return await count_rows(connection, sources, scope.id)
 
     all_rows, version_3 = await count(conditions.scope()), await count(conditions.version_3())
+    if scope.kind == "constellation":
+        tables, without = reading.catalog.tables, left_out(selection)
+        all_rows[SEQUENCES] = len(await connection.run(lambda raw: marks_above_rows(raw, tables, without)))
     if with_tables:
         beyond = _rest(all_rows, version_3)
     else:

@@ -15,6 +15,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Table
+from pattern_stream.db.catalog.sequences import SEQUENCE_COLUMNS, SEQUENCES, marks_above_rows
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import Fetched, Reading, RowPlan, cell_pieces
 from pattern_stream.db.read.query import Query, table_query
@@ -26,10 +27,11 @@ from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import CELL_COLUMNS
-from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message, Record
+from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message, Record, canonical
 from pattern_stream.schema.model.scopes import Selection
 
 _CELLS: Final = [{"name": name, "type": "" if name == "value" else "TEXT"} for name in CELL_COLUMNS]
+_SEQUENCES: Final = [{"name": name, "type": ""} for name in SEQUENCE_COLUMNS]
 _ELSEWHERE: Final = {"loro_snapshot": "x''", "frontier": "NULL"}
 """Memory documents travel with their blocks, so they are not read again."""
 
@@ -47,16 +49,27 @@ def read_extension(reading: Reading, selection: Selection, lossy_types: LossyTyp
     Out:     the cells first, then the tables, both in canonical key order of tables with rows in key order.
     Memory:  one batch.
     """
-    tables = {name: table for name, table in reading.catalog.tables.items() if name not in left_out(selection)}
+    without = left_out(selection)
+    tables = {name: table for name, table in reading.catalog.tables.items() if name not in without}
+    marks = yield reading.connection.run(lambda raw: marks_above_rows(raw, tables))
     part = _Part(None, _CELLS)
     for record in DECLARED.values():
         if record.table in tables:
             yield from _LossyCellReader(reading, part, tables[record.table], record, lossy_types).read()
     yield from part.close()
-    for table in tables.values():
-        part = _Part(table.name, [{"name": column.name, "type": column.type} for column in table.columns])
-        yield from _rows(reading, part, table, lossy_types)
+    for name in sorted([*tables, SEQUENCES], key=canonical):
+        part = _Part(name, _SEQUENCES if name == SEQUENCES else _columns(tables[name]))
+        if name != SEQUENCES:
+            yield from _rows(reading, part, tables[name].keyed, lossy_types)
+        elif marks:
+            yield from part.add(marks)
         yield from part.close()
+
+
+def _columns(table: Table) -> list[dict[str, Any]]:
+    """The columns of a table; the rowid among them, marked, where nothing else is the key."""
+    columns = [{"name": column.name, "type": column.type} for column in table.keyed.columns]
+    return columns if table.keyed is table else [columns[0] | {"rowid": True}, *columns[1:]]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pattern_stream.db.catalog.catalog import Target
+from pattern_stream.db.catalog.sequences import SEQUENCE_COLUMNS, SEQUENCES, raise_marks
 from pattern_stream.db.connection.sql_text import Row, assigned, equal, parameters, quoted
 from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.db.write.context import ImportContext
@@ -32,7 +33,8 @@ class Extension:
     def __init__(self, context: ImportContext) -> None:
         self._context = context
         self._columns: Mapping[str, tuple[str, ...]] = {}
-        self._table: TableRows | None = None
+        self._table: TableRows | HighWaterMarks | None = None
+        self._marks = HighWaterMarks(context)
         self._cells = LossyCellWriter(context)
         self._block: tuple[str, Resolution] | None = None
         self._history: dict[str, HistoryRows] = {}
@@ -56,7 +58,12 @@ class Extension:
             self._columns, self._table = {CELLS_TABLE: CELL_COLUMNS}, None
             return
         self._columns = {table: event.column_names}
-        mapping = ColumnMapping(self._context, table, event.column_names, untranslated=event.untranslated)
+        if table == SEQUENCES and event.column_names == SEQUENCE_COLUMNS:
+            self._table = self._marks
+            return
+        mapping = ColumnMapping(
+            self._context, table, event.column_names, untranslated=event.untranslated, rowid=event.rowid_at
+        )
         self._table = TableRows(self._context, mapping)
 
     def close(self) -> None:
@@ -78,8 +85,33 @@ class Extension:
             self._history[event.table].add_of_block(event.rows, *self._block)
 
     def finish(self) -> None:
-        """Report lossy cells without a row."""
+        """Report lossy cells without a row, and raise the marks of AUTOINCREMENT."""
         self._cells.finish()
+        self._marks.finish()
+
+
+class HighWaterMarks:
+    """The marks of AUTOINCREMENT that the rows of an archive do not show: no id of a deleted row is given again."""
+
+    def __init__(self, context: ImportContext) -> None:
+        self._context = context
+        self._marks: dict[str, int] = {}
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """More marks, as (table, highest id). Raises MalformedNode."""
+        for row in rows:
+            if len(row) != len(SEQUENCE_COLUMNS) or not isinstance(row[0], str) or type(row[1]) is not int:
+                message = "expected rows of a table and its highest id, an integer"
+                raise MalformedNode(message, where=Where(table=SEQUENCES))
+            self._marks[row[0]] = max(row[1], self._marks.get(row[0], 0))
+
+    def finish(self) -> None:
+        """Each mark becomes the larger of the archive's and the database's."""
+        if self._context.stopped:
+            return
+        for table in raise_marks(self._context.connection, self._marks):
+            message = f"highest id {self._marks[table]} of {table!r} is not kept: no such table with AUTOINCREMENT here"
+            self._context.report(Finding("warning", "sequence-left-out", message, Where(table=SEQUENCES)))
 
 
 class LossyCellWriter:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import Target
-from pattern_stream.db.connection.sql_text import Row, equal, has_staged, parameters, quoted, shown
+from pattern_stream.db.connection.sql_text import Row, equal, has_staged, mark, parameters, quoted, shown
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.db.write.context import ImportContext
@@ -32,12 +32,20 @@ class ColumnMapping:
     """The rows of an archive's `table` with its `columns`, cut to the columns that the database's table has.
 
     `target` is None where the database has no such table, or one that no archive may write. `untranslated`: the ids of
-    the table cannot be found, and all others are new.
+    the table cannot be found, and all others are new. `rowid`: the place of the archive's rowids, which are the key
+    where the database's table has none either.
     """
 
     def __init__(
-        self, context: ImportContext, table: str, columns: Sequence[str], *, untranslated: bool = False
+        self,
+        context: ImportContext,
+        table: str,
+        columns: Sequence[str],
+        *,
+        untranslated: bool = False,
+        rowid: int | None = None,
     ) -> None:
+        self._connection = context.connection
         self._unknown = context.unknown
         self._untranslated = untranslated
         self._width = len(columns)
@@ -45,11 +53,17 @@ class ColumnMapping:
         if len(set(columns)) != self._width:
             raise MalformedNode("table has two columns of one name", where=Where(table=table))
         found = None if untranslated else context.targets.get(table)
-        kept = () if found is None else tuple(name for name in columns if name in found.names)
-        self.target: Target | None = found if kept else None
-        self._missing = [name for name in columns if name not in kept] if kept else []
-        self._places = [at for at, name in enumerate(columns) if name in kept]
-        key = found.key if found is not None else ()
+        names = found.names if found is not None else ()
+        self._places = [at for at, name in enumerate(columns) if at != rowid and name in names]
+        self.target: Target | None = found if self._places else None
+        known = {*self._places, rowid}
+        self._missing = [name for at, name in enumerate(columns) if at not in known] if self._places else []
+        kept = [columns[at] for at in self._places]
+        self.by_rowid = self.target is not None and rowid is not None and self.target.keyed is not self.target
+        if self.target is not None and rowid is not None and self.by_rowid:
+            self.target = self.target.keyed
+            self._places, kept = [rowid, *self._places], [*self.target.key, *kept]
+        key = self.target.key if self.target is not None else ()
         self.writer = TableWriter(context.connection, table, kept, key)
         self.key_places = tuple(kept.index(name) for name in key) if key and set(key) <= set(kept) else ()
 
@@ -64,11 +78,20 @@ class ColumnMapping:
             return []
         for column in self._missing:
             self._unknown.add_column(self.table, column, len(rows))
-        return [tuple(row[at] for at in self._places) for row in rows] if self._missing else list(rows)
+        if self._places == list(range(self._width)):
+            return list(rows)
+        return [tuple(row[at] for at in self._places) for row in rows]
 
     def place(self, column: str) -> int | None:
         """Where a column stands in a row that fits."""
         return self.writer.columns.index(column) if column in self.writer.columns else None
+
+    def has_equal(self, row: Row) -> bool:
+        """Whether the database has a row with all these cells."""
+        columns = zip(self.writer.columns, row, strict=True)
+        same = " AND ".join(f"{quoted(column)} COLLATE BINARY IS {mark(cell)}" for column, cell in columns)
+        sql = f"SELECT 1 FROM {quoted(self.table)} WHERE {same}"
+        return self._connection.execute(sql, parameters(row)).fetchone() is not None
 
     def key_of(self, row: Row) -> Row | None:
         """The primary key of a row that fits; None where it has none, or NULL in it, which equals nothing."""
@@ -151,6 +174,8 @@ class TableRows:
             same = equal([_OWNERS[target.name]], owners) if owners else "1"
             sql = f"SELECT {same} FROM {quoted(target.name)} WHERE {equal(target.key, key)} AND {target.before}"
             found = context.connection.execute(sql, parameters((*owners, *key))).fetchone()
+            if found is not None and mapping.by_rowid and mapping.has_equal(row):
+                return "skip", row
         resolution = context.options.resolve(exists=found is not None, same_owner=found is None or bool(found[0]))
         if resolution == "conflict":
             context.loaded.conflicts.add_row(target.name, mapping.writer.name_of(row))

@@ -60,12 +60,16 @@ def _cell(value: Any, place: str, *, alone: bool) -> Any:
         raise malformed(error, value, place) from error
 
 
-def check_columns(value: Any) -> list[dict[str, str]]:
-    """The columns of a table: array of {name, type}, each name once. Raises Wrong."""
-    columns = []
+def check_columns(value: Any) -> list[dict[str, Any]]:
+    """The columns of a table: array of {name, type}, each name once, one with `rowid` true. Raises Wrong."""
+    columns: list[dict[str, Any]] = []
     for column in typed(value, list):
         typed(column, dict)
         columns.append({key: typed(column.get(key), str) for key in ("name", "type")})
+        if column.get("rowid"):
+            columns[-1]["rowid"] = typed(column["rowid"], bool)
+    if sum("rowid" in column for column in columns) > 1:
+        raise Wrong("found two columns that are the rowid, expected one at most")
     _expect_distinct([column["name"] for column in columns])
     return columns
 

@@ -51,7 +51,7 @@ def _in_edge(edge: Edge, value: Any, path: str) -> Iterator[str]:
         yield from _in_rows(value, path)
     elif edge.check == "columns":
         for index, column in enumerate(value):
-            yield from _foreign(column, {"name", "type"}, f"{path}[{index}]")
+            yield from _foreign(column, {"name", "rowid", "type"}, f"{path}[{index}]")
     elif edge.check == "stats":
         yield from _foreign(value, set(STATS_KEYS), path)
 

@@ -280,7 +280,8 @@ class GroupPage(NodeType):
 class TableExport(NodeType):
     """Rows of one table beyond the declared records: never a block of its own. Source: docs/format.md#extension-tables.
 
-    `columns`: array of {name, type}, `type` as declared. `count`: rows in all chunks.
+    `columns`: array of {name, type}, `type` as declared; one with `rowid` true holds the rowids of a table without a
+    key. `count`: rows in all chunks.
     """
 
     count: Any = _value("u64")

@@ -108,7 +108,7 @@ async def test_a_row_that_refers_to_nothing_is_named(db: Path) -> None:
 
 NEVER = [
     ("nowhere", ("id",), ("1",)),
-    ("sqlite_sequence", ("name", "seq"), ("messages", 1)),
+    ("sqlite_sequence", ("name", "seq", "more"), ("messages", 1, 2)),
     ("_sqlx_migrations", ("version",), (99,)),
     ("messages_fts", ("content_preview",), ("x",)),
     ("messages_fts_data", ("id", "block"), (10, b"")),
