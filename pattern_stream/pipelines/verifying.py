@@ -30,7 +30,7 @@ from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one
 from pattern_stream.stages.rebuild.unchunking import unchunk
-from pattern_stream.stages.statistics import Tally
+from pattern_stream.stages.statistics import Tally, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 
 _UNSUPPORTED = frozenset(
@@ -135,7 +135,7 @@ async def verify_archive(
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:
             check.comparison = await resources.enter_async_context(
-                open_comparison(against, check.sandbox.fold, both_ways=both_ways)
+                open_comparison(against, check.sandbox.fold, both_ways=both_ways, ours=check.is_ours)
             )
         await check.run(archive, chunks)
         return check.result(archive, time.monotonic() - started)
@@ -161,6 +161,10 @@ class _Check:
         """Keep one more finding."""
         self.errors += finding.severity == "error"
         self.log.report(finding)
+
+    def is_ours(self) -> bool:
+        """Whether this program made the archive."""
+        return self.walker is not None and is_ours(self.walker.manifest or {})
 
     async def run(self, archive: OpenArchive, chunks: ChunkPrefetch) -> None:
         """Read everything; what is wrong with the archive goes to the log."""

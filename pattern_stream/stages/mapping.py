@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field, replace
 
-from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, ignore_findings
-from pattern_stream.items import MemoryHistory, Open, OpenMemoryBlock, Piece, RecordEvent, Records, Row, RowEvent, Rows
+from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where, ignore_findings
+from pattern_stream.items import (
+    MemoryHistory,
+    Open,
+    OpenMemoryBlock,
+    Piece,
+    RecordDict,
+    RecordEvent,
+    Records,
+    Row,
+    RowEvent,
+    Rows,
+)
+from pattern_stream.schema.mapping.json_values import comes_back
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.record_to_row import record_unmapper
 from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
@@ -18,11 +31,16 @@ from pattern_stream.streams import Events, closing
 
 @dataclass(slots=True)
 class Mapping:
-    """Rows to records. With `oddities`, what version 3 cannot hold is noted there and warned of, else it is refused."""
+    """Rows to records. With `oddities`, what version 3 cannot hold is noted there and warned of, else it is refused.
+
+    JSON with numbers or members that only its text has goes out as its value; without `oddities`, with a warning.
+    """
 
     report: Report = ignore_findings
     oddities: LossyTypes | None = None
     _aside: bool = False
+    _changed: Counter[str] = field(default_factory=Counter)
+    _first_changed: dict[str, Where] = field(default_factory=dict)
 
     def map(self, event: RowEvent) -> RecordEvent | None:
         """One event of rows to the same event of records, None where nothing of it goes on; the rest passes."""
@@ -38,7 +56,9 @@ class Mapping:
     def _map_rows(self, event: Rows) -> Records | None:
         record, rows = event.record, event.rows
         if self.oddities is None:
-            return Records(record, *row_mapper(record).map_counted(rows, self.report))
+            mapped = row_mapper(record).map_counted(rows, self.report)
+            self._note_changed(record, rows, mapped[0])
+            return Records(record, *mapped)
         most: list[int] | None = None
         try:
             records, most = row_mapper(record).map_counted(rows, self.report)
@@ -49,6 +69,27 @@ class Mapping:
             self.oddities.cells.add(record)
         self._aside = not records
         return Records(record, records, most) if records else None
+
+    def _note_changed(self, record: type[Record], rows: Sequence[Row], records: Sequence[RecordDict]) -> None:
+        """Count the JSON cells that would not come back equal."""
+        if batch_survives(record, rows, records):
+            return
+        for at, column in enumerate(record.fields):
+            if column.kind == "json":
+                for row, mapped in zip(rows, records, strict=True):
+                    if not comes_back(row[at], mapped[column.name]):
+                        self._changed[record.table] += 1
+                        where = Where(table=record.table, row_id=str(row[record.key_column]), field=column.column)
+                        self._first_changed.setdefault(record.table, where)
+
+    def finish(self) -> None:
+        """Report the JSON cells that go out changed, once a table."""
+        for table, count in self._changed.items():
+            message = (
+                f"{count} cells of JSON have numbers beyond 64 bits or members that stand twice, which only a whole "
+                "backup keeps: they go out with the nearest value; the first of them is named here"
+            )
+            self.report(Finding("warning", "json-changed", message, self._first_changed[table]))
 
     def _fits(self, record: type[Record], row: Row, oddities: LossyTypes) -> bool:
         try:
@@ -70,7 +111,9 @@ class Mapping:
             if faults:
                 self.oddities.cells.add(record)
         mapped = row_mapper(record).map([row], self.report)[0]
-        if self.oddities is not None and not batch_survives(record, [row], [mapped]):
+        if self.oddities is None:
+            self._note_changed(record, [row], [mapped])
+        elif not batch_survives(record, [row], [mapped]):
             self.oddities.cells.add(record)
         if isinstance(event, OpenMemoryBlock):
             event = replace(event, document=event.record[MemoryBlock.index("loro_snapshot")])
@@ -95,6 +138,7 @@ async def map_rows(
             mapped = mapping.map(event)
             if mapped is not None:
                 yield mapped
+    mapping.finish()
 
 
 def _neutralised(record: type[Record], row: Row) -> tuple[Row, list[InvalidCell | LimitExceeded]]:

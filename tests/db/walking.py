@@ -125,7 +125,8 @@ def _text(raw: bytes) -> str | NotUtf8:
 
 
 def stored_rows(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table that holds anything of its own, by another route: names and all."""
+    """Every row of every table that holds anything of its own, by another route: names and all. Rows without a key
+    have their rowids; highest ids are there where no row shows them."""
     with closing(sqlite3.connect(path)) as connection:
         connection.text_factory = _text
         listed = connection.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main'").fetchall()
@@ -139,7 +140,15 @@ def stored_rows(path: Path) -> dict[str, list[dict[str, Any]]]:
         ]
         found = {}
         for name in own:
-            cursor = connection.execute('SELECT * FROM "' + name.replace('"', '""') + '"')
+            table = '"' + name.replace('"', '""') + '"'
+            described = connection.execute("SELECT lower(name), pk FROM pragma_table_xinfo(?)", (name,)).fetchall()
+            keyless = not any(pk for _, pk in described) and "rowid" not in dict(described)
+            cursor = connection.execute(f"SELECT {'rowid AS rowid, ' if keyless else ''}* FROM {table}")
             names = [column[0] for column in cursor.description]
             found[name] = [dict(zip(names, row, strict=True)) for row in cursor]
+        if any(name == "sqlite_sequence" for name, _ in listed):
+            marks = connection.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
+            highest = {name: connection.execute(f'SELECT max(rowid) FROM "{name}"').fetchone()[0] for name, _ in marks}
+            above = [{"name": name, "seq": mark} for name, mark in marks if mark > (highest[name] or 0)]
+            found |= {"sqlite_sequence": above} if above else {}
     return found

@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import json as standard_json
 import re
+from collections.abc import Sequence
+from decimal import Decimal
+from math import ulp
 from typing import Any, Final
 
 import orjson
 
 from pattern_stream.format import MAX_DEPTH, MAX_JSON_DEPTH
+from pattern_stream.schema.model.cells import StoredText
 from pattern_stream.schema.model.records import ROLE_TYPES
 
 negative_zero: Final = re.compile(r"-0(?=[\s,}\]]|\Z)").search
 """Finds what may be the integer `-0`, which orjson reads as 0. A hit inside a string only costs time."""
+
+_may_round: Final = re.compile(r"[0-9.]{16,}|[0-9][eE][+-]?[0-9]{3}").search
+"""Finds what may be a number with more digits, or a larger exponent, than 64 bits hold. Fifteen digits always fit."""
 
 DEEPEST_JSON: Final = MAX_DEPTH - 10
 """Levels of JSON that are carried: what fits below the nodes that hold it, within what the decoder takes."""
@@ -73,6 +80,42 @@ def write_json(value: Any) -> str:
         raise ValueError(str(error)) from error
 
 
+def all_come_back(cells: Sequence[Any], values: Sequence[Any]) -> bool:
+    """Whether the JSON texts of a column would be written equal from their values. Other cells are not looked at.
+
+    Text as the original writes it comes back byte for byte, so one comparison is enough for a whole column.
+    """
+    texts = ["null" if cell is None else cell for cell in cells] if None in cells else cells
+    try:
+        if orjson.dumps(values) == f"[{','.join(texts)}]".encode():
+            return True
+    except TypeError:  # nested too deep, or cells that are no text
+        pass
+    return all(map(comes_back, cells, values))
+
+
+def comes_back(cell: Any, value: Any) -> bool:
+    """Whether a JSON text would be written equal from its value: same numbers, same members as often."""
+    if type(cell) is not str or type(value) is StoredText:
+        return True
+    written = write_json(value)
+    if written == cell:
+        return True
+    if not (_may_round(cell) or negative_zero(cell) or "\\u003" in cell) and cell.count(":") == written.count(":"):
+        return True  # no member is gone, and no number has changed
+    return equal_json(cell, written)
+
+
+def equal_json(left: str, right: str, *, ulps: int = 0) -> bool:
+    """Whether two JSON texts say the same: numbers as exact decimals, integers apart from floats, members with their
+    repetition, in any order of the others. `ulps`: how far floats may be apart, in units of the last place.
+    """
+    try:
+        return _equal_exact(_read_exact(left), _read_exact(right), ulps)
+    except (ValueError, ArithmeticError, RecursionError):
+        return False
+
+
 def read_strings(text: str) -> list[str]:
     """A JSON array of text. JSON null counts as none. Raises ValueError."""
     value = read_json(text)
@@ -110,6 +153,45 @@ def describe(value: object) -> str:
     if isinstance(value, str):
         return f"text {value!r}" if len(value) <= 40 else f"text of {len(value)} characters"
     return f"{'an integer' if isinstance(value, int) else 'a float'} ({value})"
+
+
+class _Integer(str):
+    """The digits of an integer."""
+
+
+class _Float(Decimal):
+    """A number with a fraction or exponent, as it is written."""
+
+
+class _Members(list[tuple[str, Any]]):
+    """The members of an object by name, those of one name in their order."""
+
+
+def _read_exact(text: str) -> Any:
+    return standard_json.loads(
+        text, parse_int=_Integer, parse_float=_Float, object_pairs_hook=lambda pairs: _Members(sorted(pairs, key=_name))
+    )
+
+
+def _name(member: tuple[str, Any]) -> str:
+    return member[0]
+
+
+def _equal_exact(left: Any, right: Any, ulps: int) -> bool:
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, _Members):
+        return list(map(_name, left)) == list(map(_name, right)) and all(
+            _equal_exact(one, other, ulps) for (_, one), (_, other) in zip(left, right, strict=True)
+        )
+    if isinstance(left, list):
+        return len(left) == len(right) and all(_equal_exact(a, b, ulps) for a, b in zip(left, right, strict=True))
+    if isinstance(left, _Float):
+        near = left == right or (
+            bool(ulps) and abs(left - right) <= ulps * Decimal(ulp(float(max(abs(left), abs(right)))))
+        )
+        return near and left.is_signed() == right.is_signed()
+    return bool(left == right)
 
 
 def _read_exactly(text: str) -> Any:

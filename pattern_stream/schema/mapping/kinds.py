@@ -12,8 +12,7 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from pattern_stream.codec.dagcbor import encode_record
-from pattern_stream.errors import MalformedNode, UnencodableValue, Where
+from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import MAX_BLOCK_VALUES, MAX_JSON_DEPTH
 from pattern_stream.schema.mapping import wire_values
 from pattern_stream.schema.mapping.instants import (
@@ -26,7 +25,10 @@ from pattern_stream.schema.mapping.instants import (
 from pattern_stream.schema.mapping.json_values import (
     LONGEST_SHALLOW,
     OverLimit,
+    all_come_back,
     check_role,
+    comes_back,
+    equal_json,
     json_depth,
     loads,
     may_be_deep,
@@ -229,10 +231,7 @@ class JsonTextKind(FieldKind):
     def equal(self, cell: Any, back: Any) -> bool:
         if not isinstance(cell, str) or not isinstance(back, str):
             return super().equal(cell, back)
-        try:
-            return encode_record(read_json(cell)) == encode_record(read_json(back))
-        except (ValueError, UnencodableValue):
-            return False
+        return cell == back or equal_json(cell, back)
 
 
 class JsonKind(JsonTextKind):
@@ -286,7 +285,7 @@ class JsonKind(JsonTextKind):
         return lambda column: bool(orjson.dumps(list(column), option=STRICT_JSON))  # raises TypeError
 
     def look_at_cells(self, field: Field) -> LookAtCells | None:
-        return _as_many_nulls if field.nullable else None
+        return _as_many_nulls if field.nullable else _all_come_back
 
     def neutral(self, field: Field) -> Any:
         return "{}"
@@ -410,7 +409,12 @@ def _no_null(column: Sequence[Any], records: Sequence[dict[str, Any]], name: str
 
 def _as_many_nulls(column: Sequence[Any], records: Sequence[dict[str, Any]], name: str) -> bool:
     """# Trap: the text `null` is a value, and comes back as NULL."""
-    return column.count(None) == [record[name] for record in records].count(None)
+    values = [record[name] for record in records]
+    return column.count(None) == values.count(None) and all_come_back(column, values)
+
+
+def _all_come_back(column: Sequence[Any], records: Sequence[dict[str, Any]], name: str) -> bool:
+    return all_come_back(column, [record[name] for record in records])
 
 
 def _no_null_strings(column: Sequence[Any], records: Sequence[dict[str, Any]], name: str) -> bool:
@@ -420,4 +424,5 @@ def _no_null_strings(column: Sequence[Any], records: Sequence[dict[str, Any]], n
 
 
 def _same_roles(column: Sequence[Any], records: Sequence[dict[str, Any]], name: str) -> bool:
-    return all(cell is None or read_json(cell) == record[name] for cell, record in zip(column, records, strict=True))
+    pairs = ((cell, record[name]) for cell, record in zip(column, records, strict=True) if cell is not None)
+    return all(read_json(cell) == role and comes_back(cell, role) for cell, role in pairs)

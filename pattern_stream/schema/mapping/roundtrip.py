@@ -1,8 +1,8 @@
 """Cells of a row that would not come back equal from a version 3 record, or have no place in one.
 Source: docs/format.md#extension-tables, #lossy-cells.
 
-Equal means: JSON columns as values (in any order of members; an integer is no float), timestamps as instants to the
-nanosecond, everything else storage class and bytes.
+Equal means: JSON columns as values (the same numbers as exact decimals, an integer no float, members as often as they
+stand there, in any order), timestamps as instants to the nanosecond, everything else storage class and bytes.
 """
 
 from __future__ import annotations
