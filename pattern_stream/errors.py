@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -298,6 +299,36 @@ class WorkerFailed(PatternStreamError):
     """The process that reads memory documents could not be started or kept alive."""
 
 
+class OutOfResources(PatternStreamError):
+    """The system, or a limit on this process, has no more memory, processes, threads or descriptors to give."""
+
+    exit_code = ExitCode.STORAGE
+
+
+DESCRIPTORS_HINT: Final = "close some files, or allow this process more: ulimit -n"
+PROCESSES_HINT: Final = "end some processes, or allow this user more of them and of threads: ulimit -u"
+MEMORY_HINT: Final = "free some memory, or allow this process more: ulimit -v, the limit of the container"
+_RESOURCE_HINTS: Final = {
+    errno.EMFILE: DESCRIPTORS_HINT,
+    errno.ENFILE: DESCRIPTORS_HINT,
+    errno.EAGAIN: PROCESSES_HINT,
+    errno.ENOMEM: MEMORY_HINT,
+}
+
+
+def resource_hint(number: int | None) -> str | None:
+    """What helps where the system refuses a resource by this errno; None where it is none of those."""
+    if number == errno.EAGAIN and memory_limit() is not None:  # a thread needs memory first of all
+        number = errno.ENOMEM
+    return _RESOURCE_HINTS.get(number or 0)
+
+
+def memory_limit() -> int | None:
+    """The address space that this process and its children are limited to, None where they are not."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    return None if most == resource.RLIM_INFINITY else most
+
+
 _FULL: Final = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
@@ -307,7 +338,7 @@ def storage_error(error: OSError, doing: str) -> TransportError:
     A limit on the size of one file counts as a full disk: there is no room for what must be written.
     """
     kind = StorageFull if error.errno in _FULL else TransportError
-    hint = None
+    hint = resource_hint(error.errno)
     if error.errno == errno.EFBIG:
         hint = "the limit on file size (ulimit -f) or of the file system is reached"
     elif kind is StorageFull:

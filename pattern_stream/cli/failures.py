@@ -12,16 +12,13 @@ from typing import Final
 import click
 
 from pattern_stream.cli.output import plain
-from pattern_stream.errors import ExitCode, PatternStreamError
+from pattern_stream.errors import MEMORY_HINT, ExitCode, PatternStreamError, resource_hint
 
 _STORAGE: Final = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS,
     errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO, errno.ENODEV,
     errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM,
 }  # fmt: skip
-_DESCRIPTORS: Final = "close some files, or allow this process more: ulimit -n"
-_PROCESSES: Final = "end some processes, or allow this user more of them and of threads: ulimit -u"
-_MEMORY: Final = "free some memory, or allow this process more: ulimit -v, the limit of the container"
 _OS_EXITS: Final = {
     errno.ENOENT: ExitCode.NOT_FOUND,
     errno.ENOTDIR: ExitCode.NOT_FOUND,
@@ -36,10 +33,6 @@ _OS_HINTS: Final = {
     errno.EACCES: "check the permissions of the file and its folder",
     errno.EPERM: "check the permissions of the file and its folder",
     errno.EISDIR: "name a file, not a folder",
-    errno.EMFILE: _DESCRIPTORS,
-    errno.ENFILE: _DESCRIPTORS,
-    errno.EAGAIN: _PROCESSES,
-    errno.ENOMEM: _MEMORY,
 }
 _NO_THREAD: Final = "can't start new thread"
 """The words of the interpreter's RuntimeError, which has no number."""
@@ -95,10 +88,10 @@ def failure_of(error: BaseException) -> Failure:
             return _os_failure(error)
         case MemoryError():
             message = "there is not enough memory for this"
-            return Failure(ExitCode.STORAGE, "out-of-memory", message, hint=_MEMORY, internal=True)
+            return Failure(ExitCode.STORAGE, "out-of-memory", message, hint=MEMORY_HINT, internal=True)
         case RuntimeError() if str(error) == _NO_THREAD:
             message = "no further thread can be started"
-            return Failure(ExitCode.STORAGE, "out-of-threads", message, hint=_PROCESSES, internal=True)
+            return Failure(ExitCode.STORAGE, "out-of-threads", message, hint=resource_hint(errno.EAGAIN), internal=True)
     if any(isinstance(cause, MemoryError) for cause in _causes(error)) or isinstance(error, SystemError):
         return failure_of(MemoryError())
     return _internal(error)
@@ -149,7 +142,9 @@ def _os_failure(error: OSError) -> Failure:
     files = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes | os.PathLike)]
     place = "".join(f": {os.fsencode(name).decode('utf-8', 'backslashreplace')}" for name in files)
     code = errno.errorcode.get(number, "os-error").lower()
-    return Failure(exit_code, code, reason[:1].lower() + reason[1:] + place, hint=_OS_HINTS.get(number))
+    return Failure(
+        exit_code, code, reason[:1].lower() + reason[1:] + place, hint=_OS_HINTS.get(number) or resource_hint(number)
+    )
 
 
 def _internal(error: BaseException) -> Failure:

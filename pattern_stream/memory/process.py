@@ -7,21 +7,28 @@ Source: docs/memory.md#hostile-documents.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 import anyio
 import orjson
 
-from pattern_stream.errors import WorkerFailed, storage_error
+from pattern_stream.errors import (
+    MEMORY_HINT,
+    OutOfResources,
+    PatternStreamError,
+    WorkerFailed,
+    memory_limit,
+    resource_hint,
+)
 from pattern_stream.workers.channel import Channel, ChannelClosed
 from pattern_stream.workers.running_time import give_up_after
 
@@ -36,6 +43,18 @@ must not make a document look damaged."""
 LOOK_SECONDS: Final = 0.25
 GRACE_SECONDS: Final = 2.0
 LAST_WORDS_BYTES: Final = 64 * 1024
+LAST_LINE_CHARS: Final = 200
+
+_SCARCE: Final = {
+    "Too many open files": errno.EMFILE,
+    "can't start new thread": errno.EAGAIN,
+    "Resource temporarily unavailable": errno.EAGAIN,
+    "MemoryError": errno.ENOMEM,
+    "Cannot allocate memory": errno.ENOMEM,
+    "failed to map segment": errno.ENOMEM,
+    "memory allocation of": errno.ENOMEM,
+}
+"""What a worker says last that finds no room."""
 
 WATCHED: Final = sys.platform == "darwin"
 """Where an address-space limit does not bind, the resident size is looked at instead."""
@@ -85,41 +104,69 @@ class DocumentWorkerDied(DocumentRefused):
     """The worker ended of itself, or because it went past its limits."""
 
 
+class _Words:
+    """A pipe for what a process says before it dies. `writer` is closed by who gave it to the process."""
+
+    def __init__(self) -> None:
+        self._reader, self.writer = os.pipe()
+        for end in (self._reader, self.writer):
+            os.set_blocking(end, False)
+
+    def take(self) -> bytes:
+        """What was said since the last call."""
+        try:
+            return os.read(self._reader, LAST_WORDS_BYTES)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """Close our end; once or more."""
+        if self._reader >= 0:
+            os.close(self._reader)
+        self._reader = -1
+
+
 @dataclass(slots=True)
 class DocumentWorker:
-    """A running worker. After DocumentWorkerDied, or a cancelled `request`, it has been ended."""
+    """A running worker. After DocumentWorkerDied, or a cancelled `request`, it has been ended.
+
+    What it writes to standard error waits in a pipe that blocks nobody: what has no room there is lost.
+    """
 
     channel: Channel
-    stderr: IO[bytes]
+    words: _Words
     step: int = 0
     _greeted: bool = False
 
     @classmethod
     def start(cls, script: Path | None = None) -> Self:
-        """Start a worker; its first request waits until it can serve. Raises WorkerFailed; TransportError."""
+        """Start a worker; its first request waits until it can serve. Raises WorkerFailed, OutOfResources."""
+        environment = {**os.environ, "RUST_BACKTRACE": "0"}
+        words = None
         try:
-            stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by end()
+            words = _Words()
+            return cls(Channel.start([os.fspath(script or WORKER)], words.writer, env=environment), words)
         except OSError as error:
-            raise storage_error(error, "making a temporary file for the document worker") from error
-        try:
-            environment = {**os.environ, "RUST_BACKTRACE": "0"}
-            return cls(Channel.start([os.fspath(script or WORKER)], stderr, env=environment), stderr)
-        except OSError as error:
-            stderr.close()
-            raise WorkerFailed(f"document worker does not start: {error}") from error
+            if words is not None:
+                words.close()
+            raise _not_started(str(error), error.errno) from error
+        finally:
+            if words is not None:
+                os.close(words.writer)
 
     async def request(self, meta: dict[str, Any], blobs: Sequence[bytes], limits: RequestLimits) -> DocumentAnswer:
         """Send a request and receive its answer.
 
-        Raises DocumentRefused (the document is at fault), DocumentWorkerDied, WorkerFailed.
+        Raises DocumentRefused (the document is at fault), DocumentWorkerDied, WorkerFailed, OutOfResources.
         """
         if not self._greeted:
             greeting = RequestLimits(START_SECONDS, 0, 0)
             try:
                 await self._within(greeting, self._answer(greeting))
             except DocumentRefused as refusal:
-                raise WorkerFailed(f"document worker does not start: {refusal.reason}") from None
+                raise _not_started(refusal.reason) from None
             self._greeted = True
+        self.words.take()  # those of an earlier document
         meta |= {"blobs": [len(blob) for blob in blobs], "memory": limits.memory_bytes, "seconds": limits.seconds}
         self.step = 0
         return await self._within(limits, self._exchange(json.dumps(meta).encode(), blobs, limits))
@@ -127,7 +174,7 @@ class DocumentWorker:
     def end(self) -> None:
         """End the process and reap it."""
         self.channel.end()
-        self.stderr.close()
+        self.words.close()
 
     async def _within(self, limits: RequestLimits, conversation: Awaitable[DocumentAnswer]) -> DocumentAnswer:
         """The conversation's answer; whatever else ends it ends the worker as well."""
@@ -148,6 +195,8 @@ class DocumentWorker:
             await self.channel.send(blob)
         answer = await self._answer(limits)
         if "fault" in answer.meta:
+            if answer.meta["fault"] == limits.too_much:
+                _require_memory(limits)
             named = answer.meta.get("steps")
             steps = [step for step in named if type(step) is int] if isinstance(named, list) else []
             raise DocumentRefused(str(answer.meta["fault"]), self.step, steps)
@@ -184,12 +233,31 @@ class DocumentWorker:
     async def _cause(self, limits: RequestLimits) -> str:
         """Why a worker that is gone is gone: its last words, else its exit status."""
         await self.channel.exited(GRACE_SECONDS)
-        self.stderr.seek(0)
-        words = self.stderr.read(LAST_WORDS_BYTES).decode(errors="replace").strip()
+        words = self.words.take().decode(errors="replace").strip()
         self.end()
         if "memory allocation of" in words and limits.memory_bytes:
+            _require_memory(limits)
             return limits.too_much
         code = self.channel.process.returncode or 0
         if limits.memory_bytes and -code == getattr(signal, "SIGXCPU", None):
             return limits.too_long
-        return f"crashed (signal {-code})" if code < 0 else f"crashed (exit status {code}) {words[-200:]}".rstrip()
+        last = words.splitlines()[-1][:LAST_LINE_CHARS] if words else ""
+        return f"crashed (signal {-code})" if code < 0 else f"crashed (exit status {code}) {last}".rstrip()
+
+
+def _not_started(reason: str, number: int | None = None) -> PatternStreamError:
+    """The error of a worker that does not start, with what helps where a resource is scarce."""
+    if number is None:
+        number = next((number for words, number in _SCARCE.items() if words in reason), None)
+    message = f"document worker does not start: {reason}"
+    if hint := resource_hint(number):
+        return OutOfResources(message, hint=hint)
+    return WorkerFailed(message)
+
+
+def _require_memory(limits: RequestLimits) -> None:
+    """Raise OutOfResources where this process itself may have less memory than a document: that is not its fault."""
+    most = memory_limit()
+    if most is not None and most < limits.memory_bytes:
+        found = f"document worker needed more than the {most >> 20} MiB that this process may have"
+        raise OutOfResources(f"{found}, a document may need {limits.memory_bytes >> 20} MiB", hint=MEMORY_HINT)

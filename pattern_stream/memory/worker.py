@@ -39,7 +39,6 @@ else:  # by their paths: importing the package would cost more than all the rest
 HEAD: Final = struct.Struct(">cIQ")
 STACK_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_CHARS: Final = 200
-STDERR_BYTES: Final = 64 * 1024
 
 Reply = tuple[dict[str, Any], list[bytes]]
 Pending = list[tuple[int, int, int]]
@@ -204,8 +203,6 @@ def answer(act: Act, meta: dict[str, Any], blobs: list[bytes]) -> Reply:
         with guarded():
             return act(meta, blobs)
     except containers.Fault as fault:
-        with suppress(OSError):  # what panics printed makes room for the last words of an abort
-            os.ftruncate(2, 0)
         return {"fault": str(fault), "steps": fault.steps}, []
     except MemoryError:
         return {"fault": f"needed more than {meta['memory'] >> 20} MiB"}, []
@@ -249,9 +246,9 @@ def _send(stdout: BinaryIO, reply: dict[str, Any], blobs: list[bytes]) -> None:
 
 def main(act: Act = fold) -> None:
     """Serve until standard input ends, on a thread whose stack has room for deeply nested values."""
-    # no Ctrl-C of its own, no core file, few files, little room for what panics print
+    # no Ctrl-C of its own, no core file, few descriptors, nothing written to any file
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name, most in (("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16), ("RLIMIT_FSIZE", STDERR_BYTES)):
+    for name, most in (("RLIMIT_CORE", 0), ("RLIMIT_NOFILE", 16), ("RLIMIT_FSIZE", 0)):
         with suppress(AttributeError, OSError, ValueError):
             resource.setrlimit(getattr(resource, name), (most, most))
     threading.stack_size(STACK_BYTES)

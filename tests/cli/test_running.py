@@ -399,3 +399,36 @@ def test_a_summary_that_is_lost_after_the_work(home: Path, small: Path, tmp_path
         assert 3 == outcome.code
         assert "error: the import is done, but its summary could not be told" in outcome.err
         assert 0 == call(home, "list", "--db", made, "-q").code
+
+
+@pytest.mark.parametrize("most", [12, 14, 16])
+def test_too_few_descriptors(home: Path, small: Path, tmp_path: Path, most: int) -> None:
+    """Each command says so with exit 9 and a hint, or does its work."""
+    archive = tmp_path / "o.car"
+    assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
+    commands: list[list[str | Path]] = [
+        ["verify", archive], ["import", archive, "--db", tmp_path / "n.db"], ["list", "--db", small],
+        ["export", "--db", small, "-o", tmp_path / "p.car"], ["dump", archive, "blocks"],
+        ["demo", "--db", tmp_path / "d.db"],
+    ]  # fmt: skip
+    for command in commands:
+        outcome = call(home, *command, "-q", prepare=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most)))
+
+        assert outcome.code in (0, 9), outcome
+        assert not outcome.code or ("ulimit -n" in outcome.err and "oo many open files" in outcome.err)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="an address-space limit binds on Linux")
+@pytest.mark.parametrize("most", [70_000, 90_000, 110_000])
+def test_too_little_memory(home: Path, small: Path, tmp_path: Path, most: int) -> None:
+    """Where the whole program has too little, no document is called damaged for it: exit 9 and a hint."""
+    archive = tmp_path / "o.car"
+    assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
+    commands: list[list[str | Path]] = [["verify", archive], ["export", "--db", small, "-o", tmp_path / "p.car"]]
+    for command in commands:
+        outcome = call(
+            home, *command, "-q", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (most * 1024, most * 1024))
+        )
+
+        assert outcome.code in (0, 9), outcome
+        assert not outcome.code or "ulimit -v" in outcome.err, outcome

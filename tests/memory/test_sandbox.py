@@ -19,7 +19,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, StorageFull, WorkerFailed
+from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, OutOfResources, WorkerFailed
 from pattern_stream.memory import process
 from pattern_stream.memory.sandbox import Sandbox
 from tests.drive import child_pids
@@ -479,16 +479,89 @@ async def test_worker_that_cannot_start_is_said_so(monkeypatch: pytest.MonkeyPat
             await lame.check(EMPTY, None)
 
 
-async def test_no_room_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is the storage's fault, and the message says what the room was for."""
+async def test_a_worker_needs_no_temporary_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last words come through a pipe: no folder need be writable for them, and only their end is told."""
 
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def read_only(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    for name in ("TemporaryFile", "mkstemp", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, read_only)
+    async with Sandbox() as made:
+        with pytest.raises(DamagedDocument):
+            await made.check(ABORTS, None)
+        assert (await made.check(EMPTY, None)).empty
+
+
+async def test_a_worker_that_never_stops_talking_is_not_held_up(tmp_path: Path) -> None:
+    """More words than the pipe has room for are lost, and the answer comes all the same."""
+    script = tmp_path / "worker.py"
+    script.write_text(TALKATIVE)
+    worker = process.DocumentWorker.start(script)
+    answer = await worker.request({}, [], process.RequestLimits(10, 1 << 30, 100))
+    with pytest.raises(process.DocumentWorkerDied, match=r"crashed \(exit status 3\) last words$"):
+        await worker.request({}, [], process.RequestLimits(10, 1 << 30, 100))
+
+    assert [] == answer.blobs
+
+
+TALKATIVE = """
+import os, struct, sys
+HEAD = struct.Struct(">cIQ")
+def reply():
+    body = b'{"blobs": []}'
+    os.write(1, HEAD.pack(b"r", len(body), 0) + body)
+def request():
+    _, size, _ = HEAD.unpack(sys.stdin.buffer.read(HEAD.size))
+    sys.stdin.buffer.read(size)
+def say(text):
+    try:
+        os.write(2, text)
+    except BlockingIOError:
+        pass
+reply()
+request()
+for _ in range(100_000):
+    say(b"thread panicked ")
+reply()
+request()
+say(b"a line\\nlast words\\n")
+os._exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"), [(errno.EMFILE, "ulimit -n"), (errno.EAGAIN, "ulimit -u"), (errno.ENOMEM, "ulimit -v")]
+)
+async def test_a_worker_that_the_system_refuses(number: int, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No descriptors, processes or memory: exit 9 with the cause and what helps."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
     async with Sandbox() as lame:
-        with pytest.raises(StorageFull, match="temporary file for the document worker: No space left on device"):
+        with pytest.raises(OutOfResources, match=os.strerror(number)) as caught:
             await lame.check(EMPTY, None)
+
+    assert 9 == caught.value.exit_code
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("words", [
+    "RuntimeError: can't start new thread", "OSError: [Errno 24] Too many open files",
+    "ImportError: loro.so: failed to map segment from shared object", "MemoryError",
+])  # fmt: skip
+async def test_a_worker_that_finds_no_room_when_it_starts(tmp_path: Path, words: str) -> None:
+    """It ends with a traceback, and its last line is the cause."""
+    script = tmp_path / "worker.py"
+    script.write_text(f"import sys; sys.stderr.write('Traceback\\n' + {words!r} + '\\n'); sys.exit(1)")
+    worker = process.DocumentWorker.start(script)
+    with pytest.raises(OutOfResources, match="does not start: crashed") as caught:
+        await worker.request({}, [], process.RequestLimits(10, 1 << 30, 100))
+
+    assert words in caught.value.message
+    assert "Traceback" not in caught.value.message
 
 
 @pytest.mark.parametrize(

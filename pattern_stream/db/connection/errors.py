@@ -5,6 +5,8 @@ SQLite's result code decides, and the text only where the code says nothing.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pattern_stream.errors import (
+    DESCRIPTORS_HINT,
     CorruptDatabase,
     DatabaseBusy,
     DatabaseError,
@@ -20,6 +23,7 @@ from pattern_stream.errors import (
     InvalidCell,
     LimitExceeded,
     NameConflict,
+    OutOfResources,
     PatternStreamError,
     UnsupportedSchema,
     Where,
@@ -88,6 +92,8 @@ def _ours(error: sqlite3.Error, name: str, path: Path | None) -> PatternStreamEr
             return CorruptDatabase(f"{name} is no SQLite database, or an encrypted one ({error})")
         case sqlite3.SQLITE_CANTOPEN if path is not None and not path.exists():
             return DatabaseNotFound(f"no file at {path}, expected a constellation database")
+        case sqlite3.SQLITE_CANTOPEN if not _has_descriptors():
+            return OutOfResources(f"{name} cannot be opened: {os.strerror(errno.EMFILE)}", hint=DESCRIPTORS_HINT)
         case sqlite3.SQLITE_CANTOPEN if path is not None and path.with_name(f"{path.name}-wal").exists():
             # the database itself can be read, so SQLite could not open the WAL's index
             return DatabaseStorage(f"{name} cannot be read or written: {error}", hint=_WAL_HINT)
@@ -107,3 +113,17 @@ def _ours(error: sqlite3.Error, name: str, path: Path | None) -> PatternStreamEr
     if message.startswith("Could not decode to UTF-8"):
         return InvalidCell(f"{name} holds text that is no UTF-8")
     return PatternStreamError(f"SQLite failed on {name}: {message}")
+
+
+def _has_descriptors() -> bool:
+    """Whether as many files can be opened as SQLite needs for one database: it does not say why it cannot."""
+    opened: list[int] = []
+    try:
+        for _ in range(2):
+            opened += os.pipe()
+    except OSError:
+        return False
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+    return True
