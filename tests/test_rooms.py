@@ -191,9 +191,6 @@ def _sql_faults(tree: ast.Module, path: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, "SQL outside db/"
 
 
-BEING_MOVED: Final = ("demo/database.py", "schema/mapping/record_to_row.py")
-"""Files whose move to their room is under way."""
-
 # --- the package -------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +204,7 @@ def test_a_file_keeps_to_its_room(path: str) -> None:
     """Imports go one way, and a library, the clock, printing and SQL stay in the room that has them."""
     found = faults((PACKAGE / path).read_text(encoding="utf-8"), path)
 
-    assert [] == found or path in BEING_MOVED
+    assert [] == found
 
 
 def test_every_room_is_known() -> None:
