@@ -9,10 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
+
+from tests import forked
+from tests.forked import STREAMS
 
 COMMAND: Final = (sys.executable, "-m", "pattern_stream")
 SECONDS: Final = 60
@@ -73,12 +77,41 @@ def start(
 
 
 def call(home: Path, *arguments: str | Path, input: bytes | None = None, **more: Any) -> Outcome:
-    """Run the command to its end."""
+    """Run the command to its end. Where nothing but its environment is special, its process is a forked one."""
+    env = environment(home, **(more.get("env") or {}))
+    if not more.keys() - {"env"} and forked.can_run(env):
+        return _forked(home, [str(argument) for argument in arguments], input, env)
     if input is not None:
         more["stdin"] = subprocess.PIPE
     with start(home, *arguments, **more) as process:
         out, err = process.communicate(input, timeout=SECONDS)
     return Outcome(process.returncode, out or b"", (err or b"").decode())
+
+
+def _forked(home: Path, arguments: list[str], input: bytes | None, env: Mapping[str, str]) -> Outcome:
+    (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+    stdin, given = (os.open(os.devnull, os.O_RDONLY), None) if input is None else os.pipe()
+    with ThreadPoolExecutor(STREAMS) as pool:
+        if given is not None:
+            pool.submit(_write, given, input or b"")
+        said = [pool.submit(_read, end) for end in (out, err)]
+        try:
+            code = forked.run(arguments, (stdin, stdout, stderr), folder=home, environment=env, seconds=SECONDS)
+        finally:
+            for end in (stdin, stdout, stderr):
+                os.close(end)
+    assert code is not None, f"{arguments} took longer than {SECONDS} s"
+    return Outcome(code, said[0].result(), said[1].result().decode())
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
+        pipe.write(data)
+
+
+def _read(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as pipe:
+        return pipe.read()
 
 
 def on_terminal(home: Path, arguments: Sequence[str | Path], streams: Sequence[str], **env: str) -> tuple[Outcome, str]:

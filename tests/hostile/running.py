@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import forked
 from tests.hostile.case import Case, sound_bytes
-
-ROOT = Path(__file__).resolve().parents[2]
-MEASURED = Path(__file__).with_name("measured")
 
 LIMIT_SECONDS = 5.0
 """What a case may take on the machine that this was written on."""
 
-BASE_SECONDS = 0.35
+BASE_SECONDS = 0.1
 """What looking at a small archive takes there: how much slower another machine is comes from this."""
 
 LIMIT_MB = 64.0
@@ -49,15 +45,13 @@ def run(command: str, archive: Path, folder: Path, *options: str, timeout: float
     folder.mkdir()
     peak, out, err = (folder / name for name in ("peak", "out", "err"))
     target = ("--db", str(folder / "new.db")) if command == "import" else ()
-    line = [sys.executable, "-m", "pattern_stream", command, str(archive), "--progress", "none", *target, *options]
+    arguments = [command, str(archive), "--progress", "none", *target, *options]
     started = time.monotonic()
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        try:
-            exit_code: int | None = subprocess.run(
-                line, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=_environment(peak), timeout=timeout
-            ).returncode
-        except subprocess.TimeoutExpired:
-            exit_code = None
+    with open(os.devnull, "rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
+        streams = (stdin.fileno(), stdout.fileno(), stderr.fileno())
+        exit_code = forked.run(
+            arguments, streams, folder=folder, environment=_environment(), seconds=timeout, peak=peak
+        )
     seconds = time.monotonic() - started
     told = peak.read_text().split() if peak.exists() else []
     peak_mb, cpu = (int(told[0]) / 1000, float(told[1])) if told else (None, 0.0)
@@ -65,10 +59,9 @@ def run(command: str, archive: Path, folder: Path, *options: str, timeout: float
     return Outcome(exit_code, seconds, cpu, peak_mb, _start(out), _start(err), tuple(left))
 
 
-def _environment(peak: Path) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "PATTERN_DB")}
-    paths = os.pathsep.join([str(MEASURED), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])])
-    return kept | {"PYTHONPATH": paths, "PATTERN_STREAM_MEASURED": str(peak), "NO_COLOR": "1"}
+    return kept | {"NO_COLOR": "1"}
 
 
 def _start(path: Path) -> str:
