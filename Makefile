@@ -35,9 +35,9 @@ demo: $(STAMP) ## a tour in under a minute: make a constellation, export it, loo
 	@echo '== demo: examples/tour.py'
 	@$(BIN)/python examples/tour.py $(ARGS)
 
-test: $(STAMP) ## all tests
+test: $(STAMP) ## all tests, on every processor (ARGS=-n0: on one)
 	@echo '== test: pytest'
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 format: $(STAMP) ## rewrite the sources in the house format
 	@$(BIN)/ruff format $(SOURCES)

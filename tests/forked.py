@@ -35,13 +35,16 @@ AT_START: Final = ("PYTHON", "LC_", "LANG", "LD_", "COVERAGE")
 """Variables that an interpreter looks at when it starts, and never again."""
 
 LOADED: Final = (
-    "anyio._backends._asyncio", "anyio.streams.tls", "email.parser", "platformdirs.unix", "tomllib",
+    "anyio._backends._asyncio", "anyio.streams.tls", "email.parser", "platformdirs.unix", "rich.filesize",
+    "sqlalchemy.dialects.sqlite.aiosqlite", "tomllib", "pattern_stream.cli.demo_command",
     "pattern_stream.cli.dump_command", "pattern_stream.cli.export_command", "pattern_stream.cli.import_command",
     "pattern_stream.cli.init_command", "pattern_stream.cli.inspect_command", "pattern_stream.cli.list_command",
     "pattern_stream.cli.locate", "pattern_stream.cli.progress", "pattern_stream.cli.verify_command",
-    "pattern_stream.pipelines.creating", "pattern_stream.pipelines.exporting", "pattern_stream.pipelines.importing",
-    "pattern_stream.pipelines.inspecting", "pattern_stream.pipelines.verifying",
+    "pattern_stream.db.ddl.core_tables", "pattern_stream.db.ddl.extra_tables", "pattern_stream.demo.database",
+    "pattern_stream.pipelines.creating", "pattern_stream.pipelines.dumping", "pattern_stream.pipelines.exporting",
+    "pattern_stream.pipelines.importing", "pattern_stream.pipelines.inspecting", "pattern_stream.pipelines.verifying",
 )  # fmt: skip
+"""What commands import, some of it while they run."""
 
 
 # --- the tests' side ---------------------------------------------------------------------------------------------

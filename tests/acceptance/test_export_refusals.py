@@ -63,7 +63,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, t
         _row(folder / f"{number}.db", *cell)
         lines[name] = ["export", "--db", str(folder / f"{number}.db"), "-o", str(folder / f"{number}.car"), "--json"]
         lines[name] += ["--portable"]
-    return folder, run_all(folder / "streams", lines)
+    return folder, run_all(lines)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -89,7 +89,7 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
             world.connection.execute("ATTACH ? AS target", (str(path),))
             world.connection.execute(f"UPDATE target.{table} SET {column} = CAST(x'22FF22' AS TEXT)")
         lines[table] = ["export", "--db", str(path), "-o", str(tmp_path / f"{table}.car"), "--json", "--portable"]
-    for table, (code, out, told) in run_all(tmp_path / "streams", lines).items():
+    for table, (code, out, told) in run_all(lines).items():
         assert 4 == code, told
         assert table == json.loads(out)["error"]["where"]["table"]
         assert ("a" if table == "agents" else "row") == json.loads(out)["error"]["where"]["row_id"]
@@ -119,7 +119,6 @@ def test_damaged_memory_is_refused_or_salvaged(tmp_path: Path) -> None:
     _damaged(tmp_path / "damaged.db")
     line = ["export", "--db", str(tmp_path / "damaged.db"), "--json", "-o"]
     runs = run_all(
-        tmp_path / "streams",
         {"plain": [*line, str(tmp_path / "plain.car")], "salvage": [*line, str(tmp_path / "good.car"), "--salvage"]},
     )
     code, out, told = runs["plain"]
