@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Events = AsyncIterator[Item]
@@ -20,3 +20,21 @@ async def closing(events: AsyncIterator[Item]) -> AsyncGenerator[AsyncIterator[I
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
+
+
+async def transform(
+    events: Events[Any], *steps: Callable[[Any], Any], finish: Callable[[], None] | None = None
+) -> AsyncGenerator[Any]:
+    """Pass each event through all steps in turn. A step that returns None drops the event; `finish` runs at the end.
+
+    One generator for any number of steps: each further generator would cost time for every event.
+    """
+    async with closing(events):
+        async for event in events:
+            for step in steps:
+                if (event := step(event)) is None:
+                    break
+            else:
+                yield event
+    if finish is not None:
+        finish()

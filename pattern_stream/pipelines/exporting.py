@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,13 +56,12 @@ from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
-from pattern_stream.schema.model.records import MemoryUpdate
 from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
-from pattern_stream.stages.mapping import map_rows
-from pattern_stream.streams import closing
+from pattern_stream.stages.mapping import Mapping
+from pattern_stream.streams import closing, transform
 from pattern_stream.transport.compress import GzipOutput
 from pattern_stream.transport.files import check_output, open_output
 
@@ -220,6 +219,7 @@ class _ExportLine:
     prefetch: MessagePrefetch | None = None
     log: FindingLog = field(default_factory=FindingLog)
     too_large: Callable[[LimitExceeded], None] = refuse
+    passed: int = 0
     folded_blocks: int = 0
     blocks_with_deleted_text: int = 0
 
@@ -239,20 +239,17 @@ class _ExportLine:
         oddities = LossyTypes() if selection.with_tables(self.scope) else None
         rows = read_scope(self.connection, self.scope, selection, oddities, self.prefetch)
         whole = selection.with_tables(self.scope)
-        folded = fold_memory(self._watched(rows), self._fold, self.log.report, stored_previews=whole)
-        records = map_rows(folded, self.log.report, oddities)
+        folded = fold_memory(rows, self._fold, self.log.report, stored_previews=whole)
+        mapping = Mapping(self.log.report, oddities)
+        records = transform(folded, self._count, mapping.map, finish=mapping.finish)
         drafts = chunk(records, self.options.limits)
-        lineage = await self._lineage()
-        encoded = encode(
+        return encode(
             drafts,
             exported_at=_exported_at(self.options),
-            lineage=lineage,
+            lineage=await self._lineage(),
             too_large=self.too_large,
             newest_version=self.options.newest_version,
         )
-        async with closing(encoded):
-            async for block in encoded:
-                yield block
 
     async def _fold(self, snapshot: bytes, updates: Sequence[tuple[int, bytes]], metadata: str | None) -> Folded:
         folded = await self.sandbox.fold(snapshot, updates, metadata)
@@ -260,20 +257,17 @@ class _ExportLine:
         self.blocks_with_deleted_text += folded.deleted_text
         return folded
 
-    async def _watched(self, events: AsyncIterator[RowEvent]) -> AsyncGenerator[RowEvent]:
+    def _count(self, event: RowEvent) -> RowEvent:
         """Tell the caller how many rows have passed."""
-        done = 0
-        async with closing(events):
-            async for event in events:
-                counted = isinstance(event, Cells) or (isinstance(event, Rows) and event.record is not MemoryUpdate)
-                rows = len(event.rows) if counted else 0  # type: ignore[union-attr]  # both have rows
-                rows += len(event.ids) if isinstance(event, Encoded) else 0
-                rows += isinstance(event, Open) and event.record is not None
-                if rows:
-                    done += rows
-                    if self.progress is not None:
-                        self.progress(Progress("export", min(done, self.census.total), self.census.total, "rows"))
-                yield event
+        rows = len(event.rows) if isinstance(event, Rows | Cells) else 0
+        rows += len(event.ids) if isinstance(event, Encoded) else 0
+        rows += isinstance(event, Open) and event.record is not None
+        if rows:
+            self.passed += rows
+            if self.progress is not None:
+                total = self.census.total
+                self.progress(Progress("export", min(self.passed, total), total, "rows"))
+        return event
 
     async def _lineage(self) -> dict[str, Any]:
         lineage: dict[str, Any] = {"created_by": CREATED_BY, "source_schema": await schema_version(self.connection)}
@@ -312,7 +306,7 @@ async def export_archive(
         packed = None if options.gzip_level is None else GzipOutput(target, options.gzip_level)
         with few_collections():
             written = await write_car(
-                line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
+                await line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
             )
         if packed is not None:
             await packed.finish()
@@ -345,7 +339,7 @@ async def plan_export(
         line = await _open_line(resources, database, scope, options, progress)
         line.too_large = problems.append
         try:
-            async with closing(line.blocks()) as blocks:
+            async with closing(await line.blocks()) as blocks:
                 async for event in blocks:
                     if isinstance(event, Block):
                         sections, size = sections + 1, size + section_bytes(event)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pattern_stream.archive.chunk_prefetch import open_chunk_prefetch
 from pattern_stream.archive.tee import Replay
@@ -21,7 +23,7 @@ from pattern_stream.db.write.leftover_ids import LeftoverIds
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
-from pattern_stream.items import Open, ProgressCallback, RecordEvent
+from pattern_stream.items import Open, ProgressCallback, RecordEvent, RowEvent
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
@@ -32,14 +34,14 @@ from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import check_documents
-from pattern_stream.stages.edit.rename import Renamer, reassign, rename
+from pattern_stream.stages.edit.rename import Renamer, reassign
 from pattern_stream.stages.edit.select import Filter, select, without
-from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose, survey_records
-from pattern_stream.stages.edit.translate import translate, watch_batches
-from pattern_stream.stages.mapping import unmap_records
+from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose
+from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
+from pattern_stream.stages.mapping import unmap_event
 from pattern_stream.stages.rebuild.unchunking import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
-from pattern_stream.streams import closing
+from pattern_stream.streams import closing, transform
 from pattern_stream.transport.files import open_input
 
 __all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]
@@ -76,7 +78,7 @@ class _ImportLine:
     log: FindingLog = field(default_factory=FindingLog)
     survey: TableOfContents | None = None
     checked: bool = False
-    type: str = ""
+    walker: Walker | None = None
     agents: list[Imported] = field(default_factory=list)
     groups: list[Imported] = field(default_factory=list)
 
@@ -84,14 +86,13 @@ class _ImportLine:
         """Read the whole archive and believe it, before anything is locked or chosen."""
         self.survey = TableOfContents()
         async with AsyncExitStack() as resources:
-            records = await self._records(resources, "check", self.log.report, read_messages=False)
-            events = survey_records(records, self.survey)
+            events = await self._records(resources, "check", self.log.report, read_messages=False)
             if documents and self.options.verify_documents:
                 events = check_documents(events, self.sandbox.check, self.sandbox.show, self.log.report)
                 self.checked = True
             async with closing(events):
-                async for _ in events:
-                    pass
+                async for event in events:
+                    self.survey.add(event)
 
     async def write(self, connection: Connection) -> Loaded:
         """The line itself: straight calls, one stage a line."""
@@ -101,9 +102,7 @@ class _ImportLine:
             chosen = self._chosen(events)
             if self.options.verify_documents and not self.checked:
                 chosen = check_documents(chosen, self.sandbox.check, self.sandbox.show, report)
-            named = self._renamed(chosen)
-            records = self._identified(named)
-            rows = unmap_records(records, self.log.report)
+            rows = self._edited(chosen)
             key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
             terms = LoadOptions(
                 self.options.on_conflict, key, drop_unknown=self.options.drop_unknown, partial=bool(self.options.only)
@@ -134,50 +133,40 @@ class _ImportLine:
             prefetch = open_chunk_prefetch(with_rows=read_messages, budget=self.options.budget)
             chunks = resources.enter_context(prefetch)
             sections, made = chunks.sections(sections), chunks.made
-        walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
-        nodes = walk(sections, walker, archive.shelf)
+        self.walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
+        nodes = walk(sections, self.walker, archive.shelf)
         unread: frozenset[type[Record]] = frozenset() if read_messages else frozenset({Message})
-        records = unchunk(nodes, max_document_bytes=self.options.max_document_bytes, unread=unread)
-        return self._noting_type(records, walker)
-
-    async def _noting_type(self, events: AsyncIterator[RecordEvent], walker: Walker) -> AsyncGenerator[RecordEvent]:
-        async with closing(events):
-            async for event in events:
-                if not self.type and walker.manifest is not None:
-                    self.type = walker.manifest["export_type"]
-                yield event
+        return unchunk(nodes, max_document_bytes=self.options.max_document_bytes, unread=unread)
 
     def _chosen(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
         options, left_out = self.options, without(messages=self.options.messages, archival=self.options.archival)
         wanted = choose(self.survey, options.only) if options.only and self.survey is not None else None
         return select(events, Filter(left_out, wanted)) if left_out or wanted is not None else events
 
-    def _renamed(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
-        if not self.options.renames:
-            return events
-        whole = next((new for old, new in self.options.renames if old is None), None)
-        return rename(events, Renamer(whole, {old: new for old, new in self.options.renames if old is not None}))
+    def _edited(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RowEvent]:
+        """Names, owners and ids as they are asked for, in one generator; then rows."""
+        options, identity, report = self.options, self.identity, self.log.report
+        steps: list[Callable[[Any], RecordEvent | RowEvent | None]] = []
+        whole = next((new for old, new in options.renames if old is None), None)
+        renamer = Renamer(whole, {old: new for old, new in options.renames if old is not None})
+        if options.renames:
+            steps.append(renamer.rename)
+        if options.owner is not None and self.survey is not None:
+            steps.append(partial(reassign, owner=options.owner, owners=self.survey.owners))
+            if identity is not None and options.owner not in self.survey.owners:
+                identity = replace(identity, kept=frozenset({options.owner}))
+        steps += [partial(watch_batch_ids, report=report, minted=identity is not None), partial(self._note, identity)]
+        if identity is not None:
+            steps.append(Translator(identity, report).translate)
+        return transform(events, *steps, partial(unmap_event, report=report), finish=renamer.finish)
 
-    def _identified(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
-        identity, owner = self.identity, self.options.owner
-        if owner is not None and self.survey is not None:
-            events = reassign(events, owner, self.survey.owners)
-            if identity is not None and owner not in self.survey.owners:
-                identity = replace(identity, kept=frozenset({owner}))
-        events = self._noted(watch_batches(events, self.log.report, minted=identity is not None), identity)
-        return events if identity is None else translate(events, identity, self.log.report)
-
-    async def _noted(
-        self, events: AsyncIterator[RecordEvent], identity: Identity | None
-    ) -> AsyncGenerator[RecordEvent]:
+    def _note(self, identity: Identity | None, event: RecordEvent) -> RecordEvent:
         """Agents and groups for the summary."""
-        async with closing(events):
-            async for event in events:
-                if isinstance(event, Open) and (event.node is AgentExport or event.node in GROUP_NODES):
-                    agent, old = event.node is AgentExport, event.record["id"]
-                    new = old if identity is None else identity.mint(old, "agent" if agent else "group")
-                    (self.agents if agent else self.groups).append(Imported(old, new, in_short(event.record["name"])))
-                yield event
+        if isinstance(event, Open) and (event.node is AgentExport or event.node in GROUP_NODES):
+            agent, old = event.node is AgentExport, event.record["id"]
+            new = old if identity is None else identity.mint(old, "agent" if agent else "group")
+            (self.agents if agent else self.groups).append(Imported(old, new, in_short(event.record["name"])))
+        return event
 
 
 async def import_archive(
@@ -254,11 +243,11 @@ async def _open_line(
 def _result(
     line: _ImportLine, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
 ) -> ImportResult:
-    resolutions = loaded.resolutions
+    resolutions, manifest = loaded.resolutions, line.walker.manifest if line.walker is not None else None
     return ImportResult(
         db=database,
         created=created,
-        type=line.type,
+        type=str(manifest["export_type"]) if manifest is not None else "",
         new_ids=line.options.new_ids,
         dry_run=line.options.dry_run,
         agents=[agent for agent in line.agents if resolutions.get(("agents", agent.new)) != "skip"],

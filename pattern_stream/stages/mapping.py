@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where, ignore_findings
 from pattern_stream.items import (
@@ -26,7 +27,7 @@ from pattern_stream.schema.mapping.roundtrip import batch_survives, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.nodes import NodeType
 from pattern_stream.schema.model.records import MemoryBlock, Record
-from pattern_stream.streams import Events, closing
+from pattern_stream.streams import Events, transform
 
 
 @dataclass(slots=True)
@@ -120,7 +121,7 @@ class Mapping:
         return replace(event, record=mapped)
 
 
-async def map_rows(
+def map_rows(
     events: Events[RowEvent], report: Report = ignore_findings, oddities: LossyTypes | None = None
 ) -> AsyncGenerator[RecordEvent]:
     """Turn rows into records, checking every cell.
@@ -133,12 +134,7 @@ async def map_rows(
     Source:  docs/format.md#json-values, #timestamps, #enumerations.
     """
     mapping = Mapping(report, oddities)
-    async with closing(events):
-        async for event in events:
-            mapped = mapping.map(event)
-            if mapped is not None:
-                yield mapped
-    mapping.finish()
+    return transform(events, mapping.map, finish=mapping.finish)
 
 
 def _neutralised(record: type[Record], row: Row) -> tuple[Row, list[InvalidCell | LimitExceeded]]:
@@ -169,7 +165,7 @@ def unmap_event(event: RecordEvent, report: Report) -> RowEvent:
     return event
 
 
-async def unmap_records(events: Events[RecordEvent], report: Report = ignore_findings) -> AsyncGenerator[RowEvent]:
+def unmap_records(events: Events[RecordEvent], report: Report = ignore_findings) -> AsyncGenerator[RowEvent]:
     """Turn records back into rows: the reverse of `map_rows`.
 
     In:      Open and Records keyed by wire names, checked as `unchunk` yields them.
@@ -178,9 +174,7 @@ async def unmap_records(events: Events[RecordEvent], report: Report = ignore_fin
     Raises:  MalformedNode: with table, row and field.
     Source:  docs/format.md#json-values, #timestamps, #enumerations.
     """
-    async with closing(events):
-        async for event in events:
-            yield unmap_event(event, report)
+    return transform(events, partial(unmap_event, report=report))
 
 
 def _unmap_open(event: Open, report: Report) -> Open:

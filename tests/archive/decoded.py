@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,10 +18,11 @@ from pattern_stream.budget import Budget
 from pattern_stream.errors import ArchiveError, Finding
 from pattern_stream.items import RecordEvent, Rows, Section
 from pattern_stream.schema.model.records import Message
-from pattern_stream.stages.edit.translate import watch_batches
+from pattern_stream.stages.edit.translate import watch_batch_ids
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.rebuild.unchunking import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
+from pattern_stream.streams import transform
 from tests.acceptance.car import Link, cid_of, encode
 from tests.archives import Archive, entry_record, memory_record, message_record
 from tests.drive import collect, dribble
@@ -152,7 +154,8 @@ async def found(
             if ahead:
                 sections, made = decoding.sections(sections), decoding.made
             nodes = walk(sections, Walker(root, shelf, report=result.findings.append, made=made), shelf)
-            records = watch_batches(result.counting(unchunk(nodes)), result.findings.append)
+            watch = partial(watch_batch_ids, report=result.findings.append, minted=False)
+            records = transform(result.counting(unchunk(nodes)), watch)
             async with aclosing(unmap_records(records, result.findings.append)) as events:
                 async for event in events:
                     if isinstance(event, Rows):

@@ -8,16 +8,15 @@ from typing import Any
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.format import CONSTELLATION_OWNER
-from pattern_stream.items import Open, Piece, RecordEvent
+from pattern_stream.items import Open, OpenMemoryBlock, Piece, RecordEvent
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,
     GroupConfigExport,
     GroupExport,
     GroupExportThin,
-    MemoryBlockExport,
 )
-from pattern_stream.streams import Events, closing
+from pattern_stream.streams import Events, transform
 
 _GROUPS = frozenset({GroupExport, GroupConfigExport, GroupExportThin})
 _NAMED = _GROUPS | {AgentExport}
@@ -65,29 +64,21 @@ class Renamer:
         return replace(event, record=record)
 
 
-async def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerator[RecordEvent]:
+def rename(events: Events[RecordEvent], renamer: Renamer) -> AsyncGenerator[RecordEvent]:
     """Give agents and groups other names; names inside a group's `pattern_config` follow.
 
     In:      records as `unchunk` yields them.
     Raises:  UsageError: one name for a whole constellation. NotInArchive: an old name that nothing has.
     Source:  docs/format.md#how-pattern-imports, #flaws-of-pattern.
     """
-    async with closing(events):
-        async for event in events:
-            if (renamed := renamer.rename(event)) is not None:
-                yield renamed
-    renamer.finish()
+    return transform(events, renamer.rename, finish=renamer.finish)
 
 
-async def reassign(events: Events[RecordEvent], owner: str, owners: Collection[str]) -> AsyncGenerator[RecordEvent]:
-    """Give memory blocks whose owner is neither in `owners` nor the constellation to `owner`."""
-    async with closing(events):
-        async for event in events:
-            if isinstance(event, Open) and event.node is MemoryBlockExport:
-                found = event.record["agent_id"]
-                if found not in owners and found != CONSTELLATION_OWNER:
-                    event = replace(event, record=event.record | {"agent_id": owner})
-            yield event
+def reassign(event: RecordEvent, owner: str, owners: Collection[str]) -> RecordEvent:
+    """Give a memory block whose owner is neither in `owners` nor the constellation to `owner`."""
+    if not isinstance(event, OpenMemoryBlock) or event.record["agent_id"] in {*owners, CONSTELLATION_OWNER}:
+        return event
+    return replace(event, record=event.record | {"agent_id": owner})
 
 
 def _replaced(value: Any, names: Mapping[str, str]) -> Any:

@@ -9,7 +9,7 @@ from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, OpenTable, Pie
 from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport
 from pattern_stream.schema.model.records import ArchivalEntry, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, Wanted
-from pattern_stream.streams import Events, closing
+from pattern_stream.streams import Events, transform
 
 
 @dataclass(slots=True)
@@ -105,14 +105,10 @@ def without(*, messages: bool = True, archival: bool = True) -> frozenset[type[R
     return frozenset(record for record, kept in ((Message, messages), (ArchivalEntry, archival)) if not kept)
 
 
-async def select(events: Events[RecordEvent], chosen: Filter) -> AsyncGenerator[RecordEvent]:
+def select(events: Events[RecordEvent], chosen: Filter) -> AsyncGenerator[RecordEvent]:
     """Let through the wanted part of an archive.
 
     In:      records as `unchunk` yields them.
     Out:     the same without what is not wanted; an agent or block may have lost its parent node.
     """
-    async with closing(events):
-        async for event in events:
-            passed = chosen.passes(event)
-            if passed is not None:
-                yield passed
+    return transform(events, chosen.passes)

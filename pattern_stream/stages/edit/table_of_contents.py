@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,6 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 from pattern_stream.schema.model.records import Member
-from pattern_stream.streams import Events, closing
 
 GROUP_NODES = frozenset({GroupExport, GroupExportThin, GroupConfigExport})
 Kind = Literal["agent", "group"]
@@ -79,14 +78,6 @@ class Wanted:
     agents: frozenset[str]
     groups: frozenset[str]
     blocks: frozenset[str]
-
-
-async def survey_records(events: Events[RecordEvent], survey: TableOfContents) -> AsyncGenerator[RecordEvent]:
-    """Fill a survey on the way; everything passes."""
-    async with closing(events):
-        async for event in events:
-            survey.add(event)
-            yield event
 
 
 def choose(survey: TableOfContents, only: Iterable[str]) -> Wanted:

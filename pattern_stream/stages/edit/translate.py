@@ -32,7 +32,7 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.stages.mapping import record_of
-from pattern_stream.streams import Events, closing
+from pattern_stream.streams import Events, transform
 
 _KEYS: dict[type[NodeType], Reference] = {AgentExport: "agent", MemoryBlockExport: "memory_block"}
 """What the keys of nodes that are referred to stand for."""
@@ -95,7 +95,7 @@ class Translator:
         return table, translation.translate_key(key), column, translation.translate_cell(column, value)
 
 
-async def translate(
+def translate(
     events: Events[RecordEvent], identity: Identity, report: Report = ignore_findings
 ) -> AsyncGenerator[RecordEvent]:
     """Give everything a new id; references go along, those to things outside the archive too.
@@ -107,38 +107,26 @@ async def translate(
     Reports: id-kept (warning): a cell that holds ids and is no text, or too large to be looked into.
     Source:  docs/format.md#new-ids.
     """
-    translator = Translator(identity, report)
-    async with closing(events):
-        async for event in events:
-            yield translator.translate(event)
+    return transform(events, Translator(identity, report).translate)
 
 
-async def watch_batches(
-    events: Events[RecordEvent], report: Report = ignore_findings, *, minted: bool = False
-) -> AsyncGenerator[RecordEvent]:
+def watch_batch_ids(event: RecordEvent, report: Report, *, minted: bool) -> RecordEvent:
     """Report messages whose batch id is no snowflake: the original cannot load such an agent's messages.
 
     `minted`: they get snowflakes further down the line.
     """
-    fate = "replaced by a snowflake" if minted else "kept, but the original program cannot load this agent's messages"
-    async with closing(events):
-        async for event in events:
-            if isinstance(event, Records) and event.record is Message:
-                for batch, message in _odd_batches(event).items():
-                    where = Where(table="messages", row_id=message, field="batch_id")
-                    report(Finding("warning", "odd-batch-id", f"batch id {batch!r} is no snowflake: {fate}", where))
-            yield event
-
-
-def _odd_batches(event: Records) -> dict[str, str]:
-    """Batch ids of one batch of rows that are no snowflakes, with the first message of each."""
+    if not isinstance(event, Records) or event.record is not Message:
+        return event
     batches = {record["batch_id"] for record in event.records} - {None}
-    odd = {batch for batch in batches if not is_snowflake(batch)}
-    return (
-        {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in odd}
-        if odd
-        else {}
-    )
+    if lossy := {batch for batch in batches if not is_snowflake(batch)}:
+        end = (
+            "replaced by a snowflake" if minted else "kept, but the original program cannot load this agent's messages"
+        )
+        first = {record["batch_id"]: record["id"] for record in reversed(event.records) if record["batch_id"] in lossy}
+        for batch, message in first.items():
+            where = Where(table="messages", row_id=message, field="batch_id")
+            report(Finding("warning", "odd-batch-id", f"batch id {batch!r} is no snowflake: {end}", where))
+    return event
 
 
 def _translate_open(event: Open, identity: Identity) -> Open:

@@ -24,7 +24,7 @@ from pattern_stream.schema.ids.new_ids import Identity
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import Message
-from pattern_stream.stages.edit.translate import translate, watch_batches
+from pattern_stream.stages.edit.translate import translate, watch_batch_ids
 from tests.contracts import check_stage
 from tests.db.importing import agent, attachments, block, messages, single_cells, table
 from tests.drive import collect, feed
@@ -38,7 +38,6 @@ async def test_contract() -> None:
     """Both stages close their upstream and let its errors pass."""
     tree = agent("a", block("x", "a"), messages("a", ["m"]))
     await check_stage(lambda events: translate(events, IDENTITY), tree)
-    await check_stage(lambda events: watch_batches(events), tree)
 
 
 async def test_keys_and_references_agree() -> None:
@@ -142,7 +141,7 @@ async def test_odd_batch_ids_are_said_once_a_batch_of_rows(minted: bool, words: 
     """With the first message that has it."""
     found: list[Finding] = []
     events = [messages("a", ["m1", "m2"], batch="letta-1"), messages("a", ["m3"], batch="31358194177998848")]
-    passed = await collect(watch_batches(feed(events), found.append, minted=minted))
+    passed = [watch_batch_ids(event, found.append, minted=minted) for event in events]
 
     assert events == passed
     assert [("odd-batch-id", "m1")] == [(finding.code, finding.where.row_id) for finding in found]
