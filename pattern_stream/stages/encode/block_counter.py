@@ -10,7 +10,7 @@ from pattern_stream.items import Begin, Block
 from pattern_stream.schema.model.nodes import STATS_KEYS
 
 
-class Ledger:
+class BlockCounter:
     """Counts of the archive so far.
 
     `stats`: the nine statistics. `version`: of the archive, which is the wide one as soon as anything needs it.

@@ -44,17 +44,17 @@ from pattern_stream.schema.model.nodes import (
     SnapshotChunk,
     TableExport,
 )
-from pattern_stream.stages.encode.block_counter import Named
+from pattern_stream.stages.encode.block_counter import BlockCounter, Named
 from pattern_stream.stages.encode.contents import COUNTED, Contents, field_edge
-from pattern_stream.stages.encode.growing import does_not_fit
 from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, frame_of
 from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, stands_apart
 from pattern_stream.stages.encode.pages import LinkMap
 from pattern_stream.stages.encode.splice import encode_fields, fits, splice
+from pattern_stream.stages.encode.value_flow import does_not_fit
 from pattern_stream.streams import Events, closing
 
 
-class Encoder(Contents):
+class Encoder:
     """The open nodes from the root down. Feed it events with `add`; it knows no event loop.
 
     `exported_at`: RFC 3339 text with Z. `lineage`: further keys of the manifest, all plain values. `newest_version`: 3
@@ -68,26 +68,31 @@ class Encoder(Contents):
         too_large: Callable[[LimitExceeded], None] = refuse,
         newest_version: int = WIDE_VERSION,
     ) -> None:
-        super().__init__(too_large, may_widen=newest_version >= WIDE_VERSION)
+        self._too_large = too_large
+        self._may_widen = newest_version >= WIDE_VERSION
+        self._frames: list[Frame] = []
+        self._counter = BlockCounter()
+        self._contents = Contents(self._frames, self._counter, too_large, may_widen=self._may_widen)
+        self._pager, self._values = self._contents.pager, self._contents.values
         self._exported_at = exported_at
         self._lineage = dict(lineage or {})
         self._named: dict[type[NodeType], Named] = {}
 
     def add(self, event: DraftEvent) -> Iterator[BlockEvent]:
         """The blocks that follow from one more event."""
-        if isinstance(event, Piece) != (self._outflow is not None) and not _is_document(event):
+        if isinstance(event, Piece) != self._values.is_open and not _is_document(event):
             raise ProtocolError("pieces of values must follow their record at once", where=Where(stage="encode"))
         if isinstance(event, Piece):
-            yield from self._held_back(self._frames[-1], self._add_piece(event))
+            yield from self._held_back(self._frames[-1], self._values.add(event))
         elif isinstance(event, Records):
-            yield from self._add_records(event)
+            yield from self._contents.add_records(event)
         elif isinstance(event, Draft):
-            yield from self._add_draft(event)
+            yield from self._contents.add_draft(event)
         elif isinstance(event, Open):
             yield from self._open(event)
         elif isinstance(event, Ref):
-            yield from self._append_link(
-                field_edge(self._frames[-1], event.field), self._named[event.node].cid(event.key)
+            yield from self._pager.append_link(
+                self._frames[-1], field_edge(self._frames[-1], event.field), self._named[event.node].cid(event.key)
             )
         elif isinstance(event, Close):
             yield from self._close()
@@ -98,22 +103,22 @@ class Encoder(Contents):
 
     def _open(self, event: Open) -> Iterator[BlockEvent]:
         if not self._frames:
-            yield self._ledger.begin()  # the manifest's place
-        frame = frame_of(event, self._edge_to(event.node, event))
+            yield self._counter.begin()  # the manifest's place
+        frame = frame_of(event, self._contents.edge_to(event.node, event))
         if self._frames and not frame.is_part:
-            yield from self._keep_place(self._frames[-1], frame.edge, _entry_bytes(frame), frame)
+            yield from self._pager.keep_place(self._frames[-1], frame.edge, _entry_bytes(frame), frame)
         if event.node in COUNTED:
-            self._ledger.stats[COUNTED[event.node]] += 1
+            self._counter.stats[COUNTED[event.node]] += 1
         self._frames.append(frame)
         frame.begun = not frame.is_part and frame.edge.kind != "inline" and not _is_at_hand(event)
         if frame.begun:
-            yield self._ledger.begin()
+            yield self._counter.begin()
         yield from self._fill(frame, event)
 
     def _fill(self, frame: Frame, event: Open) -> Iterator[BlockEvent]:
         """The node's own fields; values of its record that are no part of it any more."""
         if isinstance(event, OpenHistory):
-            yield from self._open_history(frame, event.stored)
+            yield from self._contents.open_history(frame, event.stored)
             return
         if isinstance(event, OpenConstellation):
             fields = {"exported_at": self._exported_at, "owner_id": event.owner_id, "version": FORMAT_VERSION}
@@ -128,7 +133,7 @@ class Encoder(Contents):
         record: Any = event.node.record or (embedded.of if embedded is not None else None)
         if stands_apart(event.record.values()):
             frame.body = RecordBody(record, event.record)
-            yield from self._held_back(frame, self._send_values(frame, frame.body))
+            yield from self._held_back(frame, self._values.send(frame, frame.body))
         elif event.node is MemoryBlockExport:
             frame.body = RecordBody(record, event.record)
         elif embedded is not None:
@@ -137,7 +142,7 @@ class Encoder(Contents):
                 frame.fields[embedded.name] = encoded
                 return
             frame.body = RecordBody(record, event.record)
-            yield from self._keep_value_place(frame)
+            yield from self._values.keep_place(frame)
 
     def _held_back(self, frame: Frame, blocks: Iterator[BlockEvent]) -> Iterator[BlockEvent]:
         """Blocks of values: those of a memory block wait until its history has gone."""
@@ -147,12 +152,12 @@ class Encoder(Contents):
             frame.values += [block for block in blocks if isinstance(block, Block)]
 
     def _add_member_ids(self, frame: Frame, ids: Sequence[str]) -> Iterator[BlockEvent]:
-        self._ledger.stats["agent_count"] = len(ids)
+        self._counter.stats["agent_count"] = len(ids)
         for agent_id in ids:
             encoded = dagcbor.text(agent_id)
             edge = field_edge(frame, "member_agent_ids")
-            yield from self._keep_place(frame, edge, len(encoded))
-            yield from self._append(frame, edge, encoded)
+            yield from self._pager.keep_place(frame, edge, len(encoded))
+            yield from self._pager.append(frame, edge, encoded)
 
     # --- nodes end ----------------------------------------------------------------------------------------------
 
@@ -163,7 +168,7 @@ class Encoder(Contents):
         if frame.is_part:
             self._frames[-1].parts.setdefault(frame.edge.name, {})[frame.name] = frame
         elif frame.node is MemoryBlockExport:
-            document = list(self._add_document(frame, field_edge(frame, "snapshot_chunk_cids"), frame.pieces))
+            document = list(self._contents.add_document(frame, field_edge(frame, "snapshot_chunk_cids"), frame.pieces))
             data = yield from self._fit(frame)
             frame.values += self._place_values(frame)
             yield from self._hand_up(frame, data)
@@ -177,7 +182,7 @@ class Encoder(Contents):
     def _fit(self, frame: Frame) -> Generator[Block, None, bytes]:
         """Make the node fit its block, or refuse it. Returns it, but for the CIDs of values that are still to go."""
         for block, hidden in frame.finish_pages():
-            yield from self._ledger.wide_one(block, hidden=hidden)
+            yield from self._counter.wide_one(block, hidden=hidden)
         data = yield from self._widened(frame.shrink(may_widen=self._may_widen))
         if len(data) > frame.limit and not frame.overgrown:
             self._too_large(frame.too_large(len(data)))
@@ -191,12 +196,12 @@ class Encoder(Contents):
                 block, hidden = next(shrinking)
             except StopIteration as end:
                 return bytes(end.value)
-            yield from self._ledger.wide_one(block, hidden=hidden)
+            yield from self._counter.wide_one(block, hidden=hidden)
 
     def _place_values(self, frame: Frame) -> Iterator[Block]:
         """The values that have just moved out of the node's record, to the place that was kept for them."""
         if frame.body is not None and frame.body.moved:
-            for block in self._ledger.wide(Outflow(frame.body.waiting()).pump()):
+            for block in self._counter.wide(Outflow(frame.body.waiting()).pump()):
                 yield Block(block.cid, block.data, place=frame.value_place)
 
     def _hand_up(self, frame: Frame, data: bytes) -> Iterator[BlockEvent]:
@@ -208,36 +213,36 @@ class Encoder(Contents):
         parent, edge = self._frames[-1], frame.edge
         if edge.kind == "inline":
             parent.collection(edge).place = frame.place
-            yield from self._append(parent, edge, data)
+            yield from self._pager.append(parent, edge, data)
             return
-        block = self._ledger.block(data, closes=frame.begun)
+        block = self._counter.block(data, closes=frame.begun)
         if frame.key is not None:
             self._named.setdefault(frame.node, Named()).add(frame.key, block.cid)
         yield block
         collection = parent.collection(edge)
         if isinstance(collection, LinkMap) and not parent.overgrown:
             collection.add_entry(frame.name, block.cid)
-            yield from self._after_append(parent, edge)
+            yield from self._pager.after_append(parent, edge)
         else:
-            yield from self._append(parent, edge, dagcbor.link(block.cid))
+            yield from self._pager.append(parent, edge, dagcbor.link(block.cid))
 
     def _finish(self, frame: Frame, data: bytes) -> Iterator[BlockEvent]:
         if frame.node is ConstellationExport:
-            frame.fields["version"] = dagcbor.integer(self._ledger.version)
+            frame.fields["version"] = dagcbor.integer(self._counter.version)
             data = frame.encoded()
         data_block = Block(cid_of(data), data, closes=True)
         yield data_block
         fields = {
-            "stats": self._ledger.stats,
-            "version": self._ledger.version,
+            "stats": self._counter.stats,
+            "version": self._counter.version,
             "export_type": EXPORT_TYPES[frame.node],
             "exported_at": self._exported_at,
-            "section_count": self._ledger.stats["total_blocks"] + 2,
+            "section_count": self._counter.stats["total_blocks"] + 2,
         } | self._lineage
         manifest = splice(encode_fields(fields) | {"data_cid": dagcbor.link(data_block.cid)})
         root = Block(cid_of(manifest), manifest, closes=True)
         yield root
-        yield Root(root.cid, dict(self._ledger.stats), self._ledger.version)
+        yield Root(root.cid, dict(self._counter.stats), self._counter.version)
 
 
 async def encode(
