@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -76,35 +77,59 @@ async def out_and_in(database: Path, tmp_path: Path, **terms: object) -> tuple[E
     return exported, imported, archive, copy
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A database of the fixtures, exported whole and imported into a new one. Nobody writes to the files."""
+
+    database: Path
+    exported: ExportResult
+    imported: ImportResult
+    archive: Path
+    copy: Path
+
+
+Wholes = Callable[[str], Awaitable[Whole]]
+
+
+@pytest.fixture(scope="session")
+def whole(folder: Folders, tmp_path_factory: pytest.TempPathFactory) -> Wholes:
+    """By name; made when it is first asked for."""
+    made: dict[str, Whole] = {}
+
+    async def ask(name: str) -> Whole:
+        if name not in made:
+            database = folder(name).database
+            made[name] = Whole(database, *await out_and_in(database, tmp_path_factory.mktemp(f"whole-{name}")))
+        return made[name]
+
+    return ask
+
+
 @pytest.mark.parametrize("name", NAMES)
-async def test_everything_comes_back(folder: Folders, tmp_path: Path, name: str) -> None:
+async def test_everything_comes_back(whole: Wholes, name: str) -> None:
     """Every cell of every table is equal, nothing is said to be left behind, and the archive is sound."""
-    database = folder(name).database
+    made = await whole(name)
 
-    exported, imported, archive, copy = await out_and_in(database, tmp_path)
-
-    assert {} == exported.not_carried
-    assert {} == imported.dropped
-    assert [] == list(differences(database, copy))
-    assert [] == list(sound(copy))
-    verified = await verify_archive(archive, against=database)
+    assert {} == made.exported.not_carried
+    assert {} == made.imported.dropped
+    assert [] == list(differences(made.database, made.copy))
+    assert [] == list(sound(made.copy))
+    verified = await verify_archive(made.archive, against=made.database)
     assert verified.ok, verified.findings
     assert verified.against is not None
-    assert (0, exported.version) == (verified.against.count, verified.version), verified.against.as_dict()
+    assert (0, made.exported.version) == (verified.against.count, verified.version), verified.against.as_dict()
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_copy_exports_to_the_same_bytes(folder: Folders, tmp_path: Path, name: str) -> None:
+async def test_the_copy_exports_to_the_same_bytes(whole: Wholes, tmp_path: Path, name: str) -> None:
     """Also what lies beyond version 3: what is stored decides, not who stored it."""
-    database = folder(name).database
     if name.startswith("schema-"):
         pytest.skip("a copy has the newest schema, and says so in its columns")
 
-    _, _, archive, copy = await out_and_in(database, tmp_path)
-    again = tmp_path / "again.car"
-    await export_archive(copy, again, options=ExportOptions(exported_at=EPOCH_TEXT))
+    made, again = await whole(name), tmp_path / "again.car"
+    await export_archive(made.copy, again, options=ExportOptions(exported_at=EPOCH_TEXT))
 
-    assert archive.read_bytes() == again.read_bytes()
+    assert made.archive.read_bytes() == again.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["family", "edges", "oversize", "schema-6"])
