@@ -48,7 +48,7 @@ async def fold_memory(
     Source:  docs/memory.md#folding, docs/format.md#memory-history.
     """
     pending: PendingBlock | None = None
-    history = Told()
+    history = HistoryFilter()
     async with closing(events):
         async for event in events:
             if isinstance(event, OpenMemoryBlock):
@@ -60,24 +60,24 @@ async def fold_memory(
             else:
                 if pending is not None:
                     opened = await pending.folded(fold, report)
-                    history = Told(opened.record[_SNAPSHOT], pending.damaged)
+                    history = HistoryFilter(opened.record[_SNAPSHOT], pending.damaged)
                     yield opened
                     for piece in pending.pieces:
                         yield piece
                     pending = None
-                if (told := history.tell(event)) is not None:
-                    yield told
+                if (kept := history.filter(event)) is not None:
+                    yield kept
 
 
 @dataclass(slots=True)
-class Told:
-    """What is told of a block's history: no document twice, and nothing of a damaged one."""
+class HistoryFilter:
+    """Drops the history of a damaged block; clears `base` when it equals the exported snapshot."""
 
     document: bytes = b""
     damaged: bool = False
     _silent: bool = False
 
-    def tell(self, event: RowEvent) -> RowEvent | None:
+    def filter(self, event: RowEvent) -> RowEvent | None:
         """The event as it goes on, None where it does not."""
         if isinstance(event, OpenHistory):
             self._silent = self.damaged

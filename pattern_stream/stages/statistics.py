@@ -21,7 +21,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 
-_COUNTED: Final[dict[type[NodeType], str]] = {
+COUNTED: Final[dict[type[NodeType], str]] = {
     AgentExport: "agent_count",
     GroupExport: "group_count",
     GroupExportThin: "group_count",
@@ -31,6 +31,7 @@ _COUNTED: Final[dict[type[NodeType], str]] = {
     ArchivalEntryExport: "archival_entry_count",
     ArchiveSummaryExport: "archive_summary_count",
 }
+"""The statistic that counts a type of node. Source: docs/format.md#statistics."""
 _OURS: Final = "pattern-stream"
 
 
@@ -70,7 +71,7 @@ class Tally:
 
     def count(self, node: Node) -> None:
         """One more node."""
-        if (key := _COUNTED.get(node.node)) is not None:
+        if (key := COUNTED.get(node.node)) is not None:
             self.counts[key] += 1
         if node.node is MessageChunk:
             self.counts["message_count"] += len(node.value["messages"])
@@ -122,7 +123,7 @@ def is_ours(manifest: Mapping[str, Any]) -> bool:
     return str(manifest.get("created_by", "")).startswith(_OURS)
 
 
-_KINDS: Final = tuple(dict.fromkeys(_COUNTED.values()))
+_KINDS: Final = tuple(dict.fromkeys(COUNTED.values()))
 
 
 def _difference(message: str, field: str, ours: bool) -> Finding | ArchiveError:

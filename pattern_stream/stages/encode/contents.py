@@ -12,14 +12,9 @@ from pattern_stream.format import LINK_BYTES, SNAPSHOT_CHUNK_BYTES
 from pattern_stream.items import Block, BlockEvent, Draft, MemoryHistory, Open, OpenTable, Records
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import (
-    AgentExport,
     ArchivalEntryExport,
     ArchiveSummaryExport,
     Edge,
-    GroupConfigExport,
-    GroupExport,
-    GroupExportThin,
-    MemoryBlockExport,
     MessageChunk,
     NodeType,
     SnapshotChunk,
@@ -31,21 +26,11 @@ from pattern_stream.stages.encode.out_of_line import Body, RecordBody, RowBody, 
 from pattern_stream.stages.encode.pager import Pager, is_due
 from pattern_stream.stages.encode.splice import chain_documents, draft_count, encode_chunk, fits, octets
 from pattern_stream.stages.encode.value_flow import ValueFlow, does_not_fit
+from pattern_stream.stages.statistics import COUNTED
 
 _BLOCK_OF: dict[type[Record], type[NodeType]] = {
     node.record: node for node in (ArchivalEntryExport, ArchiveSummaryExport) if node.record is not None
 }
-COUNTED: dict[type[NodeType], str] = {
-    AgentExport: "agent_count",
-    GroupExport: "group_count",
-    GroupExportThin: "group_count",
-    GroupConfigExport: "group_count",
-    MemoryBlockExport: "memory_block_count",
-    ArchivalEntryExport: "archival_entry_count",
-    ArchiveSummaryExport: "archive_summary_count",
-    MessageChunk: "chunk_count",
-}
-"""Which of the statistics counts a type of node. Source: docs/format.md#statistics."""
 
 
 class Contents:

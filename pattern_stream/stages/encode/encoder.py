@@ -45,12 +45,13 @@ from pattern_stream.schema.model.nodes import (
     TableExport,
 )
 from pattern_stream.stages.encode.block_counter import BlockCounter, Named
-from pattern_stream.stages.encode.contents import COUNTED, Contents, field_edge
+from pattern_stream.stages.encode.contents import Contents, field_edge
 from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, frame_of
 from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, stands_apart
 from pattern_stream.stages.encode.pages import LinkMap
 from pattern_stream.stages.encode.splice import encode_fields, fits, splice
 from pattern_stream.stages.encode.value_flow import does_not_fit
+from pattern_stream.stages.statistics import COUNTED
 from pattern_stream.streams import Events, closing
 
 
