@@ -16,7 +16,7 @@ from pattern_stream.errors import UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
-    from pattern_stream.db.write.conflicts import OnConflict
+    from pattern_stream.db.write.conflicts import OnConflict, Orphans
     from pattern_stream.pipelines.importing import ImportOptions, ImportResult
 
 
@@ -33,6 +33,7 @@ class ImportArguments(TypedDict):
     owner: str | None
     on_conflict: OnConflict
     drop_unknown: bool
+    orphans: Orphans | None
     dry_run: bool
     no_verify_documents: bool
     max_document_bytes: int
@@ -72,6 +73,11 @@ class ImportArguments(TypedDict):
     help="What happens where an id is there already. A taken name is always a conflict.",
 )
 @click.option("--drop-unknown", is_flag=True, help="Leave out tables and columns that the database does not have.")
+@click.option(
+    "--orphans",
+    type=click.Choice(["keep", "drop"]),
+    help="What happens to rows that refer to nothing.  [default: refused; a restore into an empty database keeps them]",
+)
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option(
@@ -116,6 +122,7 @@ def options_of(given: ImportArguments) -> ImportOptions:
         owner=given["owner"],
         on_conflict=given["on_conflict"],
         drop_unknown=given["drop_unknown"],
+        orphans=given["orphans"],
         dry_run=given["dry_run"],
         verify_documents=not given["no_verify_documents"],
         max_document_bytes=given["max_document_bytes"],

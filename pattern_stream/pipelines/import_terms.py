@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pattern_stream.budget import BUDGET, Budget
-from pattern_stream.db.write.conflicts import OnConflict
+from pattern_stream.db.write.conflicts import OnConflict, Orphans
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
@@ -19,7 +19,8 @@ from pattern_stream.stages.edit.table_of_contents import part_of_archive
 class ImportOptions:
     """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
     None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`. `drop_unknown`: leave
-    out tables, columns and keys that nobody here knows, instead of refusing."""
+    out tables, columns and keys that nobody here knows, instead of refusing. `orphans`: keep or drop rows that refer to
+    nothing, instead of refusing; an empty database takes those of a whole backup as they were."""
 
     new_ids: bool = False
     id_key: bytes | None = None
@@ -30,6 +31,7 @@ class ImportOptions:
     owner: str | None = None
     on_conflict: OnConflict = "fail"
     drop_unknown: bool = False
+    orphans: Orphans | None = None
     dry_run: bool = False
     verify_documents: bool = True
     max_document_bytes: int = MAX_DOCUMENT_BYTES

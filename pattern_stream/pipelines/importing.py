@@ -94,8 +94,8 @@ class _ImportLine:
                 async for event in events:
                     self.survey.add(event)
 
-    async def write(self, connection: Connection) -> Loaded:
-        """The line itself: straight calls, one stage a line."""
+    async def write(self, connection: Connection, *, into_empty: bool) -> Loaded:
+        """The line itself: straight calls, one stage a line; then everything is kept, or nothing in a dry run."""
         report = ignore_findings if self.survey is not None else self.log.report
         async with AsyncExitStack() as resources:
             events = await self._records(resources, "import", report)
@@ -105,14 +105,22 @@ class _ImportLine:
             rows = self._edited(chosen)
             key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
             terms = LoadOptions(
-                self.options.on_conflict, key, drop_unknown=self.options.drop_unknown, partial=bool(self.options.only)
+                self.options.on_conflict,
+                key,
+                drop_unknown=self.options.drop_unknown,
+                partial=bool(self.options.only),
+                into_empty=into_empty,
+                orphans=self.options.orphans,
             )
-            if self.identity is None:
-                return await write_rows(connection, rows, terms, self.log.report)
-            leftover = await LeftoverIds.watch(connection, replacing=self.options.on_conflict == "replace")
+            leftover = None
+            if self.identity is not None:
+                leftover = await LeftoverIds.watch(connection, replacing=self.options.on_conflict == "replace")
             loaded = await write_rows(connection, rows, terms, self.log.report)
-            old = [one.old for one in (*self.agents, *self.groups) if one.old != one.new]
-            await leftover.report(self.identity, old, self.log.report)
+            if leftover is not None and self.identity is not None:
+                old = [one.old for one in (*self.agents, *self.groups) if one.old != one.new]
+                await leftover.report(self.identity, old, self.log.report)
+            dry_run = self.options.dry_run
+            await commit(connection, dry_run=dry_run, options=terms, loaded=loaded, report=self.log.report)
             return loaded
 
     async def _records(
@@ -203,9 +211,7 @@ async def _into_new(line: _ImportLine, database: Path) -> Loaded:
             await line.look_through(documents=False)
         await begin(connection, into_empty=True)
         await create_schema(connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
-        loaded = await line.write(connection)
-        await commit(connection, dry_run=line.options.dry_run)
-    return loaded
+        return await line.write(connection, into_empty=True)
 
 
 async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, float]:
@@ -215,10 +221,10 @@ async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, flo
         populated = await holds_rows(connection)
         if populated or line.options.only or line.options.owner is not None:
             await line.look_through(documents=populated)
-        await begin(connection, into_empty=not populated, dry_run=line.options.dry_run)
+        options = line.options
+        await begin(connection, into_empty=not populated, dry_run=options.dry_run, orphans=options.orphans)
         locked_at = time.monotonic()
-        loaded = await line.write(connection)
-        await commit(connection, dry_run=line.options.dry_run)
+        loaded = await line.write(connection, into_empty=not populated)
         return loaded, time.monotonic() - locked_at
 
 

@@ -34,7 +34,7 @@ CARRIED: tuple[type[Record], ...] = (
     ArchiveSummary,
 )
 FOLDED = ("loro_snapshot", "frontier")
-"""Columns of a memory block that an export recomputes."""
+"""Columns of a memory block that an export recomputes. So is its preview, in an archive that is no whole backup."""
 
 LEFT_BEHIND: dict[type[Record], str] = {
     Message: "is_deleted = 0",
@@ -51,7 +51,8 @@ def carried_rows(path: Path, record: type[Record], *, whole: bool = False) -> li
     """The rows of a table that an archive carries, or all, as comparable values, in the order of their text."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         there = {name for (name,) in connection.execute(f"SELECT name FROM pragma_table_info('{record.table}')")}
-        fields = [field for field in record.fields if field.column not in FOLDED]
+        made_anew = (*FOLDED, "content_preview") if record is MemoryBlock else FOLDED
+        fields = [field for field in record.fields if field.column not in made_anew]
         listed = ", ".join(field.column if field.column in there else str(field.missing) for field in fields)
         needed = LEFT_BEHIND.get(record, "1")
         where = "1" if whole or needed.split()[0] not in there else needed
@@ -81,13 +82,16 @@ def compare(source: Path, target: Path, renaming: Callable[[type[Record], Row], 
 
 
 def search(path: Path, word: str) -> list[tuple[Any, ...]]:
-    """Texts of messages, entries and blocks in which full-text search finds a word."""
+    """Texts of messages and entries, and labels of blocks, in which full-text search finds a word.
+
+    Previews of blocks are not searched: an archive that is no whole backup has them made anew.
+    """
     with closing(sqlite3.connect(path)) as connection:
         found: list[tuple[Any, ...]] = []
         for table, base, column in (
             ("messages_fts", "messages", "content_preview"),
             ("archival_fts", "archival_entries", "content"),
-            ("memory_blocks_fts", "memory_blocks", "content_preview"),
+            ("memory_blocks_fts", "memory_blocks", "label"),
         ):
             kept = {"messages": "b.is_deleted = 0", "memory_blocks": "b.is_active = 1"}.get(
                 base, "b.agent_id IN (SELECT id FROM agents)"
@@ -102,7 +106,8 @@ def search(path: Path, word: str) -> list[tuple[Any, ...]]:
             sql = (
                 f"SELECT b.{column} FROM {table} f JOIN {base} b ON b.rowid = f.rowid WHERE {table} MATCH ? AND {kept}"
             )
-            found += connection.execute(sql, (f'"{word}"',)).fetchall()
+            searched = "{label description} : " if base == "memory_blocks" else ""
+            found += connection.execute(sql, (f'{searched}"{word}"',)).fetchall()
     return sorted(found, key=repr)
 
 

@@ -12,6 +12,9 @@ from pattern_stream.schema.model.records import Agent, Group
 OnConflict = Literal["fail", "skip", "replace"]
 """What happens to an agent, group or unowned memory block whose id is there already, and to all that it owns."""
 
+Orphans = Literal["keep", "drop"]
+"""What happens to rows of an archive that refer to rows which are nowhere."""
+
 Resolution = Literal["add", "replace", "skip", "conflict"]
 """What an import does with a row, and with all that the row owns."""
 
@@ -29,13 +32,17 @@ class LoadOptions:
     """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change.
 
     `drop_unknown`: tables and columns that the database lacks are left out and reported, not refused. `partial`: only a
-    part of an archive comes, so cells of rows outside that part are no finding.
+    part of an archive comes, so cells of rows outside that part are no finding. `into_empty`: the database was missing
+    or had no rows. `orphans`: what happens to rows that refer to nothing; None refuses them, but for those of a whole
+    backup that comes into an empty database.
     """
 
     on_conflict: OnConflict = "fail"
     batch_key: bytes = bytes(32)
     drop_unknown: bool = False
     partial: bool = False
+    into_empty: bool = False
+    orphans: Orphans | None = None
 
     def resolve(self, *, exists: bool, same_owner: bool = True) -> Resolution:
         """The decision about a row whose key the database had, or had not. An owner never changes."""
@@ -115,13 +122,15 @@ class UnknownTables:
 @dataclass(slots=True)
 class Loaded:
     """Counts of an import, by table. `resolutions`: of each agent and group, by table and id. `dropped`: rows of
-    tables, and of columns as `table.column`, that the database has no place for."""
+    tables, and of columns as `table.column`, that the database has no place for. `whole`: the archive is a whole
+    backup, whose rows come as they were."""
 
     rows: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     resolutions: dict[tuple[str, str], Resolution] = field(default_factory=dict)
     conflicts: Conflicts = field(default_factory=Conflicts)
     dropped: dict[str, int] = field(default_factory=dict)
+    whole: bool = False
 
     def resolution_of_owner(self, owner: Any) -> Resolution | None:
         """The resolution of an agent or group; None where the archive has none of that id."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pattern_stream.db.catalog.catalog import Target
+from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, UnknownTables
 from pattern_stream.db.write.existing_rows import ExistingRows
 from pattern_stream.db.write.foreign_keys import ForeignKeys
@@ -24,6 +25,7 @@ class ImportContext:
     connection: sqlite3.Connection
     options: LoadOptions
     report: Report
+    balance: Balance
     populated: bool
     loaded: Loaded
     unknown: UnknownTables

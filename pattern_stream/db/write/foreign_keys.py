@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pattern_stream.db.connection.sql_text import Row, quoted
+from pattern_stream.db.write.conflicts import Loaded, Orphans
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.records import DECLARED, Member, Record, SharedAttachment
 
@@ -20,6 +21,7 @@ _ENDS: Final[dict[type[Record], tuple[tuple[str, str], ...]]] = {
 """Records that are left out where one of two rows is missing."""
 
 _ROWS_AT_ONCE: Final = 500
+_NAMED_ROWS: Final = 20
 _EARLIER: Final = "temp.pattern_stream_faults"
 
 
@@ -97,6 +99,63 @@ def note_earlier_faults(connection: sqlite3.Connection) -> None:
     """Note the references that are broken already, so that `foreign_key_fault` finds those of this import alone."""
     connection.execute(f"DROP TABLE IF EXISTS {_EARLIER}")
     connection.execute(f"CREATE TABLE {_EARLIER} AS SELECT * FROM pragma_foreign_key_check")
+
+
+def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded: Loaded, report: Report) -> None:
+    """Rows of this import that refer to rows which are nowhere: kept and listed, dropped and counted, or refused.
+
+    Raises MalformedNode naming them, where no rule says what to do.
+    """
+    while found := _orphans(connection):
+        if rule is None:
+            raise _refusal(connection, found)
+        for table, rowids in found.items():
+            rows = f"{len(rowids)} rows refer to rows that are nowhere"
+            named = _named(connection, table, rowids)
+            message = f"{rows}, and were {'kept as they were' if rule == 'keep' else 'left out'}: {named}"
+            report(Finding("warning", "orphans", message, Where(table=table)))
+        if rule == "keep":
+            return
+        for table, rowids in found.items():
+            if None in rowids:
+                raise _refusal(connection, {table: rowids})
+            connection.executemany(f"DELETE FROM {quoted(table)} WHERE rowid = ?", [(rowid,) for rowid in rowids])
+            loaded.rows[table] -= len(rowids)
+            loaded.dropped[table] = loaded.dropped.get(table, 0) + len(rowids)
+
+
+def _orphans(connection: sqlite3.Connection) -> dict[str, list[int | None]]:
+    """Rowids by table of the rows that refer to nothing and did not do so before; None in a table without rowids."""
+    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
+    earlier = f" EXCEPT SELECT * FROM {_EARLIER}" if noted.fetchone() is not None else ""
+    found: dict[str, list[int | None]] = {}
+    for table, rowid, *_ in connection.execute(f"SELECT * FROM pragma_foreign_key_check{earlier}"):
+        rowids = found.setdefault(table, [])
+        if rowid is None or rowid not in rowids[-_ROWS_AT_ONCE:]:  # a row may have several such references
+            rowids.append(rowid)
+    return found
+
+
+def _refusal(connection: sqlite3.Connection, found: Mapping[str, Sequence[int | None]]) -> MalformedNode:
+    """The first row by its place, all tables with their rows in the further lines."""
+    fault = foreign_key_fault(connection) or MalformedNode("rows refer to nothing")
+    lines = [f"{table}: {len(rowids)} rows: {_named(connection, table, rowids)}" for table, rowids in found.items()]
+    total = sum(map(len, found.values()))
+    message = "\n".join([fault.message, *([f"{total} rows refer to nothing:", *lines] if total > 1 else [])])
+    return MalformedNode(message, where=fault.where, hint="--orphans keep or --orphans drop goes on")
+
+
+def _named(connection: sqlite3.Connection, table: str, rowids: Sequence[int | None]) -> str:
+    """The first rows by their ids, or else by their rowids."""
+    has_id = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id'", (table,)).fetchone()
+    names = []
+    for rowid in rowids[:_NAMED_ROWS]:
+        sql = f"SELECT CAST(id AS TEXT) FROM {quoted(table)} WHERE rowid = ?"
+        found = connection.execute(sql, (rowid,)).fetchone() if has_id and rowid is not None else None
+        names.append(
+            str(found[0]) if found is not None else "a row without rowid" if rowid is None else f"rowid {rowid}"
+        )
+    return ", ".join(names) + (f" and {len(rowids) - _NAMED_ROWS} more" if len(rowids) > _NAMED_ROWS else "")
 
 
 def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:

@@ -14,6 +14,7 @@ from typing import Final
 from pattern_stream.db.catalog.catalog import read_targets
 from pattern_stream.db.connection.sql_text import Row, has_staged, shown
 from pattern_stream.db.write.already_seen import SeenAttachments
+from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Resolution, UnknownTables
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.existing_rows import ExistingRows
@@ -22,6 +23,7 @@ from pattern_stream.db.write.foreign_keys import ForeignKeys
 from pattern_stream.db.write.fulltext_index import DeferredIndex, highest_rowid
 from pattern_stream.db.write.memory_blocks import BlockStore
 from pattern_stream.db.write.names import Names
+from pattern_stream.db.write.quiet_triggers import QuietTriggers
 from pattern_stream.db.write.rows import TableWriter
 from pattern_stream.db.write.staged_cells import PieceStore
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
@@ -84,13 +86,16 @@ class Loader:
         self._waiting: tuple[type[Record], list[Row]] | None = None
         self._nodes: list[_OpenNode] = []
         self._attachments = SeenAttachments(connection)
-        self._writers = {record: TableWriter.of_record(connection, record) for record in DECLARED.values()}
+        balance = Balance(connection, options, self.loaded)
+        self._writers = {record: TableWriter.of_record(connection, record, balance) for record in DECLARED.values()}
+        self._quiet = QuietTriggers(connection) if options.into_empty else None
         highest = {record: highest_rowid(connection, record.table) for record in DECLARED.values()}
         blocks = BlockStore(connection, options, self.loaded.conflicts, report)
         self._context = ImportContext(
             connection,
             options,
             report,
+            balance,
             populated=any(highest.values()),
             loaded=self.loaded,
             unknown=UnknownTables(),
@@ -140,8 +145,12 @@ class Loader:
             context.names.settle()
         if loaded.conflicts:
             raise loaded.conflicts.error()
-        for record, dropped in context.foreign_keys.mend().items():
-            loaded.rows[record.table] -= dropped
+        context.balance.settle()
+        if not (loaded.whole and (context.options.into_empty or context.options.orphans == "keep")):
+            for record, dropped in context.foreign_keys.mend().items():
+                loaded.rows[record.table] -= dropped
+        if self._quiet is not None:
+            self._quiet.restore(context.report)
         for part in (context.blocks, self._attachments, context.existing):
             part.close()
         loaded.rows, loaded.skipped = +loaded.rows, +loaded.skipped
@@ -159,6 +168,7 @@ class Loader:
             self._add_named(event, _RECORDS[event.node])
         else:
             if isinstance(event, OpenTable):
+                self.loaded.whole = True
                 self._add_rest()
                 self._extension.open_table(event)
             self._nodes.append(_OpenNode(event.node))

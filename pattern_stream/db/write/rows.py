@@ -23,6 +23,7 @@ from pattern_stream.db.connection.sql_text import (
     quoted,
     shown,
 )
+from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Resolution
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import BATCH_ROWS
@@ -41,27 +42,36 @@ class TableWriter:
         table: str,
         columns: Sequence[str],
         key: Sequence[str],
+        balance: Balance,
         record: type[Record] | None = None,
     ) -> None:
         self.table = table
         self.columns = tuple(columns)
         self.key = tuple(key)
         self._connection = connection
+        self._balance = balance
         self._record = record
         self._statements: dict[tuple[int, Resolution], str] = {}
         self._largest = max(1, connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // max(1, len(self.columns)))
 
     @classmethod
-    def of_record(cls, connection: sqlite3.Connection, record: type[Record]) -> TableWriter:
+    def of_record(cls, connection: sqlite3.Connection, record: type[Record], balance: Balance) -> TableWriter:
         """The writer of a declared table."""
-        return cls(connection, record.table, record.columns, record.key, record)
+        return cls(connection, record.table, record.columns, record.key, balance, record)
 
     def write(self, rows: Sequence[Row], resolution: Resolution = "add") -> int:
         """Insert rows; how many were added or changed.
 
         `resolution`: what happens to a row whose key is there: with "add" it is an error, with "replace" the row is
-        updated in place, with "skip" it stays. Raises MalformedNode naming the row that the table refuses.
+        updated in place, with "skip" it stays. Raises MalformedNode naming the row that the table refuses, NameConflict
+        naming one that it lets pass without storing it.
         """
+        self._balance.open(self.table)
+        done = self._write_all(rows, resolution)
+        self._balance.add(self.table, self.columns, self.key, rows, done, exact=resolution != "skip")
+        return done
+
+    def _write_all(self, rows: Sequence[Row], resolution: Resolution) -> int:
         if has_staged(rows) or (self._record is None and is_odd(rows)):
             return sum(self._write_one(row, resolution) for row in rows)
         done = at = 0
@@ -81,7 +91,7 @@ class TableWriter:
         columns, cells = [self.columns[at] for at in kept], [row[at] for at in kept]
         if not columns:
             return 0
-        sql = f"UPDATE {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
+        sql = f"UPDATE OR ABORT {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
         try:
             return self._connection.execute(sql, (*parameters(cells), *parameters(key))).rowcount
         except sqlite3.IntegrityError as error:
@@ -107,19 +117,27 @@ class TableWriter:
         return found
 
     def _sql(self, values: Sequence[str], resolution: Resolution) -> str:
-        """# Trap: never INSERT OR REPLACE, whose delete fires no trigger: stale terms stay in the full-text index."""
+        """The statement. It says itself what a conflict does, or a constraint's own clause would: end the transaction.
+
+        # Trap: never INSERT OR REPLACE, whose delete fires no trigger: stale terms stay in the full-text index.
+        """
         sql = f"INTO {quoted(self.table)} ({listed(self.columns)}) VALUES {', '.join(values)}"
-        if resolution == "add":  # to undo a statement would take copies of all pages that it changes
-            return f"INSERT{' OR FAIL' if self._record is not None else ''} {sql}"
+        if resolution == "add":  # FAIL: to undo a statement would take copies of all pages that it changes
+            return f"INSERT OR {'ABORT' if self._record is None else 'FAIL'} {sql}"
         if resolution == "skip":
-            return f"INSERT {sql} ON CONFLICT ({listed(self.key)}) DO NOTHING"
+            return f"INSERT OR ABORT {sql} ON CONFLICT ({listed(self.key)}) DO NOTHING"
         changed = [f"{quoted(name)} = excluded.{quoted(name)}" for name in self.columns if name not in self.key]
-        return f"INSERT {sql} ON CONFLICT ({listed(self.key)}) DO UPDATE SET {', '.join(changed)}"
+        return f"INSERT OR ABORT {sql} ON CONFLICT ({listed(self.key)}) DO UPDATE SET {', '.join(changed)}"
 
     def _refused_batch(
         self, rows: Sequence[Row], resolution: Resolution, error: sqlite3.IntegrityError
     ) -> MalformedNode:
-        """The row at fault, found by trying them one by one, those first that the statement has not put in."""
+        """The row at fault, found by trying them one by one, those first that the statement has not put in.
+
+        # Rule: nothing more is written where the error has ended the transaction, as a trigger may: it would stay.
+        """
+        if not self._connection.in_transaction:
+            return self._refused(rows[0], error)
         inside = 0
         if self._record is not None and resolution == "add":
             (inside,) = self._connection.execute("SELECT changes()").fetchone()
@@ -131,6 +149,9 @@ class TableWriter:
         return self._refused(rows[0], error)
 
     def _refused(self, row: Row, error: sqlite3.IntegrityError) -> MalformedNode:
+        if not self._connection.in_transaction:
+            message = f"a trigger or constraint of {self.table} ended the import, and nothing of it is kept: {error}"
+            return MalformedNode(message, where=Where(table=self.table))
         noun = "row" if self._record is None else self._record.noun
         where = Where(table=self.table, row_id=self.name_of(row) or None)
         return MalformedNode(f"{noun} cannot be stored beside the rest of the archive: {error}", where=where)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.write.conflicts import Loaded, LoadOptions
-from pattern_stream.db.write.foreign_keys import foreign_key_fault, note_earlier_faults
+from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Orphans
+from pattern_stream.db.write.foreign_keys import note_earlier_faults, settle_orphans
 from pattern_stream.db.write.loader import Loader
 from pattern_stream.errors import Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
@@ -113,38 +113,53 @@ async def write_rows(
             await asyncio.gather(*pending, return_exceptions=True)
 
 
-async def begin(connection: Connection, *, into_empty: bool = False, dry_run: bool = False) -> None:
+async def begin(
+    connection: Connection, *, into_empty: bool = False, dry_run: bool = False, orphans: Orphans | None = None
+) -> None:
     """Take the write lock. Foreign keys are looked at when it is given back, so rows may come in any order.
 
     `into_empty`: by one look at the whole database, at half the price. (While SQLite counts broken references, any row
     may end its statement, so that it keeps what each statement changes: copies of as many pages as there are rows.)
-    `dry_run`: note the references that are broken already, as no commit will tell them from new ones.
+    `dry_run`, `orphans`: note the references that are broken already, as no commit will tell them from new ones.
     """
-    await connection.execute(f"PRAGMA foreign_keys = {'OFF' if into_empty else 'ON'}")
+    await connection.execute(f"PRAGMA foreign_keys = {'OFF' if into_empty or orphans is not None else 'ON'}")
     await connection.execute("PRAGMA temp_store = FILE")
     await connection.execute("BEGIN IMMEDIATE")
     await connection.execute("PRAGMA defer_foreign_keys = ON")
-    if dry_run and not into_empty:
+    if (dry_run or orphans is not None) and not into_empty:
         await connection.run(note_earlier_faults)
 
 
-async def commit(connection: Connection, *, dry_run: bool = False) -> None:
-    """Keep everything, or with `dry_run` nothing. Raises MalformedNode naming a row that refers to nothing."""
-    await connection.run(_end, dry_run)
+async def commit(
+    connection: Connection,
+    *,
+    dry_run: bool = False,
+    options: LoadOptions = LoadOptions(),  # noqa: B008  frozen
+    loaded: Loaded | None = None,
+    report: Report = ignore_findings,
+) -> None:
+    """Keep everything, or with `dry_run` nothing. Raises MalformedNode naming rows that refer to nothing.
+
+    `options`, `loaded`: as for `write_rows` and from it; they say what happens to such rows.
+    """
+    found = Loaded() if loaded is None else loaded
+    rule = "keep" if options.orphans is None and found.whole and options.into_empty else options.orphans
+    await connection.run(_end, dry_run, rule, found, report)
 
 
-def _end(connection: sqlite3.Connection, dry_run: bool) -> None:
+def _end(connection: sqlite3.Connection, dry_run: bool, rule: Orphans | None, loaded: Loaded, report: Report) -> None:
     """# Trap: SQLite counts broken references but does not name them; where it counts any, they are looked for."""
     (counted,) = connection.execute("PRAGMA foreign_keys").fetchone()
-    if (dry_run or not counted) and (fault := foreign_key_fault(connection)) is not None:
-        raise fault
+    if dry_run or not counted:
+        settle_orphans(connection, rule, loaded, report)
     if dry_run:
         connection.execute("ROLLBACK")
         return
     try:
         connection.execute("COMMIT")
-    except sqlite3.IntegrityError as error:
-        raise (foreign_key_fault(connection) or error) from error
+    except sqlite3.IntegrityError:
+        settle_orphans(connection, None, loaded, report)
+        raise
 
 
 async def holds_rows(connection: Connection) -> bool:

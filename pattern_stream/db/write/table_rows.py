@@ -64,7 +64,7 @@ class ColumnMapping:
             self.target = self.target.keyed
             self._places, kept = [rowid, *self._places], [*self.target.key, *kept]
         key = self.target.key if self.target is not None else ()
-        self.writer = TableWriter(context.connection, table, kept, key)
+        self.writer = TableWriter(context.connection, table, kept, key, context.balance)
         self.key_places = tuple(kept.index(name) for name in key) if key and set(key) <= set(kept) else ()
 
     def fit(self, rows: Sequence[Row]) -> list[Row]:
