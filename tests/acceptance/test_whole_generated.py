@@ -19,7 +19,7 @@ from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.importing import ImportOptions, import_archive
 from tests.acceptance.generated import Filling, Life
 from tests.acceptance.running import EPOCH_TEXT
-from tests.acceptance.test_whole_fixtures import KEY, _holds_references, renamed
+from tests.acceptance.test_whole_fixtures import KEY, holds_references, renamed
 from tests.acceptance.whole import differences, kept, sound
 
 
@@ -68,5 +68,5 @@ def test_any_database_comes_back(lives: list[Life], data: Any, new_ids: bool) ->
         asyncio.run(round_trip(folder, **terms))
 
         found = list(differences(folder / "source.db", folder / "copy.db", renamed if new_ids else kept))
-        assert [] == [line for line in found if not (new_ids and _holds_references(line))]
+        assert [] == [line for line in found if not (new_ids and holds_references(line))]
         assert [] == list(sound(folder / "copy.db"))
