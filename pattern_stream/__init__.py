@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from pattern_stream.stages.encode.encoder import encode
     from pattern_stream.stages.folding import fold_memory
     from pattern_stream.stages.mapping import map_rows, unmap_records
-    from pattern_stream.stages.rebuild.unchunking import unchunk
+    from pattern_stream.stages.rebuild.records import unchunk
     from pattern_stream.stages.walk.walker import Walker, walk
     from pattern_stream.transport.compress import unwrap
     from pattern_stream.transport.files import open_input, open_output
@@ -165,7 +165,7 @@ _HOMES = {
         "unmap_records",
     ),
     "stages.edit.translate": ("translate",),
-    "stages.rebuild.unchunking": ("unchunk",),
+    "stages.rebuild.records": ("unchunk",),
     "stages.walk.walker": (
         "Walker",
         "walk",

@@ -36,7 +36,7 @@ from pattern_stream.schema.model.nodes import (
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import metadata_text
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 
 DumpKind = Literal["agents", "groups", "blocks", "messages", "archival", "summaries", "tables"]

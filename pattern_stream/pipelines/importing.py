@@ -39,7 +39,7 @@ from pattern_stream.stages.edit.select import Filter, select, without
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose
 from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
 from pattern_stream.stages.mapping import unmap_event
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import closing, transform
 from pattern_stream.transport.files import open_input

@@ -14,7 +14,7 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.pipelines.surveying import Survey
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 

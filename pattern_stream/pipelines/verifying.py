@@ -29,7 +29,7 @@ from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_ar
 from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import Tally, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 

@@ -1,4 +1,4 @@
-"""Many records to drafts that fit one block. The way back is `unchunking`."""
+"""Many records to drafts that fit one block. The way back is `rebuild.records`."""
 
 from __future__ import annotations
 

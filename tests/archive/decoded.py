@@ -20,7 +20,7 @@ from pattern_stream.items import RecordEvent, Rows, Section
 from pattern_stream.schema.model.records import Message
 from pattern_stream.stages.edit.translate import watch_batch_ids
 from pattern_stream.stages.mapping import unmap_records
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import transform
 from tests.acceptance.car import Link, cid_of, encode

@@ -19,7 +19,7 @@ from pattern_stream.codec.diagnostic_decoder import decode_with_diagnosis
 from pattern_stream.errors import ArchiveError, LimitExceeded, PatternStreamError
 from pattern_stream.items import Section
 from pattern_stream.stages.mapping import unmap_records
-from pattern_stream.stages.rebuild.unchunking import unchunk
+from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import walk
 from pattern_stream.transport.compress import unwrap
 from tests.drive import dribble

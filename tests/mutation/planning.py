@@ -16,7 +16,7 @@ MAKING: Final = Path(__file__).with_name("making.py")
 FILES: Final = (
     "codec/message_arrays.py", "codec/car.py", "codec/diagnostic_decoder.py", "codec/cid.py",
     "codec/dagcbor.py", "codec/heads.py", "codec/link.py", "codec/byte_string_blocks.py", "codec/varint.py",
-    "stages/chunking.py", "stages/rebuild/unchunking.py", "stages/walk/walker.py",
+    "stages/chunking.py", "stages/rebuild/records.py", "stages/walk/walker.py",
 )  # fmt: skip
 
 

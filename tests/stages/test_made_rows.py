@@ -11,7 +11,7 @@ from pattern_stream.schema.model.nodes import AgentExport, MessageChunk
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder
-from pattern_stream.stages.rebuild.unchunking import RecordBuilder
+from pattern_stream.stages.rebuild.records import RecordBuilder
 from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archives import agent_archive, agent_record, message_chunk, message_record
 from tests.drive import collect, feed

@@ -27,7 +27,7 @@ from pattern_stream.items import (
 from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import ChunkBuilder
 from pattern_stream.stages.encode.encoder import Encoder
-from pattern_stream.stages.rebuild.unchunking import RecordBuilder
+from pattern_stream.stages.rebuild.records import RecordBuilder
 from pattern_stream.stages.walk.walker import Walker
 from tests.archives import AT, Archive, Blocks
 

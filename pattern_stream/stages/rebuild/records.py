@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, Final
 
+from pattern_stream.codec.message_arrays import CACHED_MAPS, MessageArray
 from pattern_stream.errors import Report
 from pattern_stream.format import (
+    BATCH_BYTES,
     BATCH_ROWS,
     MAX_DOCUMENT_BYTES,
 )
@@ -46,13 +48,48 @@ from pattern_stream.schema.model.nodes import (
     ValueChunk,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.stages.rebuild.restoring import RestoredBatch, RestoredBlock, Restoring, moved_values
+from pattern_stream.stages.rebuild.memory_block import RestoredBlock
+from pattern_stream.stages.rebuild.out_of_line import Restoring, moved_values
 from pattern_stream.streams import Events, closing
 
 _SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
 """Records that have a block each."""
 
 _ROWS: Final = frozenset({TableChunk, *HISTORY_TABLES})
+
+
+class RestoredBatch:
+    """Records or rows of one kind, until they are enough to be handed on."""
+
+    def __init__(self) -> None:
+        self._kind: type[Record] | str = ""
+        self._rows: list[Any] = []
+        self._bytes = 0
+
+    def add(self, kind: type[Record] | str, rows: Sequence[Any], size: int) -> Iterator[Records | Cells]:
+        """More of them, `size` bytes together; kind: record type, or name of a table."""
+        if kind != self._kind or self._bytes + size > BATCH_BYTES:
+            yield from self.flush()
+        self._kind = kind
+        if isinstance(rows, MessageArray):
+            yield from self.flush()
+            yield from map(self._made, rows.groups(CACHED_MAPS))
+            return
+        self._rows += rows
+        self._bytes += size
+        while len(self._rows) >= BATCH_ROWS:
+            full, self._rows = self._rows[:BATCH_ROWS], self._rows[BATCH_ROWS:]
+            self._bytes = self._bytes * len(self._rows) // (len(self._rows) + len(full))
+            yield self._made(full)
+
+    def flush(self) -> Iterator[Records | Cells]:
+        """What there is."""
+        if self._rows:
+            rows, self._rows, self._bytes = self._rows, [], 0
+            yield self._made(rows)
+
+    def _made(self, rows: list[Any]) -> Records | Cells:
+        return Cells(self._kind, rows) if isinstance(self._kind, str) else Records(self._kind, rows)
 
 
 class RecordBuilder:

@@ -33,7 +33,7 @@ from pattern_stream.schema.model.nodes import (
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, SharedAttachment
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
-from pattern_stream.stages.rebuild.unchunking import RecordBuilder, unchunk
+from pattern_stream.stages.rebuild.records import RecordBuilder, unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archives import (
     ARCHIVES,

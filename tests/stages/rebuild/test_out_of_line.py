@@ -31,8 +31,8 @@ from pattern_stream.schema.model.nodes import (
     ValueChunk,
 )
 from pattern_stream.schema.model.records import Message
-from pattern_stream.stages.rebuild.restoring import MAX_HELD_BYTES
-from pattern_stream.stages.rebuild.unchunking import RecordBuilder, unchunk
+from pattern_stream.stages.rebuild.memory_block import MAX_HELD_BYTES
+from pattern_stream.stages.rebuild.records import RecordBuilder, unchunk
 from tests.archives import agent_record, group_record, memory_record, message_chunk, message_record
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
 
