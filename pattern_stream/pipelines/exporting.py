@@ -392,7 +392,7 @@ async def _open_line(
     if isinstance(database, Path) and options.messages:
         prefetch = await resources.enter_async_context(open_message_prefetch(database, options.budget))
     connection = (
-        await resources.enter_async_context(open_reader(database))
+        await resources.enter_async_context(open_reader(database, mode=prefetch.watch.mode if prefetch else None))
         if isinstance(database, Path)
         else await Connection.of(database)
     )

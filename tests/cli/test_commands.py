@@ -358,3 +358,19 @@ def test_the_longest_names_work(cli: Cli, small: Path, tmp_path: Path, name: str
     """A name that has no room for a suffix is good enough for an archive."""
     assert 0 == cli("export", "--db", small, "-o", tmp_path / name).code
     assert [name] == [path.name for path in tmp_path.iterdir() if path.is_file()]
+
+
+def test_reading_commands_leave_nothing_beside(cli: Cli, large: Path, tmp_path: Path) -> None:
+    """Whoever reads, with processes ahead or without, leaves the folder as it was."""
+    folder, archive = tmp_path / "kept", tmp_path / "o.car"
+    folder.mkdir()
+    database = Path(shutil.copy(large, folder / "c.db"))
+    lines: list[list[str | Path]] = [
+        ["list"], ["export", "-o", archive], ["export", "--dry-run"], ["export", "--no-messages", "-o", tmp_path / "p"],
+    ]  # fmt: skip
+    for line in lines:
+        assert 0 == cli(*line, "--db", database, "-q").code
+        assert ["c.db"] == os.listdir(folder), line
+    assert 0 == cli("verify", archive, "--against", database, "-q").code
+    assert 6 == cli("export", "nobody", "--db", database, "-q").code
+    assert ["c.db"] == os.listdir(folder)

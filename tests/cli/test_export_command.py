@@ -343,9 +343,9 @@ def test_a_dry_run_ends_as_the_run_would(cli: Cli, home: Path, small: Path, more
     shutil.copy(small, home / "database.db")
     (home / "there.car").touch()
     (home / "folder").mkdir()
-    before = sorted(path.name for path in home.iterdir() if "-" not in path.name)
+    before = sorted(path.name for path in home.iterdir())
     dry = cli("export", "--db", "database.db", "-q", "--dry-run", *more)
-    after = sorted(path.name for path in home.iterdir() if "-" not in path.name)
+    after = sorted(path.name for path in home.iterdir())
     real = cli("export", "--db", "database.db", "-q", *more)
 
     assert (real.code, real.errors) == (dry.code, dry.errors)

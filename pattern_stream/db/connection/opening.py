@@ -49,19 +49,32 @@ NEW_LAYOUT: Final = ("memory.db", "messages.db")
 NAMED_TABLES: Final = 10
 """Most tables of a foreign database that a message names."""
 
-ReadMode = Literal["mode=ro", "mode=ro&immutable=1"]
+ReadMode = Literal["mode=ro", "mode=ro&immutable=1", "mode=rw"]
+
+_LEAVES_HINT: Final = (
+    "run this as the owner of the database, or while the owner's program has it open, or read a copy of it; "
+    "who may write the file and its folder may read it at any time"
+)
+
+_HEADERS: Final[dict[tuple[int, int], int]] = {}
+"""Descriptors of databases that were looked into, by device and inode.
+
+# Trap: none of them may be closed, as that would drop the locks of every connection of this process."""
 
 
 @asynccontextmanager
-async def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> AsyncGenerator[Connection]:
+async def open_reader(
+    path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, mode: ReadMode | None = None
+) -> AsyncGenerator[Connection]:
     """A connection inside one read-only transaction, from entry to exit: everything read on it is one moment.
+
+    `mode`: as `read_mode` found it, for a run with several connections, of which any may be the last to close.
 
     Raises DatabaseNotFound, CorruptDatabase, DatabaseBusy, DatabaseStorage; UnsupportedSchema where the file is no
     constellation database.
     """
     found = _existing(path)
-    mode = read_mode(found, read_only_place=_on_read_only_file_system(found))
-    async with connected(found, mode, busy_timeout_ms, READ_PRAGMAS) as connection:
+    async with connected(found, mode or read_mode(found), busy_timeout_ms, READ_PRAGMAS) as connection:
         await connection.execute("BEGIN")
         await _require_constellation(connection, found)
         yield connection
@@ -79,24 +92,64 @@ async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
         yield connection
 
 
-def reader_uri(path: Path) -> str:
+def reader_uri(path: Path, mode: ReadMode) -> str:
     """How `open_reader` names a database to SQLite. Raises DatabaseNotFound, DatabaseStorage."""
-    found = _existing(path)
-    return _uri(found, read_mode(found, read_only_place=_on_read_only_file_system(found)))
+    return _uri(_existing(path), mode)
 
 
-def read_mode(path: Path, *, read_only_place: bool) -> ReadMode:
-    """How to open a database for reading. `immutable` would overlook a WAL or hot journal, and changes by others.
+def read_mode(path: Path, *, read_only_place: bool | None = None) -> ReadMode:
+    """How to open a database for reading, so that nothing stays beside it that was not there.
 
-    A database in WAL mode cannot be read from a read-only file system otherwise, as its -shm file cannot be made.
+    In WAL mode SQLite makes a -wal and a -shm file. Whoever closes a connection last removes them, but only if it was
+    opened for writing; files of another user that stay keep the owner from writing. A WAL with commits in it is left
+    alone: it is read as it is.
+
+    `immutable` would overlook a WAL or hot journal, and changes by others. A database in WAL mode cannot be read from a
+    read-only file system otherwise. `read_only_place`: looked up where it is not said.
+
+    Raises:  DatabaseNotFound; DatabaseStorage: such files would stay.
     """
-    beside = [path.with_name(path.name + suffix) for suffix in ("-wal", "-journal")]
-    pending = any(file.exists() and file.stat().st_size > 0 for file in beside)
-    return "mode=ro&immutable=1" if read_only_place and not pending else "mode=ro"
+    found = _existing(path)
+    journal, wal, shm = (found.with_name(found.name + suffix) for suffix in DATABASE_SUFFIXES[1:])
+    if read_only_place is None:
+        read_only_place = bool(os.statvfs(found).f_flag & os.ST_RDONLY)
+    if any(file.exists() and file.stat().st_size > 0 for file in (wal, journal)):
+        if wal.exists() and not shm.exists() and not read_only_place and not _belongs_to_us(found):
+            raise _leaves(shm)
+        return "mode=ro"
+    if read_only_place:
+        return "mode=ro&immutable=1"
+    files = [found, *(file for file in (wal, shm) if file.exists())]
+    if _may(found.parent, os.W_OK | os.X_OK) and all(_may(file, os.R_OK | os.W_OK) for file in files):
+        return "mode=rw"
+    if not (wal.exists() and shm.exists()) and _is_in_wal_mode(found):
+        raise _leaves(wal)
+    return "mode=ro"
 
 
-def _on_read_only_file_system(path: Path) -> bool:
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+def _leaves(file: Path) -> DatabaseStorage:
+    fault = "reading would leave it behind, and it would keep the owner from writing"
+    return DatabaseStorage(f"{file} is not there: {fault}", hint=_LEAVES_HINT)
+
+
+def _belongs_to_us(path: Path) -> bool:
+    return os.geteuid() in (0, path.stat().st_uid)  # SQLite gives the files that root makes to the database's owner
+
+
+def _may(path: Path, access: int) -> bool:
+    return os.access(path, access, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _is_in_wal_mode(path: Path) -> bool:
+    """Whether the header of a database says so. One that cannot be read is reported by its reader."""
+    found = path.stat()
+    place = (found.st_dev, found.st_ino)
+    try:
+        if place not in _HEADERS:
+            _HEADERS[place] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(_HEADERS[place], 2, 18) == b"\2\2"
+    except OSError:
+        return False
 
 
 def _existing(path: Path) -> Path:
@@ -126,7 +179,7 @@ def _refuse_foreign_wal(path: Path) -> None:
     """
     wal = path.with_name(path.name + "-wal")
     try:
-        with open(path, "rb") as database, open(wal, "rb") as log:
+        with open(wal, "rb") as log, open(path, "rb") as database:
             header, log_header = database.read(100), log.read(32)
             if len(header) < 100 or len(log_header) < 32:
                 return

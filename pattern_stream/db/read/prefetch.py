@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from anyio import to_thread
 
 from pattern_stream.budget import BUDGET, Budget
-from pattern_stream.db.connection.opening import READ_PRAGMAS, reader_uri
+from pattern_stream.db.connection.opening import READ_PRAGMAS, read_mode, reader_uri
 from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.plan import drive
 from pattern_stream.db.read.query import Query
@@ -43,7 +43,8 @@ class CommitWatch:
     """Knows whether something was committed to a database, or another put in its place, since this was made. Blocks."""
 
     def __init__(self, path: Path) -> None:
-        self.uri = reader_uri(path)
+        self.mode = read_mode(path)
+        self.uri = reader_uri(path, self.mode)
         self._path = path
         self._connection = sqlite3.connect(self.uri, uri=True, isolation_level=None, timeout=0, check_same_thread=False)
         try:

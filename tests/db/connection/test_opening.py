@@ -174,7 +174,85 @@ def test_how_a_database_is_opened(tmp_path: Path) -> None:
     found.append(read_mode(path, read_only_place=True))
 
     immutable = "mode=ro&immutable=1"
-    assert ["mode=ro", immutable, immutable, "mode=ro", "mode=ro"] == found
+    assert ["mode=rw", immutable, immutable, "mode=ro", "mode=ro"] == found
+
+
+LOCKS = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN EXCLUSIVE')"
+
+
+async def test_readers_leave_nothing_beside(tmp_path: Path) -> None:
+    """Not alone, not the second that began while the first was reading, and not after a failure."""
+    path = build(tmp_path / "a.db")
+    async with open_reader(path), open_reader(path) as second:
+        assert {"a.db", "a.db-shm", "a.db-wal"} == set(os.listdir(tmp_path))
+        assert [(1,)] == await second.execute("SELECT count(*) FROM agents")
+    assert ["a.db"] == os.listdir(tmp_path)
+    first, last = open_reader(path), open_reader(path)
+    await first.__aenter__()
+    await last.__aenter__()
+    await first.__aexit__(None, None, None)
+    await last.__aexit__(None, None, None)
+    assert ["a.db"] == os.listdir(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        async with open_reader(path):
+            raise ZeroDivisionError
+
+    assert ["a.db"] == os.listdir(tmp_path)
+
+
+async def test_commits_in_a_wal_stay_there(tmp_path: Path) -> None:
+    """What a killed program left is read where it is: no byte of the database or its WAL changes."""
+    path = build(tmp_path / "a.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as outside:
+        outside.execute("PRAGMA wal_autocheckpoint = 0")
+        add_agent(outside, "late")
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{path}{suffix}", tmp_path / f"b.db{suffix}")
+    before = [(tmp_path / name).read_bytes() for name in ("b.db", "b.db-wal")]
+
+    assert 2 == await count(tmp_path / "b.db")
+    assert before == [(tmp_path / name).read_bytes() for name in ("b.db", "b.db-wal")]
+
+
+@pytest.fixture
+def without_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who may read everything and write nothing, whose files belong to somebody else."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "supports_effective_ids", set())
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+
+@pytest.mark.usefixtures("without_rights")
+async def test_who_would_leave_files_is_refused(tmp_path: Path) -> None:
+    """Without the right to remove -wal and -shm: exit 9 and a hint, and neither is made."""
+    path = build(tmp_path / "a.db")
+    for beside in ([], ["a.db-wal"]):
+        for name in beside:
+            (tmp_path / name).touch()
+        with pytest.raises(DatabaseStorage, match="keep the owner from writing") as caught:
+            await count(path)
+
+        assert 9 == caught.value.exit_code
+        assert "owner" in (caught.value.hint or "")
+        assert sorted(["a.db", *beside]) == sorted(os.listdir(tmp_path))
+    (tmp_path / "a.db-wal").write_bytes(b"commits")  # without its -shm, which would be made
+    with pytest.raises(DatabaseStorage, match=r"a\.db-shm is not there"):
+        await count(path)
+
+
+@pytest.mark.usefixtures("without_rights")
+async def test_who_cannot_leave_files_may_read(tmp_path: Path) -> None:
+    """A database without a WAL, and one whose owner has it open; looking into it drops nobody's lock."""
+    path, living = build(tmp_path / "a.db", journal="DELETE"), build(tmp_path / "b.db")
+    with closing(sqlite3.connect(living)) as owner:
+        owner.execute("SELECT count(*) FROM agents").fetchall()
+        assert 1 == await count(living)
+    async with open_reader(path) as connection:
+        assert "mode=ro" == read_mode(path)
+        other = await anyio.run_process([sys.executable, "-c", LOCKS, str(path)], check=False)
+        assert [(1,)] == await connection.execute("SELECT count(*) FROM agents")
+
+    assert b"locked" in other.stderr
 
 
 def on_read_only_mount(folder: Path, database: Path) -> str:
