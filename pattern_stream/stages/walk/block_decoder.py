@@ -29,7 +29,7 @@ TOP: Final = "the manifest"
 """The parent of the data node."""
 
 
-class Recognizer:
+class BlockDecoder:
     """Reads blocks of one archive. The manifest comes first: `is_version_4` is then whether it is of version 4.
 
     `made`: what others made of a chunk already, by its CID; what is used is taken out of it.

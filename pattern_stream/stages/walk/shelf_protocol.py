@@ -18,7 +18,7 @@ class Left(Protocol):
     def first_offset(self) -> int | None: ...
 
 
-class Waiting(Protocol):
+class ShelfProtocol(Protocol):
     """Where blocks wait that came before they were wanted: what `archive.shelf.Shelf` is."""
 
     @property

@@ -27,9 +27,9 @@ from pattern_stream.schema.model.nodes import (
     ValueChunk,
 )
 from pattern_stream.stages.statistics import Tally
-from pattern_stream.stages.walk.block_decoder import TOP, Recognizer
+from pattern_stream.stages.walk.block_decoder import TOP, BlockDecoder
 from pattern_stream.stages.walk.pending_links import CLOSE, Finish, Inline, Links, Task, children_of, has_more
-from pattern_stream.stages.walk.shelf_protocol import Waiting, WalkLimits
+from pattern_stream.stages.walk.shelf_protocol import ShelfProtocol, WalkLimits
 from pattern_stream.streams import Events, closing
 
 _NAMED: dict[type[NodeType], Callable[[dict[str, Any]], str]] = {
@@ -59,7 +59,7 @@ class Walker:
     def __init__(
         self,
         root: bytes,
-        shelf: Waiting,
+        shelf: ShelfProtocol,
         *,
         limits: WalkLimits = WalkLimits(),  # noqa: B008  frozen
         report: Report = ignore_findings,
@@ -73,7 +73,7 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
-        self._recognizer = Recognizer(report, drop_unknown=drop_unknown, made=made)
+        self._decoder = BlockDecoder(report, drop_unknown=drop_unknown, made=made)
         self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False
@@ -242,7 +242,7 @@ class Walker:
 
     def _hand_on(self, links: Links, section: Section, *, first: bool) -> Iterator[WalkEvent]:
         try:
-            node = self._recognizer.read(links, section)
+            node = self._decoder.read(links, section)
         except ArchiveError as error:
             error.at(stage="walk", offset=section.offset, cid=cid_text(section.cid), field=links.field)
             self._fail(error, links)
@@ -265,7 +265,7 @@ class Walker:
         elif node.node.branches:
             self._tasks.append(CLOSE)
             self._tasks += reversed(list(children_of(node)))
-        elif (self._recognizer.is_version_4 or node.node in EXTENSIONS) and has_more(node):
+        elif (self._decoder.is_version_4 or node.node in EXTENSIONS) and has_more(node):
             self._tasks += reversed(list(children_of(node)))
         yield node
 
@@ -285,7 +285,7 @@ class Walker:
 
 
 async def walk(
-    sections: Events[Section], root: bytes | Walker, shelf: Waiting, *, report: Report = ignore_findings
+    sections: Events[Section], root: bytes | Walker, shelf: ShelfProtocol, *, report: Report = ignore_findings
 ) -> AsyncGenerator[WalkEvent]:
     """Follow every link from the root; yield the tree depth first, in the order of the bytes, whatever the sections'.
 

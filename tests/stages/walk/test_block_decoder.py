@@ -12,7 +12,7 @@ from pattern_stream.codec.message_arrays import MessageArray
 from pattern_stream.errors import MalformedBlock, MalformedNode, ignore_findings
 from pattern_stream.items import Node, Section
 from pattern_stream.schema.model.nodes import MessageChunk
-from pattern_stream.stages.walk.block_decoder import Recognizer
+from pattern_stream.stages.walk.block_decoder import BlockDecoder
 from pattern_stream.stages.walk.pending_links import Links
 from tests.archives import message_chunk, message_record
 
@@ -23,7 +23,7 @@ def recognized(data: bytes) -> Node:
     """The node of a block that is a chunk of messages."""
     section = Section(0, cid_of(data), data)
     links = Links(MessageChunk, "message_chunk_cids", [section.cid], "AgentExport")
-    return Recognizer(ignore_findings, drop_unknown=False).read(links, section)
+    return BlockDecoder(ignore_findings, drop_unknown=False).read(links, section)
 
 
 def records(**changed: Any) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.items import Close, Node, Ref, Section, WalkEvent
 from pattern_stream.schema.model.nodes import AgentExport, ExportManifest, MemoryBlockExport, SnapshotChunk
-from pattern_stream.stages.walk.block_decoder import Recognizer
+from pattern_stream.stages.walk.block_decoder import BlockDecoder
 from pattern_stream.stages.walk.pending_links import Links
 from pattern_stream.stages.walk.shelf_protocol import WalkLimits
 from pattern_stream.stages.walk.walker import Walker, walk
@@ -456,13 +456,13 @@ def test_a_small_piece_is_decoded_once(size: int, reads: int, monkeypatch: pytes
     memory = archive.put_before(0, node)
     archive.finish("Agent", archive.put_before(0, agent_archive_node() | {"memory_block_cids": [memory]}))
     read: list[Section] = []
-    reading = Recognizer.read
+    reading = BlockDecoder.read
 
-    def watch(recognizer: Recognizer, links: Links, section: Section) -> Node:
+    def watch(recognizer: BlockDecoder, links: Links, section: Section) -> Node:
         read.append(section)
         return reading(recognizer, links, section)
 
-    monkeypatch.setattr(Recognizer, "read", watch)
+    monkeypatch.setattr(BlockDecoder, "read", watch)
     events = walked(archive)
 
     assert size == len(data)
