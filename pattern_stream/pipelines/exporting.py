@@ -23,6 +23,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader
 from pattern_stream.db.ddl.migrations import schema_version
 from pattern_stream.db.read.census import Census, has_messages, take_census
+from pattern_stream.db.read.orphans import count_orphans
 from pattern_stream.db.read.prefetch import MessagePrefetch, open_message_prefetch
 from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import (
@@ -407,7 +408,16 @@ async def _open_line(
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
-    return _ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)
+    line = _ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)
+    for table, collation in census.unreadable.items():
+        message = f"rows stand in the order of {collation!r}, which only another program has: all of them stay behind"
+        line.log.report(Finding("warning", "table-unreadable", message, Where(table=table)))
+    for orphans in await count_orphans(connection) if options.selection.with_tables(resolved) else ():
+        rows = f"{orphans.count} row{' refers' if orphans.count == 1 else 's refer'}"
+        message = f"{rows} to what is not in {orphans.parent} any more: carried as they are"
+        where = Where(table=orphans.table, field=orphans.column)
+        line.log.report(Finding("warning", "orphans", message, where))
+    return line
 
 
 def _result(line: _ExportLine, written: WriteResult, seconds: float) -> ExportResult:

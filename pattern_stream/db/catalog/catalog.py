@@ -33,6 +33,9 @@ _COLUMNS: Final = f"""SELECT s.name, c.name, c.type, c.dflt_value IS NOT NULL, c
 _INDEXES: Final = f"""SELECT s.name, i.name, i."unique" AND i.origin <> 'pk', c.name
     FROM sqlite_schema s JOIN pragma_index_list(s.name) i JOIN pragma_index_info(i.name) c
     WHERE {_STORED} AND i.partial = 0 ORDER BY s.name, i.seq, c.seqno"""
+_COLLATIONS: Final = f"""SELECT s.name, x.coll, i.origin = 'pk' FROM sqlite_schema s
+    JOIN pragma_index_list(s.name) i JOIN pragma_index_xinfo(i.name) x
+    WHERE {_STORED} AND upper(x.coll) NOT IN ('BINARY', 'NOCASE', 'RTRIM')"""
 _PARENTS: Final = f"""SELECT s.name, min(f."from"), min(f."to") FROM sqlite_schema s
     JOIN pragma_foreign_key_list(s.name) f WHERE {_STORED} AND f."table" = s.name COLLATE NOCASE
     GROUP BY s.name, f.id HAVING count(*) = 1"""
@@ -59,7 +62,8 @@ class Table:
     `rowid`: a name by which the rowid can be read; None: it has none, or its columns have taken all the names.
     `parent`: the column in which a row names another of this table by its key, where an index finds the children.
     `leading`: the columns that stand first in an index. `unique`: further columns that must be unique; indexes over a
-    part of the rows or over expressions are left to the insert itself.
+    part of the rows or over expressions are left to the insert itself. `collations`: those of its indexes that only
+    another program registers. Such an index cannot be used, and a key is ordered and compared by its bytes.
     """
 
     name: str
@@ -69,6 +73,15 @@ class Table:
     parent: str | None
     leading: frozenset[str]
     unique: tuple[tuple[str, ...], ...] = ()
+    collations: frozenset[str] = frozenset()
+
+    def source(self, alias: str) -> str:
+        """The table under an alias, as SQL after FROM."""
+        return f"{quoted(self.name)} {alias}{' NOT INDEXED' if self.collations else ''}"
+
+    def key_part(self, alias: str, column: str) -> str:
+        """A column of the key, as SQL that orders and compares."""
+        return f"{alias}.{quoted(column)}{' COLLATE BINARY' if self.collations else ''}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +103,7 @@ class Table:
     def order(self, alias: str) -> tuple[str, ...]:
         """The columns to sort by: the primary key, then the rowid, as a key may be NULL in several rows."""
         columns = [*self.key, *([self.rowid] if self.rowid else [])]
-        return tuple(f"{alias}.{quoted(column)}" for column in columns)
+        return tuple(self.key_part(alias, column) for column in columns)
 
     def select(self, alias: str) -> tuple[str, ...]:
         """All stored columns as SQL."""
@@ -99,10 +112,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The user tables of a database by name, in canonical key order, and the virtual tables that have shadow tables."""
+    """The user tables of a database by name, in canonical key order, and the virtual tables that have shadow tables.
+
+    `unreadable`: tables that are stored in the order of a collation that is not there, with the collation.
+    """
 
     tables: Mapping[str, Table]
     virtual: Sequence[VirtualTable] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     _lists: dict[tuple[type[Record], str], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -119,11 +136,19 @@ class Catalog:
             and name != _MIGRATIONS
             and name not in shadows
         }
-        tables = {
-            name: _table(name, without_rowid[name], columns[name], indexes[name], parents[name])
-            for name in sorted(without_rowid, key=canonical)
+        collations = _missing_collations(raw)
+        unreadable = {
+            name: collation
+            for name, found in collations.items()
+            for collation, is_key in found
+            if is_key and without_rowid.get(name)
         }
-        return cls(tables, virtual)
+        tables = {
+            name: _table(name, without_rowid[name], columns[name], indexes[name], parents[name], collations[name])
+            for name in sorted(without_rowid, key=canonical)
+            if name not in unreadable
+        }
+        return cls(tables, virtual, unreadable)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether there is such a user table, or such a column in it."""
@@ -197,8 +222,29 @@ async def count_rows(connection: Connection, sources: Mapping[str, str], subject
     return counts
 
 
+def _missing_collations(raw: sqlite3.Connection) -> defaultdict[str, list[Row]]:
+    """The collations of indexes that are not registered, by table, and whether they are the primary key's.
+
+    # Trap: SQLite lists a collation that any index names, so only its use shows whether it is there.
+    """
+    found = _grouped(raw.execute(_COLLATIONS))
+    missing = set()
+    for collation in {row[0] for rows in found.values() for row in rows}:
+        try:
+            raw.execute(f"SELECT 'a' < 'b' COLLATE {quoted(collation)}").fetchall()
+        except sqlite3.OperationalError:
+            missing.add(collation)
+    kept = ((name, *row) for name, rows in found.items() for row in rows if row[0] in missing)
+    return _grouped(kept)
+
+
 def _table(
-    name: str, without_rowid: bool, columns: Sequence[Row], indexes: Sequence[Row], parents: Sequence[Row]
+    name: str,
+    without_rowid: bool,
+    columns: Sequence[Row],
+    indexes: Sequence[Row],
+    parents: Sequence[Row],
+    collations: Sequence[Row],
 ) -> Table:
     key = tuple(row[0] for row in sorted((row for row in columns if row[3]), key=lambda row: row[3]))
     taken = {row[0].lower() for row in columns}
@@ -208,6 +254,8 @@ def _table(
         parts[index, bool(unique)].append(column)
     leading = frozenset(listed[0] for listed in parts.values() if listed[0] is not None)
     up = [child for child, target in parents if child in leading and key == (target or key[0],)] if key else []
+    if collations:  # whose index cannot be used to go from row to row
+        up = []
     return Table(
         name,
         tuple(Column(row[0], row[1] or "", bool(row[2])) for row in columns if not row[4]),  # hidden or generated
@@ -220,12 +268,13 @@ def _table(
             for (_, unique), listed in parts.items()
             if unique and None not in listed
         ),
+        frozenset(row[0] for row in collations),
     )
 
 
 def _highest(raw: sqlite3.Connection, table: Table) -> int | None:
     highest = "1" if table.rowid is None else f"max({table.rowid})"
-    found = raw.execute(f"SELECT {highest} FROM {quoted(table.name)} LIMIT 1").fetchone()
+    found = raw.execute(f"SELECT {highest} FROM {table.source('t')} LIMIT 1").fetchone()
     return None if found is None else found[0]
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pattern_stream.db.catalog.catalog import count_rows, read_catalog
 from pattern_stream.db.connection.connection import Connection
-from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.errors import NameConflict, NotInDatabase, Where
 from pattern_stream.schema.model.scopes import ResolvedScope, Scope, ScopeKind
 
@@ -117,5 +116,5 @@ async def list_blocks(connection: Connection) -> list[dict[str, Any]]:
 async def list_tables(connection: Connection) -> list[dict[str, Any]]:
     """Every user table by name, with its rows: all that an export of the constellation carries."""
     tables = (await read_catalog(connection)).tables
-    counts = await count_rows(connection, {name: quoted(name) for name in sorted(tables)})
+    counts = await count_rows(connection, {name: tables[name].source("t") for name in sorted(tables)})
     return [{"name": name, "rows": count} for name, count in counts.items()]

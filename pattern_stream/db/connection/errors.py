@@ -44,6 +44,11 @@ _MISSING_WORDS: Final = (
     "no such column",
     "no such module",
     "has no column",
+    "no such collation sequence",
+    "no such function",
+    "unknown function",
+    "unsafe use of",
+    "foreign key mismatch",
     "malformed database schema",
 )
 _READONLY_WAL: Final = {

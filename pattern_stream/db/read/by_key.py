@@ -33,7 +33,7 @@ async def rows_by_key(
     Raises:  CorruptDatabase, DatabaseBusy, UnsupportedSchema.
     """
     alias = "b" if record is MemoryBlock else "t"
-    where, parameters = _where(alias, record.key, keys)
+    where, parameters = _where([f"{alias}.{quoted(name)}" for name in record.key], keys)
     query = replace(record_query(catalog, record, where), parameters=parameters)
     return await _all(connection, query)
 
@@ -69,18 +69,17 @@ async def _all(connection: Connection, query: Query) -> list[Row]:
 def _by_keys(table: Table, keys: Sequence[tuple[Any, ...]]) -> Query:
     if not table.key:
         raise UnsupportedSchema("found no primary key, expected one to find rows by", where=Where(table=table.name))
-    where, parameters = _where("t", table.key, keys)
-    return replace(table_query(table, f"{quoted(table.name)} t {where}"), parameters=parameters)
+    where, parameters = _where([table.key_part("t", column) for column in table.key], keys)
+    return replace(table_query(table, f"{table.source('t')} {where}"), parameters=parameters)
 
 
-def _where(alias: str, names: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> tuple[str, dict[str, Any]]:
+def _where(columns: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> tuple[str, dict[str, Any]]:
     """The condition that picks rows by their keys, and its parameters."""
     parts = [part for key in keys for part in key]
     marks = [f"CAST(:k{n} AS TEXT)" if type(part) is NotUtf8 else f":k{n}" for n, part in enumerate(parts)]
-    width = len(names)
+    width = len(columns)
     places = ", ".join(f"({', '.join(marks[at : at + width])})" for at in range(0, len(marks), width))
-    wanted = ", ".join(f"{alias}.{quoted(name)}" for name in names)
-    return f"WHERE ({wanted}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
+    return f"WHERE ({', '.join(columns)}) IN (VALUES {places})", {f"k{n}": part for n, part in enumerate(parts)}
 
 
 async def active_updates(

@@ -33,7 +33,8 @@ class Census:
     """Row counts of a scope. `carried`: rows by table that the archive will hold, but for memory documents' pieces.
 
     `beyond`: those of them outside the version 3 part. `not_carried`: rows by table that stay behind, empty tables left
-    out. `derived`: rows that can be made again from the others, but for the full-text indexes of the schema, which
+    out. `unreadable`: tables of which no row can be read or counted, with the collation that only another program has.
+    `derived`: rows that can be made again from the others, but for the full-text indexes of the schema, which
     every import makes.
     """
 
@@ -41,6 +42,7 @@ class Census:
     not_carried: dict[str, int] = field(default_factory=dict)
     derived: dict[str, int] = field(default_factory=dict)
     beyond: dict[str, int] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -58,14 +60,16 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
     reading = await Reading.of(connection, with_tables=with_tables)
     conditions = _Conditions(scope, reading.catalog.tables, reading.included)
 
+    tables = reading.catalog.tables
+
     async def count(conditions: Mapping[str, str]) -> dict[str, int]:
         wanted = {name: condition for name, condition in conditions.items() if name not in left_out(selection)}
-        sources = {name: f"{quoted(name)} t {where(condition)}" for name, condition in wanted.items()}
+        sources = {name: f"{tables[name].source('t')} {where(condition)}" for name, condition in wanted.items()}
         return await count_rows(connection, sources, scope.id)
 
     all_rows, version_3 = await count(conditions.scope()), await count(conditions.version_3())
     if scope.kind == "constellation":
-        tables, without = reading.catalog.tables, left_out(selection)
+        without = left_out(selection)
         all_rows[SEQUENCES] = len(await connection.run(lambda raw: marks_above_rows(raw, tables, without)))
     if with_tables:
         beyond = _rest(all_rows, version_3)
@@ -79,7 +83,8 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
         not_carried |= {table.name: counts[table.name] for table in virtual if counts[table.name] and not table.derived}
         derived = {table.name: counts[table.name] for table in virtual if counts[table.name] and table.derived}
     beyond = {name: rows for name, rows in beyond.items() if rows}
-    return Census(carried, not_carried, derived, beyond)
+    unreadable = reading.catalog.unreadable if scope.kind == "constellation" else {}
+    return Census(carried, not_carried, derived, beyond, unreadable)
 
 
 def _rest(rows: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:

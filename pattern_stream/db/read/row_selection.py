@@ -156,7 +156,7 @@ def extension_rowids(included: IncludedRows, table: Table) -> str:
     owner = _OWNED.get(table.name)
     if owner is None or owner not in table.leading:
         condition = is_extension(included, table)
-        return f"SELECT t.{quoted(table.rowid or '')} AS r FROM {quoted(table.name)} t WHERE {condition}"
+        return f"SELECT t.{quoted(table.rowid or '')} AS r FROM {table.source('t')} WHERE {condition}"
     parts = [_of_absent_owners(included, table, owner)]
     if table.name == "messages" and included.not_deleted("m") != "1":
         parts += [_deleted(included, table, test) for test in ("> 0", "< 0", "IS NULL")]  # all but 0
@@ -190,15 +190,16 @@ def in_order(table: Table, *, condition: str = "1", rowids: str | None = None) -
     Order: by primary key, or rowid where there is none. Where rows refer to others of the table by an indexed column:
     by depth below a row that refers to none of those picked, then by key; rows on a cycle last.
     """
-    name, rowid = quoted(table.name), quoted(table.rowid or "")
+    rowid = quoted(table.rowid or "")
     if rowids is None and (table.rowid is None or _is_in_order(table)):
-        return f"{name} t {_depths(table, None, 't')} {where(condition)} ORDER BY {_sorted(table, 't')}"
+        return f"{table.source('t')} {_depths(table, None, 't')} {where(condition)} ORDER BY {_sorted(table, 't')}"
     if rowids is None and condition != "1":
-        rowids = f"SELECT t.{rowid} AS r FROM {name} t WHERE {condition}"
-    picked = f"{name} o" if rowids is None else f"({rowids}) k CROSS JOIN {name} o ON o.{rowid} = k.r"
+        rowids = f"SELECT t.{rowid} AS r FROM {table.source('t')} WHERE {condition}"
+    listed = table.source("o")
+    picked = listed if rowids is None else f"({rowids}) k CROSS JOIN {listed} ON o.{rowid} = k.r"
     # a LIMIT keeps SQLite from leaving out the order of a part of a join
     return f"""(SELECT o.{rowid} AS r FROM {picked} {_depths(table, rowids, "o")}
-        ORDER BY {_sorted(table, "o")} LIMIT -1) ordered CROSS JOIN {name} t ON t.{rowid} = ordered.r"""
+        ORDER BY {_sorted(table, "o")} LIMIT -1) ordered CROSS JOIN {table.source("t")} ON t.{rowid} = ordered.r"""
 
 
 def _is_in_order(table: Table) -> bool:

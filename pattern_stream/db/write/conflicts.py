@@ -94,9 +94,8 @@ class UnknownTables:
     def __bool__(self) -> bool:
         return bool(self.counts)
 
-    def add_table(self, table: str, rows: int, *, untranslated: bool = False) -> None:
-        """Rows of a table. `untranslated`: the database may have it, but its ids cannot be found to be made new."""
-        reason = "it is not known where its ids are, to make new ones" if untranslated else "no such table here"
+    def add_table(self, table: str, rows: int, reason: str = "no such table here") -> None:
+        """Rows of a table that cannot come in, for a reason."""
         self._add(table, rows, f"table {table!r}: {reason}", Where(table=table))
 
     def add_column(self, table: str, column: str, rows: int) -> None:

@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from pattern_stream.db.connection.sql_text import Row, quoted
+from pattern_stream.db.catalog.catalog import Catalog, Table
+from pattern_stream.db.connection.sql_text import Row, quoted, shown
 from pattern_stream.db.write.conflicts import Loaded, Orphans
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.records import DECLARED, Member, Record, SharedAttachment
@@ -22,6 +23,9 @@ _ENDS: Final[dict[type[Record], tuple[tuple[str, str], ...]]] = {
 
 _ROWS_AT_ONCE: Final = 500
 _NAMED_ROWS: Final = 20
+_REFERRING: Final = """SELECT s.name FROM sqlite_schema s WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%'
+    AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(s.name)) ORDER BY s.rowid"""
+_KEYS: Final = 'SELECT "from", "to" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
 _EARLIER: Final = "temp.pattern_stream_faults"
 
 
@@ -98,7 +102,8 @@ class ForeignKeys:
 def note_earlier_faults(connection: sqlite3.Connection) -> None:
     """Note the references that are broken already, so that `foreign_key_fault` finds those of this import alone."""
     connection.execute(f"DROP TABLE IF EXISTS {_EARLIER}")
-    connection.execute(f"CREATE TABLE {_EARLIER} AS SELECT * FROM pragma_foreign_key_check")
+    connection.execute(f"CREATE TABLE {_EARLIER} (child, row, parent, number)")
+    connection.executemany(f"INSERT INTO {_EARLIER} VALUES (?, ?, ?, ?)", broken_references(connection))
 
 
 def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded: Loaded, report: Report) -> None:
@@ -117,19 +122,19 @@ def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded:
         if rule == "keep":
             return
         for table, rowids in found.items():
-            if None in rowids:
+            target = Catalog.read(connection).tables.get(table)
+            if None in rowids or target is None or target.rowid is None:
                 raise _refusal(connection, {table: rowids})
-            connection.executemany(f"DELETE FROM {quoted(table)} WHERE rowid = ?", [(rowid,) for rowid in rowids])
+            sql = f"DELETE FROM {quoted(table)} WHERE {quoted(target.rowid)} = ?"  # a column may be named rowid
+            connection.executemany(sql, [(rowid,) for rowid in rowids])
             loaded.rows[table] -= len(rowids)
             loaded.dropped[table] = loaded.dropped.get(table, 0) + len(rowids)
 
 
 def _orphans(connection: sqlite3.Connection) -> dict[str, list[int | None]]:
     """Rowids by table of the rows that refer to nothing and did not do so before; None in a table without rowids."""
-    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
-    earlier = f" EXCEPT SELECT * FROM {_EARLIER}" if noted.fetchone() is not None else ""
     found: dict[str, list[int | None]] = {}
-    for table, rowid, *_ in connection.execute(f"SELECT * FROM pragma_foreign_key_check{earlier}"):
+    for table, rowid, *_ in _new_faults(connection):
         rowids = found.setdefault(table, [])
         if rowid is None or rowid not in rowids[-_ROWS_AT_ONCE:]:  # a row may have several such references
             rowids.append(rowid)
@@ -146,30 +151,74 @@ def _refusal(connection: sqlite3.Connection, found: Mapping[str, Sequence[int | 
 
 
 def _named(connection: sqlite3.Connection, table: str, rowids: Sequence[int | None]) -> str:
-    """The first rows by their ids, or else by their rowids."""
-    has_id = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id'", (table,)).fetchone()
-    names = []
-    for rowid in rowids[:_NAMED_ROWS]:
-        sql = f"SELECT CAST(id AS TEXT) FROM {quoted(table)} WHERE rowid = ?"
-        found = connection.execute(sql, (rowid,)).fetchone() if has_id and rowid is not None else None
-        names.append(
-            str(found[0]) if found is not None else "a row without rowid" if rowid is None else f"rowid {rowid}"
-        )
+    """The first rows by their keys."""
+    found = Catalog.read(connection).tables.get(table)
+    names = [
+        "a row without rowid" if rowid is None else _name_at(connection, found, rowid) for rowid in rowids[:_NAMED_ROWS]
+    ]
     return ", ".join(names) + (f" and {len(rowids) - _NAMED_ROWS} more" if len(rowids) > _NAMED_ROWS else "")
 
 
 def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
     """The first row that refers to nothing, named; None where every reference holds."""
-    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
-    earlier = f" EXCEPT SELECT * FROM {_EARLIER}" if noted.fetchone() is not None else ""
-    found = connection.execute(f"SELECT * FROM pragma_foreign_key_check{earlier} LIMIT 1").fetchone()
-    if found is None:
+    fault = next(_new_faults(connection), None)
+    if fault is None:
         return None
-    table, rowid, parent, number = found
-    keys = connection.execute('SELECT id, "from" FROM pragma_foreign_key_list(?)', (table,))
-    column = next((name for key, name in keys if key == number), None)
-    has_id = connection.execute("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id'", (table,)).fetchone()
-    sql = f"SELECT id FROM {quoted(table)} WHERE rowid = ?"
-    (name,) = connection.execute(sql, (rowid,)).fetchone() if has_id and rowid is not None else (rowid,)
+    table, rowid, parent, number = fault
+    keys = connection.execute(_KEYS, (table, number)).fetchall()
+    found = Catalog.read(connection).tables.get(table)
+    name = _first_name(connection, found, parent, keys) if rowid is None else _name_at(connection, found, rowid)
     message = f"row refers to a row of {parent} that is neither in the archive nor in the database"
-    return MalformedNode(message, where=Where(table=table, row_id=str(name), field=column))
+    return MalformedNode(message, where=Where(table=table, row_id=name, field=keys[0][0] if keys else None))
+
+
+def broken_references(connection: sqlite3.Connection) -> Iterator[Row]:
+    """References into nothing as SQLite lists them, table by table: (table, rowid, parent, number of the foreign key).
+
+    # Trap: one key that no unique column of its parent answers ends a list of all tables; such a table has no answer.
+    """
+    for (table,) in connection.execute(_REFERRING).fetchall():
+        try:
+            yield from connection.execute("SELECT * FROM pragma_foreign_key_check(?)", (table,))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+                raise
+
+
+def _new_faults(connection: sqlite3.Connection) -> Iterator[Row]:
+    """The broken references that were not noted before this import."""
+    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
+    earlier = Counter(connection.execute(f"SELECT * FROM {_EARLIER}") if noted.fetchone() is not None else ())
+    for fault in broken_references(connection):
+        earlier[fault] -= 1
+        if earlier[fault] < 0:
+            yield fault
+
+
+def _name_at(connection: sqlite3.Connection, table: Table | None, rowid: int) -> str:
+    """The key of the row at a rowid."""
+    if table is None or table.rowid is None:
+        return f"rowid {rowid}"
+    sql = f"SELECT {_key_of(table.keyed)} FROM {table.source('t')} WHERE t.{quoted(table.rowid)} = ?"
+    return " ".join(map(shown, connection.execute(sql, (rowid,)).fetchone()))
+
+
+def _first_name(
+    connection: sqlite3.Connection, table: Table | None, parent: str, keys: Sequence[tuple[str, str | None]]
+) -> str | None:
+    """The key of the first row whose reference is broken. SQLite gives no rowids of a table WITHOUT ROWID."""
+    if table is None:
+        return None
+    sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
+    own = [name for (name,) in connection.execute(sql, (parent,))]
+    ends = [to if to is not None else own[at] for at, (_, to) in enumerate(keys)]
+    same = " AND ".join(f"p.{quoted(to)} = t.{quoted(at)}" for (at, _), to in zip(keys, ends, strict=True))
+    filled = " AND ".join(f"t.{quoted(at)} IS NOT NULL" for at, _ in keys)
+    lost = f"{filled} AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} p WHERE {same})"
+    row = connection.execute(f"SELECT {_key_of(table)} FROM {table.source('t')} WHERE {lost} LIMIT 1").fetchone()
+    return None if row is None else " ".join(map(shown, row))
+
+
+def _key_of(table: Table) -> str:
+    """The key of a row `t` as SQL. # Trap: it may be text that is no UTF-8, which only comes out as bytes."""
+    return ", ".join(f"CAST(t.{quoted(column)} AS BLOB)" for column in table.key)

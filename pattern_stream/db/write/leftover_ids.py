@@ -211,7 +211,7 @@ class _KnownIds:
             for table in tables
             if table.key == ("id",)
             and (kind := references_of(table.name).get("id")) is not None
-            and connection.execute(f"SELECT 1 FROM {quoted(table.name)} LIMIT 1").fetchone() is not None
+            and connection.execute(f"SELECT 1 FROM {table.source('t')} LIMIT 1").fetchone() is not None
         }
         self._sql = " UNION ALL ".join(f"SELECT 1 FROM {quoted(name)} WHERE id = ?" for name in self._kinds)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
-from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Orphans
 from pattern_stream.db.write.foreign_keys import note_earlier_faults, settle_orphans
 from pattern_stream.db.write.loader import Loader
@@ -169,8 +168,8 @@ async def holds_rows(connection: Connection) -> bool:
 
 def _holds_rows(connection: sqlite3.Connection) -> bool:
     return any(
-        connection.execute(f"SELECT EXISTS (SELECT 1 FROM {quoted(table)})").fetchone()[0]
-        for table in Catalog.read(connection).tables
+        connection.execute(f"SELECT EXISTS (SELECT 1 FROM {table.source('t')})").fetchone()[0]
+        for table in Catalog.read(connection).tables.values()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -47,12 +48,14 @@ class ColumnMapping:
     ) -> None:
         self._connection = context.connection
         self._unknown = context.unknown
-        self._untranslated = untranslated
         self._width = len(columns)
         self.table = table
         if len(set(columns)) != self._width:
             raise MalformedNode("table has two columns of one name", where=Where(table=table))
         found = None if untranslated else context.targets.get(table)
+        self._reason = "it is not known where its ids are, to make new ones" if untranslated else "no such table here"
+        if found is not None and (lacking := what_is_missing(context, found)) is not None:
+            found, self._reason = None, f"what only another program registers is missing here ({lacking})"
         names = found.names if found is not None else ()
         self._places = [at for at, name in enumerate(columns) if at != rowid and name in names]
         self.target: Target | None = found if self._places else None
@@ -74,7 +77,7 @@ class ColumnMapping:
                 message = f"row has {len(row)} cells, expected {self._width}"
                 raise MalformedNode(message, where=Where(table=self.table))
         if self.target is None:
-            self._unknown.add_table(self.table, len(rows), untranslated=self._untranslated)
+            self._unknown.add_table(self.table, len(rows), self._reason)
             return []
         for column in self._missing:
             self._unknown.add_column(self.table, column, len(rows))
@@ -97,6 +100,24 @@ class ColumnMapping:
         """The primary key of a row that fits; None where it has none, or NULL in it, which equals nothing."""
         key = tuple(row[at] for at in self.key_places)
         return key if key and None not in key else None
+
+
+def what_is_missing(context: ImportContext, table: Target) -> str | None:
+    """The collation or function that a table's indexes, checks, defaults or triggers need and nobody registered here,
+    in SQLite's words; None where rows can go in. Statements are compiled for it, none is run.
+    """
+    connection = context.connection
+    name, column = quoted(table.name), quoted(table.names[0])
+    try:
+        connection.execute(f"EXPLAIN INSERT INTO {name} ({column}) VALUES (NULL)")
+        if context.options.on_conflict == "replace":
+            connection.execute(f"EXPLAIN UPDATE {name} SET {column} = NULL")
+        connection.execute(f"EXPLAIN PRAGMA foreign_key_check({name})")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_ERROR:
+            raise
+        return str(error)
+    return None
 
 
 class TableRows:
