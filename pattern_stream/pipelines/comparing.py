@@ -71,8 +71,8 @@ class Comparison:
 
     `only_in_database`: rows by table that the archive's scope has in the database, and the archive does not carry;
     with `both_ways` they are differences too. Rows of a table without a primary key are compared by their rowids; of an
-    archive that has none they are counted, as nothing tells them apart. `ours`: whether this program made the archive,
-    asked when the manifest has been read.
+    archive that has none they are counted, as nothing tells them apart; so are rows with NULL in their key. `ours`:
+    whether this program made the archive, asked when the manifest has been read.
     """
 
     path: Path
@@ -249,7 +249,9 @@ class Comparison:
             return
         places = [names.index(name) for name in table.key] if table is not None else []
         rows = [(tuple(row[place] for place in places), row) for row in event.rows]
-        self._met[event.table] += await self._compare_rows(event.table, names, rows)
+        found = [(key, row) for key, row in rows if None not in key]
+        self._met[event.table] += len(rows) - len(found)
+        self._met[event.table] += await self._compare_rows(event.table, names, found)
 
     async def _compare_marks(self, rows: Sequence[Row]) -> None:
         """High-water marks of AUTOINCREMENT: a database that goes on has the same ones, or higher."""

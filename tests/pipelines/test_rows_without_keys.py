@@ -80,6 +80,20 @@ async def test_a_second_import_doubles_nothing(source: Path, how: Any) -> None:
     assert (1, 1) == (again.rows["t"], again.skipped["t"])
 
 
+async def test_keys_with_null_in_them(source: Path) -> None:
+    """NULL in a key finds no row, so all cells do: nothing is doubled, and equal rows of one archive all come in."""
+    ddl = "CREATE TABLE t (a TEXT, b, PRIMARY KEY (a, b))"
+    run(source, ddl, "INSERT INTO t VALUES (NULL, 1), (NULL, 1), ('x', NULL), ('x', 2)")
+    target = await restored(source, ddl)
+    compared = await verify_archive(source.with_name("a.car"), against=target, both_ways=True)
+    assert compared.against is not None
+    assert not compared.against.differs
+    run(target, "DELETE FROM t WHERE a = 'x' AND b IS NULL")
+    await import_archive(source.with_name("a.car"), target, options=ImportOptions(on_conflict="skip"))
+
+    assert [(None, 1), (None, 1), ("x", None), ("x", 2)] == run(target, "SELECT * FROM t ORDER BY 1, 2")
+
+
 @pytest.mark.parametrize(("how", "body"), [("fail", None), ("skip", "of another"), ("replace", "a")])
 async def test_another_row_at_that_rowid_is_a_conflict(source: Path, how: Any, body: str | None) -> None:
     """Only the letters' case differs, which the column's own collation would not see."""

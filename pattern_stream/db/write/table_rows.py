@@ -90,10 +90,11 @@ class ColumnMapping:
         return self.writer.columns.index(column) if column in self.writer.columns else None
 
     def has_equal(self, row: Row) -> bool:
-        """Whether the database has a row with all these cells."""
+        """Whether the database had a row with all these cells before the import."""
         columns = zip(self.writer.columns, row, strict=True)
         same = " AND ".join(f"{quoted(column)} COLLATE BINARY IS {mark(cell)}" for column, cell in columns)
-        sql = f"SELECT 1 FROM {quoted(self.table)} WHERE {same}"
+        before = self.target.before if self.target is not None else "0"
+        sql = f"SELECT 1 FROM {quoted(self.table)} WHERE {before} AND {same}"
         return self._connection.execute(sql, parameters(row)).fetchone() is not None
 
     def key_of(self, row: Row) -> Row | None:
@@ -197,6 +198,8 @@ class TableRows:
             found = context.connection.execute(sql, parameters((*owners, *key))).fetchone()
             if found is not None and mapping.by_rowid and mapping.has_equal(row):
                 return "skip", row
+        elif mapping.key_places and mapping.has_equal(row):  # NULL in the key, which finds no row
+            return "skip", row
         resolution = context.options.resolve(exists=found is not None, same_owner=found is None or bool(found[0]))
         if resolution == "conflict":
             context.loaded.conflicts.add_row(target.name, mapping.writer.name_of(row))
