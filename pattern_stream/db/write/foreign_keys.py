@@ -6,6 +6,7 @@ Source: docs/format.md#flaws-of-pattern.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
