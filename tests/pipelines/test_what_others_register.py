@@ -87,7 +87,7 @@ TARGETS = {
     "a check": ("CREATE TABLE decks (name TEXT PRIMARY KEY, n CHECK (soundex_of(n) <> ''))", "soundex_of"),
     "a trigger": (
         "CREATE TABLE decks (name TEXT PRIMARY KEY, n INT)",
-        "CREATE TRIGGER d AFTER INSERT ON decks BEGIN SELECT soundex_of(new.n); END",
+        "CREATE TRIGGER d BEFORE INSERT ON decks BEGIN SELECT soundex_of(new.n); END",
         "soundex_of",
     ),
     "a foreign key": (
@@ -118,7 +118,7 @@ async def test_a_table_of_the_original(tmp_path: Path) -> None:
     """Its rows cannot be left out, so an archive with some is refused, as one of a foreign schema is."""
     source = build(tmp_path / "a.db", messages=[("m1", "{}")])
     await export_archive(source, tmp_path / "a.car")
-    trigger = "CREATE TRIGGER d AFTER INSERT ON messages BEGIN SELECT soundex_of(new.id); END"
+    trigger = "CREATE TRIGGER d BEFORE INSERT ON messages BEGIN SELECT soundex_of(new.id); END"
     target = as_its_owner(await create_database(tmp_path / "t.db"), trigger)
     with pytest.raises(UnsupportedSchema, match="soundex_of"):
         await import_archive(tmp_path / "a.car", target)
