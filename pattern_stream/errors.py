@@ -256,6 +256,17 @@ class LimitExceeded(PatternStreamError):
     exit_code = ExitCode.UNSUPPORTED
 
 
+class DocumentTooLarge(LimitExceeded):
+    """A memory document, or the edits that wait for it, are beyond the limit that the caller chose."""
+
+    default_hint = "--max-document-bytes raises the limit"
+
+    @property
+    def code(self) -> str:
+        """That of LimitExceeded: to scripts it is one more limit."""
+        return LimitExceeded("").code
+
+
 class UnencodableValue(PatternStreamError):
     """A value that DAG-CBOR cannot hold: NaN, an infinity, a large integer, a lone surrogate, a foreign type."""
 

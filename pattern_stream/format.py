@@ -97,7 +97,11 @@ CONSTELLATION_OWNER: Final = "_constellation_"
 MAX_DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 """Largest memory document (joined snapshot) that is handed to the document worker. Source: docs/memory.md#limits."""
 
-MAX_PENDING_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+DOCUMENT_GROWTH: Final = 4
+"""Updates of a memory document, and a document that a whole backup carries without looking into it, may be this many
+times the limit of a document. Ours."""
+
+MAX_PENDING_BYTES: Final = DOCUMENT_GROWTH * MAX_DOCUMENT_BYTES
 """Most bytes of one memory block's updates that are gathered before they are in its document. Ours."""
 
 MAX_REPEATED_BYTES: Final = 1024 * 1024 * 1024

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pattern_stream.cli.options import PATH, examples, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, talking
 from pattern_stream.cli.output import json_text, print_findings, show
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
@@ -31,10 +31,11 @@ WHAT = ("agents", "groups", "blocks", "messages", "archival", "summaries", "tabl
 )
 @click.argument("file", type=PATH)
 @click.argument("what", type=click.Choice(WHAT), required=False)
+@document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @talking
 @click.pass_obj
-def dump(session: Session, file: Path, what: DumpKind | None, spool_dir: Path | None) -> None:
+def dump(session: Session, file: Path, what: DumpKind | None, max_document_bytes: int, spool_dir: Path | None) -> None:
     """Show the records of the archive FILE on stdout, one JSON object a line with its kind; nothing is imported.
 
     FILE may be gzipped; "-" is stdin. Memory blocks come with the text that their documents show.
@@ -43,16 +44,28 @@ def dump(session: Session, file: Path, what: DumpKind | None, spool_dir: Path | 
     from pattern_stream.pipelines.results import FindingLog
 
     log = FindingLog()
-    run(session, lambda progress: _pour(source, what, log, progress, spool_dir))
+    run(session, lambda progress: _pour(source, what, log, progress, max_document_bytes, spool_dir))
     print_findings(session, log.findings())
 
 
 async def _pour(
-    source: Path | None, what: DumpKind | None, log: FindingLog, progress: ProgressCallback, spool_dir: Path | None
+    source: Path | None,
+    what: DumpKind | None,
+    log: FindingLog,
+    progress: ProgressCallback,
+    max_document_bytes: int,
+    spool_dir: Path | None,
 ) -> None:
     from pattern_stream.pipelines.dumping import dump_archive
 
-    records = dump_archive(source, what, report=log.report, progress=progress, spool_dir=spool_dir)
+    records = dump_archive(
+        source,
+        what,
+        max_document_bytes=max_document_bytes,
+        report=log.report,
+        progress=progress,
+        spool_dir=spool_dir,
+    )
     async with aclosing(records):
         async for record in records:
             show(json_text(record))

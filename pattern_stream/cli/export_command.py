@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
-from pattern_stream.cli.options import PATH, database, examples, json_output, talking
+from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, talking
 from pattern_stream.cli.output import (
     conclude,
     counted,
@@ -80,6 +80,7 @@ class ExportArguments(TypedDict):
     history: bool
     newest_version: str
     compress: int | None
+    max_document_bytes: int
     db: Path | None
 
 
@@ -135,6 +136,7 @@ class ExportArguments(TypedDict):
     help="Messages at which a chunk closes.",
 )
 @click.option("--owner", metavar="TEXT", help=f"Owner to name in a constellation archive.  [default: {DEFAULT_OWNER}]")
+@document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where the archive grows until it is whole.")
 @click.option("--dry-run", is_flag=True, help="Write nothing: show counts, size, and what would not fit.")
 @click.option("--verify", is_flag=True, help="Read FILE back whole before it gets its name.")
@@ -225,6 +227,7 @@ def options_of(given: ExportArguments) -> ExportOptions:
         exported_at=fixed_date(os.environ.get("SOURCE_DATE_EPOCH")),
         portable=given["portable"],
         history=given["history"],
+        max_document_bytes=given["max_document_bytes"],
         newest_version=int(given["newest_version"]),
         gzip_level=_gzip_level(given["output"], given["compress"]),
     )

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pattern_stream.cli.options import PATH, database, examples, json_output, talking
+from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, talking
 from pattern_stream.cli.output import conclude, counted, detail, path_text, plain, print_findings, require_stdout, say
 from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import UsageError
-from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from pattern_stream.db.write.conflicts import OnConflict, Orphans
@@ -80,13 +79,7 @@ class ImportArguments(TypedDict):
 )
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
-@click.option(
-    "--max-document-bytes",
-    type=click.IntRange(min=1),
-    default=MAX_DOCUMENT_BYTES,
-    show_default=True,
-    help="Largest memory document that is taken.",
-)
+@document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @json_output("Summary as one JSON document on stdout.")
 @database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pattern_stream.cli.options import PATH, examples, json_output, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
 from pattern_stream.cli.output import document, held, human_bytes, plain, show, table
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
@@ -22,10 +22,11 @@ Item = Mapping[str, Any]
     epilog=examples("pattern-stream inspect constellation.car.gz", "pattern-stream export | pattern-stream inspect -"),
 )
 @click.argument("file", type=PATH)
+@document_limit
 @json_output("Everything as one JSON document on stdout.")
 @talking
 @click.pass_obj
-def inspect(session: Session, file: Path) -> None:
+def inspect(session: Session, file: Path, max_document_bytes: int) -> None:
     """Show what the archive FILE holds: agents, groups, memory blocks, counts, times, and what looks wrong.
 
     FILE may be gzipped; "-" is stdin. Every block is checked against its hash on the way.
@@ -33,7 +34,11 @@ def inspect(session: Session, file: Path) -> None:
     source = binary_input(file)
     from pattern_stream.pipelines.inspecting import inspect_archive
 
-    found = run(session, lambda progress: inspect_archive(source, progress=progress)).as_dict()
+    inspection = run(
+        session,
+        lambda progress: inspect_archive(source, max_document_bytes=max_document_bytes, progress=progress),
+    )
+    found = inspection.as_dict()
     if session.json:
         document(found)
         return

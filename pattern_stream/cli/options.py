@@ -11,6 +11,7 @@ import click
 
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import FileMissing, making_folder
+from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -59,6 +60,17 @@ def database(
 ) -> Callable[[Decorated], Decorated]:
     """`--db PATH`."""
     return click.option("--db", type=PATH, metavar="PATH", help=text)
+
+
+def document_limit(command: Decorated) -> Decorated:
+    """`--max-document-bytes`."""
+    return click.option(
+        "--max-document-bytes",
+        type=click.IntRange(min=1),
+        default=MAX_DOCUMENT_BYTES,
+        show_default=True,
+        help="Largest memory document that is looked into.",
+    )(command)
 
 
 def _flag(*names: str, help: str) -> Callable[[Decorated], Decorated]:

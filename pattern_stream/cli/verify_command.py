@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pattern_stream.cli.options import PATH, examples, json_output, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
 from pattern_stream.cli.output import (
     counted,
     detail,
@@ -23,7 +23,6 @@ from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import UsageError
-from pattern_stream.format import MAX_DOCUMENT_BYTES
 
 if TYPE_CHECKING:
     from pattern_stream.pipelines.verifying import Verification
@@ -40,13 +39,7 @@ if TYPE_CHECKING:
 @click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
 @click.option("--both-ways", is_flag=True, help="With --against: rows that only the database has are differences too.")
-@click.option(
-    "--max-document-bytes",
-    type=click.IntRange(min=1),
-    default=MAX_DOCUMENT_BYTES,
-    show_default=True,
-    help="Largest memory document that is looked into.",
-)
+@document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @json_output("Summary with all findings as one JSON document on stdout.")
 @talking

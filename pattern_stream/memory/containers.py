@@ -25,6 +25,10 @@ class Fault(Exception):
         self.steps = list(steps)
 
 
+class Grown(Fault):
+    """The document is sound, but larger than anybody wants it."""
+
+
 class ContainerReader:
     """Root containers by kind and name, each read once, with limits on what they may hold."""
 

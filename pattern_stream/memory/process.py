@@ -100,6 +100,10 @@ class DocumentRefused(Exception):
         self.reason, self.step, self.steps = reason, step, frozenset(steps) or frozenset({step})
 
 
+class DocumentGrown(DocumentRefused):
+    """The document is sound, but larger than anybody wants it."""
+
+
 class DocumentWorkerDied(DocumentRefused):
     """The worker ended of itself, or because it went past its limits."""
 
@@ -199,7 +203,8 @@ class DocumentWorker:
                 _require_memory(limits)
             named = answer.meta.get("steps")
             steps = [step for step in named if type(step) is int] if isinstance(named, list) else []
-            raise DocumentRefused(str(answer.meta["fault"]), self.step, steps)
+            refused = DocumentGrown if answer.meta.get("grown") is True else DocumentRefused
+            raise refused(str(answer.meta["fault"]), self.step, steps)
         return answer
 
     async def _answer(self, limits: RequestLimits) -> DocumentAnswer:

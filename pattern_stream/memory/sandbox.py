@@ -15,11 +15,12 @@ from typing import Any, Final, Self
 import anyio
 import orjson
 
-from pattern_stream.errors import DamagedDocument, DamagedMemory, LimitExceeded, Where, WorkerFailed
-from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.errors import DamagedDocument, DamagedMemory, DocumentTooLarge, Where, WorkerFailed
+from pattern_stream.format import DOCUMENT_GROWTH, MAX_DOCUMENT_BYTES
 from pattern_stream.items import Folded
 from pattern_stream.memory.process import (
     DocumentAnswer,
+    DocumentGrown,
     DocumentRefused,
     DocumentWorker,
     DocumentWorkerDied,
@@ -33,9 +34,6 @@ MOST_MEMORY_BYTES: Final = 4 * LEAST_MEMORY_BYTES
 MEMORY_PER_BYTE: Final = 200
 WORN_BYTES: Final = 256 * 1024 * 1024
 """A worker that once grew beyond this is replaced, so that no document pays for the one before it."""
-
-GROWTH: Final = 4
-"""Updates of a document, and the document they lead to, may be this many times the limit of a stored one."""
 
 MAX_SHOWN_BYTES: Final = 16 * 1024 * 1024
 """Longest text or values that come over to this process; a longer text is checked but not handed out."""
@@ -147,22 +145,26 @@ class Sandbox:
 
         Out:     the stored bytes untouched where the updates bring nothing new; with salvage, `damage` says what is
                  missing: bad updates and those that build on them, or the stored snapshot.
-        Raises:  DamagedMemory (place, seq and reason in the message), LimitExceeded, WorkerFailed.
+        Raises:  DamagedMemory (place, seq and reason in the message), DocumentTooLarge, WorkerFailed.
         """
         task = _Task(snapshot, tuple(updates), metadata)
         self._measure(task)
         try:
-            return await self._folded(task)
+            folded = await self._folded(task)
+        except DocumentGrown as grown:
+            raise DocumentTooLarge(f"memory {grown.reason}") from None
         except DocumentRefused as refusal:
             if self._salvage:
                 return await self._rescue(task, refusal)
             where = Where(field="update_blob" if 0 < refusal.step <= len(task.updates) else "loro_snapshot")
             raise DamagedMemory(task.fault(refusal), where=where) from None
+        self._weigh(folded.snapshot)
+        return folded
 
     async def check(self, snapshot: bytes, metadata: str | None) -> Checked:
         """Whether a document from an archive can be read, edited and shown, with nothing of it missing.
 
-        Raises:  DamagedDocument (reason in the message), LimitExceeded, WorkerFailed.
+        Raises:  DamagedDocument (reason in the message), DocumentTooLarge, WorkerFailed.
         """
         task = _Task(snapshot, (), metadata, probe=True)
         self._measure(task)
@@ -179,8 +181,11 @@ class Sandbox:
         self._measure(task)
         try:
             answer = await self._ask(task)
+        except DocumentGrown as grown:
+            raise DocumentTooLarge(f"memory {grown.reason}") from None
         except DocumentRefused as refusal:
             raise DamagedMemory(task.fault(refusal)) from None
+        self._weigh(answer.blobs[0])
         return Shown(orjson.loads(answer.blobs[3]) or {}, _text_of(answer), answer.blobs[1])
 
     # --- salvage -------------------------------------------------------------------------------------------------
@@ -237,10 +242,14 @@ class Sandbox:
         size, updates_size = len(task.snapshot), sum(len(update) for _, update in task.updates)
         for what, found, limit in (
             ("memory document", size, self._most),
-            ("memory document's updates", updates_size, self._most * GROWTH),
+            ("memory document's updates", updates_size, self._most * DOCUMENT_GROWTH),
         ):
             if found > limit:
-                raise LimitExceeded(f"{what} is {found} bytes, limit is {limit} bytes")
+                raise DocumentTooLarge(f"{what} is {found} bytes, limit is {limit} bytes")
+
+    def _weigh(self, grown: bytes) -> None:
+        if len(grown) > self._most:
+            raise DocumentTooLarge(f"memory document grows to {len(grown)} bytes, limit is {self._most} bytes")
 
     async def _folded(self, task: _Task) -> Folded:
         """Fold, or look up: most documents of a constellation are one and the same empty one."""
@@ -266,12 +275,12 @@ class Sandbox:
             "show": task.show,
             "values": task.values,
             "find_deleted": self._find_deleted,
-            "most": self._most * GROWTH,
+            "most": self._most * DOCUMENT_GROWTH,
             "most_shown": MAX_SHOWN_BYTES,
         }
         blobs = [task.snapshot, *(update for _, update in task.updates)]
         memory = min(max(LEAST_MEMORY_BYTES, MEMORY_PER_BYTE * sum(map(len, blobs))), MOST_MEMORY_BYTES)
-        limits = RequestLimits(self._seconds, memory, self._most * GROWTH + 2 * MAX_SHOWN_BYTES)
+        limits = RequestLimits(self._seconds, memory, self._most * DOCUMENT_GROWTH + 2 * MAX_SHOWN_BYTES)
         async with self._lock:
             worker = self._worker or DocumentWorker.start()
             self._worker = None  # until it has answered: whatever ends the conversation otherwise has ended the worker

@@ -149,7 +149,7 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     progress(len(updates) + 1)
     snapshot = doc.export(loro.ExportMode.Snapshot()) if changed or meta["probe"] else b""
     if len(snapshot) > meta["most"]:
-        raise containers.Fault(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
+        raise containers.Grown(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
     progress(len(updates) + 2)
     shown = _shown(meta, doc) if meta["show"] else []
     fits = sum(map(len, shown)) <= meta["most_shown"]
@@ -203,7 +203,7 @@ def answer(act: Act, meta: dict[str, Any], blobs: list[bytes]) -> Reply:
         with guarded():
             return act(meta, blobs)
     except containers.Fault as fault:
-        return {"fault": str(fault), "steps": fault.steps}, []
+        return {"fault": str(fault), "steps": fault.steps, "grown": isinstance(fault, containers.Grown)}, []
     except MemoryError:
         return {"fault": f"needed more than {meta['memory'] >> 20} MiB"}, []
     except Exception as error:  # noqa: BLE001  what a document leads to must not end the worker

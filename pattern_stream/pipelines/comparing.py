@@ -16,12 +16,21 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.read.by_key import active_updates, rows_by_key, table_rows_by_key
 from pattern_stream.db.read.census import take_census
-from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where, ignore_findings
+from pattern_stream.errors import (
+    DamagedMemory,
+    DocumentTooLarge,
+    Finding,
+    InvalidCell,
+    LimitExceeded,
+    Where,
+    ignore_findings,
+)
 from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
     Close,
     Fold,
+    Folded,
     MemoryHistory,
     Open,
     OpenMemoryBlock,
@@ -138,7 +147,7 @@ class Comparison:
             return
         if row is not None and event.document is not None:
             await self._compare_preview(event, event.document, row)
-            await self._compare_document(event.record["id"], event.document, row)
+            await self._compare_document(event, event.document, row)
         if event.history is not None:
             self._told = event.history.columns
             await self._compare_stored(event.record["id"], event.history)
@@ -354,8 +363,18 @@ class Comparison:
             where = Where(table=MemoryBlock.table, row_id=event.record["id"], field="content_preview")
             self._differs("differs", f"archive has {describe(carried)}, database has {describe(stored)}", where)
 
-    async def _compare_document(self, block_id: str, carried: bytes, row: Row) -> None:
+    async def _shown(self, event: OpenMemoryBlock, document: bytes, metadata: str | None) -> Folded | None:
+        """The archive's document as it is read; None where a whole backup has one too large to be looked into."""
+        try:
+            return await self.fold(document, (), metadata)
+        except DocumentTooLarge:
+            if event.history is None:
+                raise
+            return None
+
+    async def _compare_document(self, event: OpenMemoryBlock, carried: bytes, row: Row) -> None:
         """The archive's document against the stored one with its active updates, as both are read."""
+        block_id = event.record["id"]
         where = Where(table=MemoryBlock.table, row_id=block_id, field="loro_snapshot")
         stored = row[MemoryBlock.index("loro_snapshot")] or b""
         metadata = row[MemoryBlock.index("metadata")]
@@ -364,9 +383,13 @@ class Comparison:
             updates = await active_updates(self.connection, self.catalog, block_id)
             if carried == stored and not updates:
                 return
-            theirs = await self.fold(carried, (), text)
+            theirs = await self._shown(event, carried, text)
+            if theirs is None:
+                return
             ours = await self.fold(stored, updates, text)
         except (DamagedMemory, InvalidCell, LimitExceeded) as error:
+            if isinstance(error, DocumentTooLarge) and event.history is not None and carried == stored:
+                return  # it is carried as it is stored, since its edits make it too large
             self._differs("differs", f"documents cannot be compared: {error.message}", where)
             return
         if theirs.frontier != ours.frontier:

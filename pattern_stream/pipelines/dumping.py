@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Report, ignore_findings
+from pattern_stream.errors import DamagedDocument, DocumentTooLarge, Finding, LimitExceeded, Report, ignore_findings
+from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
@@ -35,7 +36,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.stages.edit.check_documents import metadata_text
+from pattern_stream.stages.edit.check_documents import check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 
@@ -67,6 +68,7 @@ async def dump_archive(
     source: ArchiveSource,
     what: DumpKind | None = None,
     *,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
     report: Report = ignore_findings,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
@@ -87,9 +89,10 @@ async def dump_archive(
         archive = await resources.enter_async_context(
             open_archive(source, stage="dump", progress=progress, spool_dir=spool_dir)
         )
-        sandbox = await resources.enter_async_context(Sandbox())
+        sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         walker = Walker(await archive.reader.open(), archive.shelf, report=report)
-        events = unchunk(walk(archive.reader.sections(), walker, archive.shelf))
+        nodes = walk(archive.reader.sections(), walker, archive.shelf)
+        events = unchunk(nodes, max_document_bytes=max_document_bytes)
         first, flat = what is None, _Flat(what)
         async with aclosing(events):
             async for event in events:
@@ -158,18 +161,14 @@ def _flat_cell(cell: Any) -> Any:
 
 
 async def _document(event: OpenMemoryBlock, sandbox: Sandbox, report: Report) -> dict[str, Any]:
-    document, metadata = event.document or b"", event.record["metadata"]
+    found = None
     try:
-        found = await sandbox.check(document, metadata_text(metadata))
-        text = found.rendered
+        found = await check_one(event, sandbox.check)
+    except DocumentTooLarge as error:
+        report(unchecked(event, error))
     except (DamagedDocument, LimitExceeded) as error:
-        report(_finding(error, event.record["id"]))
-        text = None
-    return {"snapshot_bytes": len(document), "text": text}
-
-
-def _finding(error: DamagedDocument | LimitExceeded, block_id: str) -> Finding:
-    return Finding.of(error.at(stage="documents", table="memory_blocks", row_id=block_id))
+        report(Finding.of(error))
+    return {"snapshot_bytes": len(event.document or b""), "text": None if found is None else found.rendered}
 
 
 def _manifest(manifest: dict[str, Any], root: bytes) -> dict[str, Any]:

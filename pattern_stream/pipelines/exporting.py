@@ -37,7 +37,14 @@ from pattern_stream.errors import (
     refuse,
 )
 from pattern_stream.files.temporary import open_temporary, temporary_folders
-from pattern_stream.format import CAR_HEADER_BYTES, CID_BYTES, DEFAULT_OWNER, FORMAT_VERSION, WIDE_VERSION
+from pattern_stream.format import (
+    CAR_HEADER_BYTES,
+    CID_BYTES,
+    DEFAULT_OWNER,
+    FORMAT_VERSION,
+    MAX_DOCUMENT_BYTES,
+    WIDE_VERSION,
+)
 from pattern_stream.items import (
     AsyncWriter,
     Block,
@@ -78,7 +85,8 @@ class ExportOptions:
 
     `portable`: nothing beyond version 3, which a whole constellation otherwise has. `history`: the history of the
     memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold. `gzip_level`: 0
-    to 9 where gzip is to pack the archive, -1 for its own choice.
+    to 9 where gzip is to pack the archive, -1 for its own choice. `max_document_bytes`: the largest memory document
+    that is looked into; a whole backup carries larger ones as they are stored.
     """
 
     messages: bool = True
@@ -94,6 +102,7 @@ class ExportOptions:
     history: bool = False
     newest_version: int = WIDE_VERSION
     gzip_level: int | None = None
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
     budget: Budget = BUDGET
 
     def __post_init__(self) -> None:
@@ -105,7 +114,7 @@ class ExportOptions:
     @property
     def selection(self) -> Selection:
         """Which rows go along."""
-        return Selection(self.messages, self.archival, self.owner, self.portable, self.history)
+        return Selection(self.messages, self.archival, self.owner, self.portable, self.history, self.max_document_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +249,14 @@ class _ExportLine:
         oddities = LossyTypes() if selection.with_tables(self.scope) else None
         rows = read_scope(self.connection, self.scope, selection, oddities, self.prefetch)
         whole = selection.with_tables(self.scope)
-        folded = fold_memory(rows, self._fold, self.log.report, stored_previews=whole)
+        folded = fold_memory(
+            rows,
+            self._fold,
+            self.log.report,
+            stored_previews=whole,
+            max_document_bytes=self.options.max_document_bytes,
+            oversized="carry" if whole else "salvage" if self.options.salvage else "refuse",
+        )
         mapping = Mapping(self.log.report, oddities)
         records = transform(folded, self._count, mapping.map, finish=mapping.finish)
         drafts = chunk(records, self.options.limits)
@@ -312,7 +328,7 @@ async def export_archive(
         if packed is not None:
             await packed.finish()
         if options.verify:
-            await _read_back(target, written)
+            await _read_back(target, written, options.max_document_bytes)
         return _result(line, written, time.monotonic() - started)
 
 
@@ -403,7 +419,11 @@ async def _open_line(
         prefetch.end()
         prefetch = None
     sandbox = await resources.enter_async_context(
-        Sandbox(salvage=options.salvage, find_deleted=not options.selection.with_tables(resolved))
+        Sandbox(
+            salvage=options.salvage,
+            max_document_bytes=options.max_document_bytes,
+            find_deleted=not options.selection.with_tables(resolved),
+        )
     )
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
@@ -448,14 +468,14 @@ def section_bytes(block: Block) -> int:
     return len(encode_varint(inner)) + inner
 
 
-async def _read_back(target: AsyncWriter, written: WriteResult) -> None:
+async def _read_back(target: AsyncWriter, written: WriteResult, max_document_bytes: int) -> None:
     """Read a file whole before it gets its name. Raises TransportError where it is not what was written."""
     path = getattr(target, "partial", None)
     if not isinstance(path, Path):
         raise UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
     from pattern_stream.pipelines.verifying import verify_archive  # 4 MB that an export alone does not need
 
-    found = await verify_archive(path)
+    found = await verify_archive(path, max_document_bytes=max_document_bytes)
     if found.ok and found.root == cid_text(written.root):
         return
     fault = next((str(finding) for finding in found.findings if finding.severity == "error"), f"root {found.root}")

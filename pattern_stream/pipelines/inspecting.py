@@ -9,6 +9,7 @@ from typing import Any
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding
+from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import ProgressCallback
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
@@ -67,7 +68,11 @@ class Inspection:
 
 
 async def inspect_archive(
-    source: ArchiveSource, *, progress: ProgressCallback | None = None, spool_dir: Path | None = None
+    source: ArchiveSource,
+    *,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    progress: ProgressCallback | None = None,
+    spool_dir: Path | None = None,
 ) -> Inspection:
     """Read a whole archive and say what is in it. Memory: an entry for each agent, group and memory block.
 
@@ -79,10 +84,10 @@ async def inspect_archive(
             open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir)
         )
         walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
-        sandbox = await resources.enter_async_context(Sandbox(find_deleted=True))
+        sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes, find_deleted=True))
         survey = Survey(log, sandbox, lambda: is_ours(walker.manifest or {}))
         nodes = survey.count_chunks(walk(archive.reader.sections(), walker, archive.shelf))
-        await survey.take(unchunk(nodes))
+        await survey.take(unchunk(nodes, max_document_bytes=max_document_bytes))
         manifest = walker.manifest or {}
         return Inspection(
             version=manifest["version"],

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
-from pattern_stream.errors import DamagedDocument, Finding, LimitExceeded, Where
+from pattern_stream.errors import DamagedDocument, DocumentTooLarge, Finding, LimitExceeded, Where
 from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
@@ -37,7 +37,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
-from pattern_stream.stages.edit.check_documents import metadata_text
+from pattern_stream.stages.edit.check_documents import check_one, unchecked
 from pattern_stream.streams import closing
 
 PREVIEW_CHARS: Final = 200
@@ -231,15 +231,16 @@ class Survey:
         self._log.report(Finding("warning", "emptied-document", message, where))
 
     async def _look(self, event: OpenMemoryBlock) -> ShownDocument | None:
-        metadata = event.record["metadata"]
         try:
-            found = await self._sandbox.check(event.document or b"", metadata_text(metadata))
-            self.blocks_with_deleted_text += found.deleted_text
-            return ShownDocument(found.empty, found.rendered)
+            found = await check_one(event, self._sandbox.check)
+        except DocumentTooLarge as error:
+            self._log.report(unchecked(event, error))
+            return None
         except (DamagedDocument, LimitExceeded) as error:
-            error.at(stage="documents", table="memory_blocks", row_id=event.record["id"])
             self._log.report(Finding.of(error))
             return None
+        self.blocks_with_deleted_text += found.deleted_text
+        return ShownDocument(found.empty, found.rendered)
 
 
 def _agent_entry(record: RecordDict) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import (
     ArchiveError,
     DamagedDocument,
+    DocumentTooLarge,
     ExitCode,
     Finding,
     LimitExceeded,
@@ -22,13 +23,13 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import OpenMemoryBlock, ProgressCallback, RecordEvent
-from pattern_stream.memory.sandbox import Checked, Sandbox
+from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog, has_errors
 from pattern_stream.schema.model.records import Message, Record
-from pattern_stream.stages.edit.check_documents import Replayed, check_one
+from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import Tally, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
@@ -40,15 +41,17 @@ _UNSUPPORTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Memory documents: looked into, empty ones among them, damaged ones."""
+    """Memory documents: looked into, empty ones among them, damaged ones; not looked into, as they are too large."""
 
     checked: int = 0
     empty: int = 0
     failed: int = 0
+    unchecked: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """As in the summary."""
-        return {"checked": self.checked, "empty": self.empty, "failed": self.failed}
+        counts = {"checked": self.checked, "empty": self.empty, "failed": self.failed}
+        return counts | ({"unchecked": self.unchecked} if self.unchecked else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,7 @@ class _Check:
     checked: int = 0
     empty: int = 0
     failed: int = 0
+    unchecked: int = 0
     _replayed: Replayed | None = None
 
     def report(self, finding: Finding) -> None:
@@ -213,8 +217,13 @@ class _Check:
 
     async def _look_into(self, event: OpenMemoryBlock, sandbox: Sandbox) -> Replayed | None:
         self.checked += 1
-        found = await check_one(event, sandbox.check)
-        self.empty += isinstance(found, Checked) and found.empty
+        try:
+            found = await check_one(event, sandbox.check)
+        except DocumentTooLarge as error:
+            self.report(unchecked(event, error))
+            self.checked, self.unchecked = self.checked - 1, self.unchecked + 1
+            return None
+        self.empty += found.empty
         return Replayed.of(event)
 
     def result(self, archive: OpenArchive, seconds: float) -> Verification:
@@ -235,7 +244,7 @@ class _Check:
             unreferenced=tally.unreferenced,
             depth_first=walker.depth_first if walker is not None else False,
             stats_match=manifest is not None and manifest["stats"] == tally.stats(manifest),
-            documents=Documents(self.checked, self.empty, self.failed),
+            documents=Documents(self.checked, self.empty, self.failed, self.unchecked),
             against=self.comparison,
             seconds=seconds,
             findings=findings,

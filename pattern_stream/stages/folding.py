@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pattern_stream.errors import (
     DamagedMemory,
+    DocumentTooLarge,
     Finding,
     InvalidCell,
-    LimitExceeded,
     PatternStreamError,
     Report,
     Where,
     ignore_findings,
 )
-from pattern_stream.format import MAX_PENDING_BYTES
+from pattern_stream.format import DOCUMENT_GROWTH, MAX_DOCUMENT_BYTES
 from pattern_stream.items import Close, Fold, Folded, Open, OpenHistory, OpenMemoryBlock, Piece, Row, RowEvent, Rows
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate
 from pattern_stream.streams import Events, closing
+
+Oversized = Literal["refuse", "carry", "salvage"]
+"""What becomes of a block whose document is too large. carry: it goes out as it is stored, beside its history, up to
+DOCUMENT_GROWTH times the limit, and the worker never sees it; salvage: likewise, without its updates, as damaged."""
 
 _ID: Final = MemoryBlock.index("id")
 _SNAPSHOT: Final = MemoryBlock.index("loro_snapshot")
@@ -31,7 +35,13 @@ _UPDATE: Final = MemoryUpdate.index("update_blob")
 
 
 async def fold_memory(
-    events: Events[RowEvent], fold: Fold, report: Report = ignore_findings, *, stored_previews: bool = True
+    events: Events[RowEvent],
+    fold: Fold,
+    report: Report = ignore_findings,
+    *,
+    stored_previews: bool = True,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    oversized: Oversized = "refuse",
 ) -> AsyncGenerator[RowEvent]:
     """Give each memory block its current document and version; pass everything else through.
 
@@ -41,10 +51,12 @@ async def fold_memory(
              the stored bytes go out untouched, and the History has no base. A block that is damaged has no History:
              what is good of it is in the document. Without `stored_previews` each block gets the text of the document
              that goes out as its preview: a stored one may hold text that was undone since.
-    Memory:  the updates of one block, at most MAX_PENDING_BYTES, and what Pieces it has.
-    Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; LimitExceeded.
+    Memory:  the updates of one block, at most DOCUMENT_GROWTH times `max_document_bytes`, and what Pieces it has.
+    Raises:  DamagedMemory: a snapshot or update cannot be read (row_id, seq, reason); InvalidCell; DocumentTooLarge:
+             a document is, or grows to be, larger than `max_document_bytes`, see Oversized.
     Reports: stale-preview (info): the stored preview is not the text of the document, as after an undo;
-             damaged-memory (error): `fold` salvages, and this block goes out as far as it is good.
+             damaged-memory (error): `fold` salvages, and this block goes out as far as it is good;
+             document-unchecked (warning): it is too large, and goes out as it is stored.
     Source:  docs/memory.md#folding, docs/format.md#memory-history.
     """
     pending: PendingBlock | None = None
@@ -52,7 +64,7 @@ async def fold_memory(
     async with closing(events):
         async for event in events:
             if isinstance(event, OpenMemoryBlock):
-                pending = PendingBlock(event, stored_previews)
+                pending = PendingBlock(event, stored_previews, max_document_bytes, oversized)
             elif pending is not None and isinstance(event, Piece):
                 pending.pieces.append(event)
             elif pending is not None and isinstance(event, Rows) and event.record is MemoryUpdate:
@@ -95,13 +107,16 @@ class PendingBlock:
 
     opened: Open
     stored_preview: bool
+    max_document_bytes: int
+    oversized: Oversized
     updates: list[tuple[int, bytes]] = field(default_factory=list)
     pieces: list[Piece] = field(default_factory=list)
     updates_bytes: int = 0
     damaged: bool = False
+    _too_large: DocumentTooLarge | None = None
 
     def add(self, rows: list[Row]) -> None:
-        """Keep more updates. Raises InvalidCell, LimitExceeded."""
+        """Keep more updates. Raises InvalidCell, DocumentTooLarge."""
         for row in rows:
             seq, data = row[_SEQ], row[_UPDATE]
             if type(seq) is not int or type(data) is not bytes:
@@ -110,17 +125,20 @@ class PendingBlock:
                 raise InvalidCell(f"found an update with {found}, expected a number and bytes", where=where)
             self.updates.append((seq, data))
             self.updates_bytes += len(data)
-        if self.updates_bytes > MAX_PENDING_BYTES:
-            found = (
-                f"updates of the memory block are over {self.updates_bytes} bytes, limit is {MAX_PENDING_BYTES} bytes"
-            )
-            raise LimitExceeded(found, where=self._where("update_blob"))
+        limit = DOCUMENT_GROWTH * self.max_document_bytes
+        if self.updates_bytes > limit:
+            message = f"updates of the memory block are over {self.updates_bytes} bytes, limit is {limit} bytes"
+            error = DocumentTooLarge(message, where=self._where("update_blob"))
+            if self.oversized != "salvage":
+                raise error
+            self._too_large = error
+            self.updates.clear()
 
     async def folded(self, fold: Fold, report: Report) -> Open:
         """The block with its current document. Raises what `fold` raises, with the place filled in."""
         row = self.opened.record
         try:
-            result = await fold(_snapshot(row), self.updates, _text(row[_METADATA]))
+            result = await self._result(fold, report)
         except PatternStreamError as error:
             raise error.at(self._where(None)) from None
         self._judge(result, report)
@@ -130,6 +148,26 @@ class PendingBlock:
             cells[_PREVIEW] = result.rendered or None
             self.pieces = [piece for piece in self.pieces if piece.column != "content_preview"]
         return replace(self.opened, record=tuple(cells))
+
+    async def _result(self, fold: Fold, report: Report) -> Folded:
+        row, limit = self.opened.record, self.max_document_bytes
+        stored = _snapshot(row)
+        try:
+            if self._too_large is not None:
+                raise self._too_large
+            result = await fold(stored, self.updates, _text(row[_METADATA]))
+            if len(result.snapshot) > limit:
+                raise DocumentTooLarge(f"memory document grows to {len(result.snapshot)} bytes, limit is {limit} bytes")
+        except DocumentTooLarge as error:
+            if self.oversized == "refuse" or (self.oversized == "carry" and len(stored) > DOCUMENT_GROWTH * limit):
+                raise
+            as_stored = Folded(stored, row[_FRONTIER], changed=False)
+            if self.oversized == "salvage":
+                return replace(as_stored, damage=f"{error.message}; stored snapshot kept, no updates")
+            message = f"memory block goes out as it is stored, and was not looked into: {error.message}"
+            report(Finding("warning", "document-unchecked", message, self._where("loro_snapshot"), error.hint))
+            return as_stored
+        return result
 
     def _judge(self, result: Folded, report: Report) -> None:
         """Say what is wrong with the block, as far as it does not stop the work."""

@@ -243,6 +243,9 @@ async def test_salvage_halves_its_way_to_the_last_usable_document(monkeypatch: p
 
     async with Sandbox(salvage=True, max_document_bytes=150) as small:
         monkeypatch.setattr(small, "_measure", lambda task: None)
+        with pytest.raises(LimitExceeded, match=r"document grows to .* limit is 600 bytes"):  # no damage in itself
+            await small.fold(b"", updates, None)
+        monkeypatch.setattr(process, "DocumentGrown", process.DocumentRefused)
         folded = await small.fold(b"", updates, None)
 
     kept = (len(folded.rendered or "")) // 24

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pattern_stream.errors import DamagedMemory, Finding, InvalidCell, LimitExceeded, Where
+from pattern_stream.errors import DamagedMemory, DocumentTooLarge, Finding, InvalidCell, Where
 from pattern_stream.items import (
     Cells,
     Close,
@@ -26,8 +26,7 @@ from pattern_stream.items import (
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, MemoryBlockExport
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Message
-from pattern_stream.stages import folding
-from pattern_stream.stages.folding import fold_memory
+from pattern_stream.stages.folding import Oversized, fold_memory
 from tests.drive import collect, feed
 
 pytestmark = pytest.mark.anyio
@@ -189,14 +188,55 @@ async def test_number_as_metadata_names_no_schema() -> None:
     assert [None] == [metadata for _, _, metadata in asked]
 
 
-async def test_gathered_updates_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A block with more bytes of updates than the limit is refused before the rest is read."""
-    monkeypatch.setattr(folding, "MAX_PENDING_BYTES", 10)
+GATHERED: list[RowEvent] = [block(), updates((1, bytes(6)), (2, bytes(7))), Close()]
+
+
+@pytest.mark.parametrize("oversized", ["refuse", "carry"])
+async def test_gathered_updates_are_bounded(oversized: Oversized) -> None:
+    """A block with more bytes of updates than four times the limit is refused before the rest is read."""
     asked: Asked = []
 
-    with pytest.raises(LimitExceeded, match="over 12 bytes, limit is 10 bytes"):
-        await folded([block(), updates((1, bytes(6)), (2, bytes(6))), Close()], folding_to(asked), [])
+    with pytest.raises(DocumentTooLarge, match="over 13 bytes, limit is 12 bytes") as caught:
+        await collect(fold_memory(feed(GATHERED), folding_to(asked), max_document_bytes=3, oversized=oversized))
+    assert "--max-document-bytes raises the limit" == caught.value.hint
     assert [] == asked
+
+
+async def test_salvage_lets_go_of_more_updates_than_may_be_gathered() -> None:
+    """The stored document goes out instead, and the loss is said; no preview that nobody can vouch for."""
+    asked: Asked = []
+    findings: list[Finding] = []
+    stage = fold_memory(
+        feed(GATHERED), folding_to(asked), findings.append, stored_previews=False, max_document_bytes=3,
+        oversized="salvage",
+    )  # fmt: skip
+
+    opened, _ = await collect(stage)
+
+    assert (b"base", None) == (cell(opened, "loro_snapshot"), cell(opened, "content_preview"))
+    assert [("error", "damaged-memory")] == [(each.severity, each.code) for each in findings]
+    assert [] == asked
+
+
+async def test_a_document_that_grows_too_large_is_carried_as_it_is_stored() -> None:
+    """Beside its history, which has the edits; the warning names the block and the way out."""
+    history = OpenHistory(stored=MemoryHistory(b"base", b"7"))
+    events: list[RowEvent] = [block(frontier=b"7"), updates((1, b"u")), history, Close(), Close()]
+    findings: list[Finding] = []
+    fold = folding_to([], snapshot=bytes(100))
+
+    with pytest.raises(DocumentTooLarge, match="grows to 100 bytes, limit is 50 bytes"):
+        await collect(fold_memory(feed(events), fold, max_document_bytes=50))
+    opened, kept, *_ = await collect(
+        fold_memory(feed(events), fold, findings.append, max_document_bytes=50, oversized="carry")
+    )
+
+    names = ("loro_snapshot", "frontier", "content_preview")
+    assert [b"base", b"7", "text"] == [cell(opened, name) for name in names]
+    assert OpenHistory(stored=MemoryHistory(None, b"7")) == kept
+    [found] = findings
+    assert ("warning", "document-unchecked", "mem_1") == (found.severity, found.code, found.where.row_id)
+    assert "--max-document-bytes raises the limit" == found.hint
 
 
 async def test_early_stop_closes_upstream() -> None:

@@ -13,7 +13,7 @@ from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.read.fetch import Fetched, cell_pieces, fetch, itself
 from pattern_stream.db.read.plan import Plan, drive, from_source
 from pattern_stream.db.read.query import Query, active_updates_tail, record_query, table_query
-from pattern_stream.errors import InvalidCell, LimitExceeded, UnsupportedSchema, Where
+from pattern_stream.errors import DocumentTooLarge, InvalidCell, UnsupportedSchema, Where
 from pattern_stream.format import MAX_PENDING_BYTES
 from pattern_stream.items import Piece, Row
 from pattern_stream.schema.model.cells import NotUtf8
@@ -88,7 +88,7 @@ async def active_updates(
     """The active updates of a memory block as (seq, update), in seq order; none where the schema has no such table.
 
     Memory:  `most_bytes`, by default as many as an export gathers.
-    Raises:  LimitExceeded: they are more; InvalidCell: no number or bytes; CorruptDatabase, DatabaseBusy.
+    Raises:  DocumentTooLarge: they are more; InvalidCell: no number or bytes; CorruptDatabase, DatabaseBusy.
     """
     if not catalog.has(MemoryUpdate.table):
         return []
@@ -107,5 +107,5 @@ async def active_updates(
                 gathered += len(row[blob])
             if gathered > most_bytes:
                 message = f"updates are over {gathered} bytes, limit is {most_bytes} bytes"
-                raise LimitExceeded(message, where=where)
+                raise DocumentTooLarge(message, where=where)
     return found

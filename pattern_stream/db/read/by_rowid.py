@@ -9,17 +9,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
 from pattern_stream.db.connection.cursor import limited, text_as, too_large, weigh_cells
 from pattern_stream.db.read.query import Address, Query
-from pattern_stream.errors import CorruptDatabase, InvalidCell, LimitExceeded, Where
-from pattern_stream.format import BATCH_BYTES, LARGE_CELL_BYTES, MAX_DOCUMENT_BYTES, VALUE_PIECE_BYTES
+from pattern_stream.errors import CorruptDatabase, DocumentTooLarge, InvalidCell, Where
+from pattern_stream.format import BATCH_BYTES, LARGE_CELL_BYTES, VALUE_PIECE_BYTES
 from pattern_stream.items import Row
 from pattern_stream.schema.model.cells import Large, NotUtf8
-
-LONGEST_WHOLE: Final = 4 * MAX_DOCUMENT_BYTES
-"""A cell that is always read whole may be this long. Ours: no document of that size can be put together."""
 
 
 def lenient_text(raw: bytes) -> str | NotUtf8:
@@ -74,7 +71,7 @@ class AddressedReader:
         return tuple(found.get(index, cell) for index, cell in enumerate(cells))
 
     def _large(self, connection: sqlite3.Connection, address: Address, index: int, kind: str) -> Large | None:
-        """What stands for a cell, None where it is read as it is. Raises LimitExceeded."""
+        """What stands for a cell, None where it is read as it is. Raises DocumentTooLarge."""
         if kind not in ("text", "blob"):
             return None
         cell = CellReader(self._query, index, address, text=kind == "text")
@@ -85,11 +82,10 @@ class AddressedReader:
         name = self._query.names[index]
         if name not in self._query.whole:
             return Large(size, kind == "text") if size > LARGE_CELL_BYTES else None
-        if size > LONGEST_WHOLE:
+        if size > self._query.longest_whole:
             where = Where("source", table=self._query.table.name, row_id=str(address[0]), field=name)
-            raise LimitExceeded(
-                f"a part of a memory document is {size} bytes, limit is {LONGEST_WHOLE} bytes", where=where
-            )
+            limit = self._query.longest_whole
+            raise DocumentTooLarge(f"a part of a memory document is {size} bytes, limit is {limit} bytes", where=where)
         return None
 
     def _checked(self, row: Row) -> Row:

@@ -8,7 +8,7 @@ that is no UTF-8 the statement runs again with a slower way to make text, past t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -21,6 +21,7 @@ from pattern_stream.db.read.plan import Event, Plan, from_source
 from pattern_stream.db.read.query import Address, Query, record_query
 from pattern_stream.db.read.row_selection import IncludedRows, read_included
 from pattern_stream.errors import InvalidCell, LimitExceeded, Where
+from pattern_stream.format import MAX_PENDING_BYTES
 from pattern_stream.items import Cells, Piece, Row, RowEvent, Rows
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.records import Record
@@ -122,24 +123,28 @@ class FetchedRow:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A database being read on a borrowed connection. `lenient`: text that is no UTF-8 is NotUtf8, else an error."""
+    """A database being read on a borrowed connection. `lenient`: text that is no UTF-8 is NotUtf8, else an error.
+
+    `longest_whole`: bytes of the longest cell that may be a part of a memory document.
+    """
 
     connection: Connection
     catalog: Catalog
     included: IncludedRows
     lenient: bool
+    longest_whole: int = MAX_PENDING_BYTES
 
     @classmethod
-    async def of(cls, connection: Connection, *, with_tables: bool) -> Reading:
+    async def of(cls, connection: Connection, *, with_tables: bool, longest_whole: int = MAX_PENDING_BYTES) -> Reading:
         """Look at a database. With tables, everything has a place in the archive, so no text is refused."""
         await connection.run(carry_instant_key)
         catalog = await read_catalog(connection)
         included = await read_included(connection, catalog, with_tables=with_tables)
-        return cls(connection, catalog, included, lenient=with_tables)
+        return cls(connection, catalog, included, with_tables, longest_whole)
 
     def query(self, record: type[Record], tail: str, subject: str | None = None, extra: Sequence[str] = ()) -> Query:
         """Rows of one record type, see `record_query`."""
-        return record_query(self.catalog, record, tail, subject, extra)
+        return replace(record_query(self.catalog, record, tail, subject, extra), longest_whole=self.longest_whole)
 
     def batches(self, query: Query, visit: Callable[[Fetched], RowPlan]) -> RowPlan:
         """Visit the rows of a query batch by batch."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog, Table
 from pattern_stream.db.connection.sql_text import quoted
+from pattern_stream.format import MAX_PENDING_BYTES
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
 
 Address = tuple[Any, ...]
@@ -22,7 +23,8 @@ class Query:
     """Rows of a table. `body`: all that comes after FROM, with the table under `alias` and `parameters` in it.
 
     `expressions`: the SELECT list, `names` the columns that they stand for, `key_column` the index of the one that
-    names a row in messages. `whole`: columns that are read whole, whatever their size.
+    names a row in messages. `whole`: columns that are never read in pieces; no cell
+    of them may be longer than `longest_whole` bytes.
     """
 
     table: Table
@@ -33,6 +35,7 @@ class Query:
     parameters: Mapping[str, object] = field(default_factory=dict)
     whole: frozenset[str] = frozenset()
     key_column: int = 0
+    longest_whole: int = MAX_PENDING_BYTES
 
     @property
     def sql(self) -> str:

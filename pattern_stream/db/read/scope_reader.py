@@ -19,6 +19,7 @@ from pattern_stream.db.read.prefetch import MessagePrefetch
 from pattern_stream.db.read.query import active_updates_tail, table_query
 from pattern_stream.db.read.ranges import message_queries
 from pattern_stream.db.read.row_selection import where
+from pattern_stream.format import DOCUMENT_GROWTH
 from pattern_stream.items import (
     Close,
     MemoryHistory,
@@ -99,7 +100,11 @@ def _plan(
     prefetch: MessagePrefetch | None,
 ) -> RowPlan:
     ours: Connection = yield Connection.of(connection)
-    reading: Reading = yield Reading.of(ours, with_tables=selection.with_tables(scope))
+    reading: Reading = yield Reading.of(
+        ours,
+        with_tables=selection.with_tables(scope),
+        longest_whole=DOCUMENT_GROWTH * selection.max_document_bytes,
+    )
     walk = _Walk(reading, selection, selection.with_history(scope), prefetch)
     if scope.kind != "constellation":
         yield from walk.agent_or_group(scope)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pattern_stream.errors import UsageError
-from pattern_stream.format import DEFAULT_OWNER, MAX_CHUNK_MESSAGES, TARGET_CHUNK_BYTES
+from pattern_stream.format import DEFAULT_OWNER, MAX_CHUNK_MESSAGES, MAX_DOCUMENT_BYTES, TARGET_CHUNK_BYTES
 
 ScopeKind = Literal["constellation", "agent", "group"]
 
@@ -59,7 +59,8 @@ class Selection:
     """The rows of the scope that are exported, and the owner a ConstellationExport names.
 
     `portable`: nothing beyond version 3, also not of a constellation. `history`: the history of memory blocks, also of
-    an agent's or group's.
+    an agent's or group's. `max_document_bytes`: what is read for one memory document is at most DOCUMENT_GROWTH times
+    this.
     """
 
     messages: bool = True
@@ -67,6 +68,7 @@ class Selection:
     owner: str = DEFAULT_OWNER
     portable: bool = True
     history: bool = False
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
 
     def with_tables(self, scope: ResolvedScope) -> bool:
         """Whether tables and cells beyond version 3 are exported."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pattern_stream.errors import (
     DamagedDocument,
     DamagedMemory,
+    DocumentTooLarge,
     Finding,
     LimitExceeded,
     Report,
@@ -22,7 +23,8 @@ from pattern_stream.schema.model.cells import Large, StoredText
 from pattern_stream.schema.model.nodes import HISTORY_TABLES, CheckpointChunk, UpdateChunk
 from pattern_stream.streams import Events, closing
 
-Check = Callable[[bytes, str | None], Awaitable[object]]
+Found = TypeVar("Found")
+Check = Callable[[bytes, str | None], Awaitable[Found]]
 """check(document, metadata JSON text). Raises DamagedDocument or LimitExceeded."""
 
 Show = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[object]]
@@ -33,34 +35,46 @@ MAX_REPLAYED_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
 
 
 async def check_documents(
-    events: Events[RecordEvent], check: Check, show: Show | None = None, report: Report = ignore_findings
+    events: Events[RecordEvent], check: Check[object], show: Show | None = None, report: Report = ignore_findings
 ) -> AsyncGenerator[RecordEvent]:
     """Have each memory document checked; everything passes.
 
     With `show`, a document that has a history must be what its stored form and its active updates lead to.
 
     Memory:  one document, and the active updates of its block up to MAX_REPLAYED_BYTES; more are a warning.
-    Raises:  DamagedDocument, LimitExceeded: naming the memory block.
+    Raises:  DamagedDocument, DocumentTooLarge: naming the memory block. One in a whole backup is a warning.
     Source:  docs/memory.md#hostile-documents, docs/format.md#memory-history.
     """
     replay: Replayed | None = None
     async with closing(events):
         async for event in events:
             if isinstance(event, OpenMemoryBlock):
-                if event.document:
-                    await check_one(event, check)
                 replay = Replayed.of(event) if show is not None else None
+                try:
+                    if event.document:
+                        await check_one(event, check)
+                except DocumentTooLarge as error:
+                    report(unchecked(event, error))
+                    replay = None
             elif replay is not None and show is not None and await replay.add(event, show, report):
                 replay = None
             yield event
 
 
-async def check_one(event: OpenMemoryBlock, check: Check) -> object:
-    """Have the document of a memory block checked. Raises DamagedDocument, LimitExceeded: naming the block."""
+async def check_one(event: OpenMemoryBlock, check: Check[Found]) -> Found:
+    """Have the document of a memory block checked. Raises DamagedDocument, DocumentTooLarge: naming the block."""
     try:
         return await check(event.document or b"", metadata_text(event.record["metadata"]))
     except (DamagedDocument, LimitExceeded) as error:
         raise error.at(stage="documents", table="memory_blocks", row_id=event.record["id"]) from None
+
+
+def unchecked(event: OpenMemoryBlock, error: DocumentTooLarge) -> Finding:
+    """The warning that nobody looked into a document, which only a whole backup may have. Raises the error itself."""
+    if event.history is None:
+        raise error
+    message = f"memory document was not looked into: {error.message}"
+    return Finding("warning", "document-unchecked", message, error.where, error.hint)
 
 
 def metadata_text(metadata: Any) -> str | None:
@@ -144,8 +158,10 @@ class Replayed:
             equal = await show(document, (), metadata) == await show(stored, self.updates, metadata)
         except DamagedMemory as error:
             raise self._damaged(error.message) from None
-        except LimitExceeded as error:
-            raise error.at(self._where()) from None
+        except DocumentTooLarge as error:
+            message = f"history was not compared with the document: {error.message}"
+            report(Finding("warning", "history-unchecked", message, self._where(), error.hint))
+            return
         if not equal:
             raise self._damaged("the document is not what its stored form and its active updates lead to")
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.errors import Finding, LimitExceeded, Report, Where
+from pattern_stream.errors import DocumentTooLarge, Finding, LimitExceeded, Report, Where
+from pattern_stream.format import DOCUMENT_GROWTH
 from pattern_stream.items import MemoryHistory, Node, OpenMemoryBlock, RecordEvent
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock
@@ -55,14 +56,17 @@ class _RestoredRecord:
 class RestoredBlock:
     """A memory block until its end: its history comes first, then values outside its record, its document last.
 
+    Documents that a whole backup has beside a history may be DOCUMENT_GROWTH times the limit: nobody looks into them.
+
     Memory:  the two documents, and rows and values up to MAX_HELD_BYTES.
     """
 
-    def __init__(self, node: Node, limit: int, damage: Report | None) -> None:
+    def __init__(self, node: Node, limit: int, damage: Report | None, *, in_whole_backup: bool = False) -> None:
         self.in_history = False
         self._history: Node | None = None
         self._node = node
         self._limit = limit
+        self._in_whole_backup = in_whole_backup
         self._damage = damage
         self._document = DocumentPieces(limit)
         self._base = DocumentPieces(limit)
@@ -75,6 +79,9 @@ class RestoredBlock:
     def begin_history(self, node: Node) -> None:
         """What follows is of the history, up to its Close."""
         self._history, self.in_history = node, True
+        if self._in_whole_backup:
+            self._limit *= DOCUMENT_GROWTH
+            self._document, self._base = DocumentPieces(self._limit), DocumentPieces(self._limit)
 
     @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
@@ -133,11 +140,9 @@ class RestoredBlock:
             self._damage(Finding.of(self._too_large(document)))
         return document.is_whole
 
-    def _too_large(self, document: DocumentPieces) -> LimitExceeded:
-        return LimitExceeded(
-            f"memory document is at least {document.size} bytes, limit is {self._limit}",
-            where=self._where(),
-            hint="--max-document-bytes raises the limit",
+    def _too_large(self, document: DocumentPieces) -> DocumentTooLarge:
+        return DocumentTooLarge(
+            f"memory document is at least {document.size} bytes, limit is {self._limit}", where=self._where()
         )
 
     def _where(self) -> Where:

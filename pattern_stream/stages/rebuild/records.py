@@ -182,7 +182,8 @@ class RecordBuilder:
             self._table = (value["table"] or CELLS_TABLE, tuple(column["name"] for column in value["columns"]))
             yield OpenTable(**{key: value[key] for key in ("table", "columns", "count")})
         elif kind is MemoryBlockExport:
-            self._block = RestoredBlock(node, self._max_document_bytes, self._damage)
+            whole = any(opened.node is ConstellationExport for opened in self._open)
+            self._block = RestoredBlock(node, self._max_document_bytes, self._damage, in_whole_backup=whole)
         elif kind is History and self._block is not None:
             self._block.begin_history(node)
         elif kind is GroupConfigExport:
@@ -322,7 +323,8 @@ async def unchunk(
              the link's key in the innermost open node. Batches are never empty, at most BATCH_ROWS rows and, but for
              a single block's own rows, BATCH_BYTES.
     Memory:  one batch, one memory document, the attachments of the open nodes.
-    Raises:  LimitExceeded: a memory document is larger than `max_document_bytes`, unless `damage` takes it: the Open
+    Raises:  DocumentTooLarge: a memory document is larger than `max_document_bytes` (DOCUMENT_GROWTH times that, beside
+             a history in a constellation), unless `damage` takes it: the Open
              then has no document.
     Source:  docs/format.md#rows-and-order, #nodes.
     """
