@@ -18,7 +18,7 @@ def _sized(path: Path, table: str, column: str, extra: int) -> str:
         world.add("agents", id="a")
         row = {"id": "row", "agent_id": "a", column: ""}
         if table == "memory_blocks":
-            world.block("row", "a")
+            world.block("row", "a", **{column: ""})
         else:
             world.add(table, **row)
         world.connection.commit()
@@ -43,7 +43,7 @@ def _encoded_bytes(rows: Database, table: str) -> int:
 
 
 LONG = [("messages", "content_preview"), ("archival_entries", "content"), ("archive_summaries", "summary"),
-        ("memory_blocks", "content_preview")]  # fmt: skip
+        ("memory_blocks", "description")]  # fmt: skip
 
 
 @pytest.mark.parametrize(("table", "column"), LONG)
