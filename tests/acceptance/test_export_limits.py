@@ -18,7 +18,7 @@ def _sized(path: Path, table: str, column: str, extra: int) -> str:
         world.add("agents", id="a")
         row = {"id": "row", "agent_id": "a", column: ""}
         if table == "memory_blocks":
-            world.block("row", "a", **{column: ""})
+            world.block("row", "a", description="")
         else:
             world.add(table, **row)
         world.connection.commit()
