@@ -258,13 +258,16 @@ def fixed_date(epoch: str | None) -> str | None:
 def _warn(session: Session, result: ExportResult | ExportPlan, *, portable: bool) -> None:
     """What was found on the way, and in one line what this archive is not."""
     print_findings(session, result.findings)
-    not_carried, derived = result.census.not_carried, result.census.derived
+    unwanted, derived = result.census.unwanted, result.census.derived
+    not_carried = {name: count for name, count in result.census.not_carried.items() if name not in unwanted}
     if result.scope.kind == "constellation" and result.census.beyond:
         say(session, f"{_WHOLE} ({counted(result.census.beyond)}); --portable leaves that out")
     if not_carried:
         whole = result.scope.kind == "constellation" and not portable
         reason = "not carried, as they are virtual tables" if whole else "not carried by format version 3"
         say(session, f"{reason}: {counted(not_carried)}")
+    if unwanted:
+        say(session, f"left out, as asked for: {counted(unwanted)}")
     if derived:
         say(session, f"left out, as it is derived from the rest: {counted(derived)}")
 

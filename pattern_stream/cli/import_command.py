@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -97,6 +98,9 @@ def import_(session: Session, /, **given: Unpack[ImportArguments]) -> int:
 
     with database_to_fill(session, given["db"], keep=not options.dry_run) as path:
         result = run(session, lambda progress: import_archive(source, path, options=options, progress=progress))
+    if result.not_carried:
+        with suppress(ConnectionError):
+            say(session, f"not carried, as the options leave it behind: {counted(result.not_carried)}")
     change = "the dry run" if result.dry_run else "the import"
     return conclude(session, change, result.as_dict(), lambda: _tell(session, result))
 

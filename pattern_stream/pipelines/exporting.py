@@ -61,9 +61,10 @@ from pattern_stream.items import (
 )
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
-from pattern_stream.pipelines.results import FindingLog, has_errors
+from pattern_stream.pipelines.results import FindingLog, has_errors, summaries_kept
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
+from pattern_stream.schema.model.records import ArchiveSummary
 from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
@@ -241,6 +242,9 @@ class _ExportLine:
                 " or written over: whoever gets the archive can read it"
             )
             self.log.report(Finding("warning", "deleted-text", message, Where("fold")))
+        summaries = self.census.carried.get(ArchiveSummary.table, 0)
+        if not self.options.messages and summaries:
+            self.log.report(summaries_kept(summaries))
         return self.log.findings()
 
     async def blocks(self) -> AsyncGenerator[BlockEvent]:

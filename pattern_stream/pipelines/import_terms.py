@@ -68,7 +68,10 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here."""
+    """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here.
+
+    `not_carried`: rows by table that belong to what was asked for and stayed behind, or were left out by an option.
+    """
 
     db: Path
     created: bool
@@ -82,6 +85,7 @@ class ImportResult:
     seconds: float
     locked_seconds: float
     dropped: dict[str, int] = field(default_factory=dict)
+    not_carried: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,6 +101,7 @@ class ImportResult:
             "rows": self.rows,
             "skipped": self.skipped,
             "dropped": self.dropped,
+            "not_carried": self.not_carried,
             "warnings": [finding.as_dict() for finding in self.findings],
             "seconds": round(self.seconds, 3),
             "locked_seconds": round(self.locked_seconds, 3),

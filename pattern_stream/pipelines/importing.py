@@ -28,7 +28,7 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
-from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.pipelines.results import FindingLog, summaries_kept
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport
@@ -77,6 +77,7 @@ class _ImportLine:
     progress: ProgressCallback | None
     log: FindingLog = field(default_factory=FindingLog)
     survey: TableOfContents | None = None
+    filter: Filter | None = None
     checked: bool = False
     walker: Walker | None = None
     agents: list[Imported] = field(default_factory=list)
@@ -149,7 +150,18 @@ class _ImportLine:
     def _chosen(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
         options, left_out = self.options, without(messages=self.options.messages, archival=self.options.archival)
         wanted = choose(self.survey, options.only) if options.only and self.survey is not None else None
-        return select(events, Filter(left_out, wanted)) if left_out or wanted is not None else events
+        if not left_out and wanted is None:
+            return events
+        self.filter = Filter(left_out, wanted)
+        return select(events, self.filter)
+
+    def not_carried(self) -> dict[str, int]:
+        """Rows by table that the options left out of what was asked for; of summaries that stay there is a warning."""
+        if self.filter is None:
+            return {}
+        if not self.options.messages and self.filter.summaries:
+            self.log.report(summaries_kept(self.filter.summaries))
+        return {table: count for table, count in sorted(self.filter.not_carried.items()) if count}
 
     def _edited(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RowEvent]:
         """Names, owners and ids as they are asked for, in one generator; then rows."""
@@ -250,6 +262,7 @@ def _result(
     line: _ImportLine, loaded: Loaded, database: Path, created: bool, seconds: float, locked_seconds: float
 ) -> ImportResult:
     resolutions, manifest = loaded.resolutions, line.walker.manifest if line.walker is not None else None
+    not_carried = line.not_carried()
     return ImportResult(
         db=database,
         created=created,
@@ -263,5 +276,6 @@ def _result(
         seconds=seconds,
         locked_seconds=locked_seconds,
         dropped=dict(loaded.dropped),
+        not_carried=not_carried,
         findings=line.log.findings(),
     )

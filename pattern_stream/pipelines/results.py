@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pattern_stream.errors import Finding
+from pattern_stream.errors import Finding, Where
+from pattern_stream.schema.model.records import ArchiveSummary
 
 MOST_FINDINGS_PER_CODE = 100
 """Findings of one code that are kept; further ones are counted. An archive may hold a million odd rows."""
@@ -33,6 +34,13 @@ class FindingLog:
             if count > MOST_FINDINGS_PER_CODE
         ]
         return [*self.kept, *more]
+
+
+def summaries_kept(count: int) -> Finding:
+    """A warning: archive summaries are prose about messages, and go along where the messages stay behind."""
+    summaries = "archive summaries that tell" if count != 1 else "archive summary that tells"
+    message = f"messages are left out, but {count} {summaries} of them in prose {'are' if count != 1 else 'is'} not"
+    return Finding("warning", "summaries-kept", message, Where(table=ArchiveSummary.table))
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

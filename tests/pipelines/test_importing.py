@@ -234,6 +234,22 @@ async def test_only_an_agent(family: Path, tmp_path: Path) -> None:
     assert_sound(copy)
 
 
+async def test_left_out_rows_are_counted(family: Path, tmp_path: Path) -> None:
+    """Messages that are left out, and a warning of the summaries that tell of them; by export as by import."""
+    packed = await archive(family)
+    result = await import_archive(packed, tmp_path / "copy.db", options=ImportOptions(messages=False))
+    exported = await export_archive(family, tmp_path / "a.car", options=ExportOptions(messages=False))
+
+    ((messages,),) = query(family, "SELECT count(*) FROM messages")
+    ((summaries,),) = query(family, "SELECT count(*) FROM archive_summaries")
+    assert messages == exported.not_carried["messages"]
+    ((live,),) = query(family, "SELECT count(*) FROM messages WHERE is_deleted = 0")  # the archive is portable
+    assert live == result.as_dict()["not_carried"]["messages"]
+    for findings in (result.findings, exported.findings):
+        told = [finding.message for finding in findings if finding.code == "summaries-kept"]
+        assert (f" {summaries} archive summar" in told[0]) if summaries else not told
+
+
 async def test_only_a_group(family: Path, tmp_path: Path) -> None:
     """A group of a constellation brings its members and what is shared into it, as its own archive would."""
     copy, own = tmp_path / "copy.db", tmp_path / "own.db"

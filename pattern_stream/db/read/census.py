@@ -15,7 +15,7 @@ from pattern_stream.db.read.extension import left_out
 from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.row_selection import HISTORY, PARTLY_INCLUDED, IncludedRows, where
 from pattern_stream.errors import PatternStreamError
-from pattern_stream.schema.model.id_columns import AGENT_COLUMNS
+from pattern_stream.schema.model.id_columns import AGENT_COLUMNS, AGENT_LISTS
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 
@@ -35,7 +35,7 @@ class Census:
     `beyond`: those of them outside the version 3 part. `not_carried`: rows by table that stay behind, empty tables left
     out. `unreadable`: tables of which no row can be read or counted, with the collation that only another program has.
     `derived`: rows that can be made again from the others, but for the full-text indexes of the schema, which
-    every import makes.
+    every import makes. `unwanted`: those that are not carried as an option leaves them out.
     """
 
     carried: dict[str, int] = field(default_factory=dict)
@@ -43,6 +43,7 @@ class Census:
     derived: dict[str, int] = field(default_factory=dict)
     beyond: dict[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    unwanted: dict[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -62,8 +63,9 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
 
     tables = reading.catalog.tables
 
-    async def count(conditions: Mapping[str, str]) -> dict[str, int]:
-        wanted = {name: condition for name, condition in conditions.items() if name not in left_out(selection)}
+    async def count(conditions: Mapping[str, str], unwanted: bool = False) -> dict[str, int]:
+        without = left_out(selection)
+        wanted = {name: condition for name, condition in conditions.items() if unwanted is (name in without)}
         sources = {name: f"{tables[name].source('t')} {where(condition)}" for name, condition in wanted.items()}
         return await count_rows(connection, sources, scope.id)
 
@@ -76,7 +78,10 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
     else:
         beyond = await count(conditions.history()) if selection.with_history(scope) else {}
     carried = version_3 | {name: version_3.get(name, 0) + rows for name, rows in beyond.items() if rows}
-    not_carried, derived = _rest(all_rows, carried), dict[str, int]()
+    everything = conditions.scope()
+    unwanted = await count({name: everything[name] for name in left_out(selection) if name in everything}, True)
+    unwanted = {name: rows for name, rows in unwanted.items() if rows}
+    not_carried, derived = _rest(all_rows, carried) | unwanted, dict[str, int]()
     if scope.kind == "constellation":
         virtual = [table for table in reading.catalog.virtual if not (table.derived and table.name in _INDEXES)]
         counts = await count_rows(connection, {table.name: quoted(table.counted) for table in virtual})
@@ -84,12 +89,18 @@ async def take_census(connection: Connection, scope: ResolvedScope, selection: S
         derived = {table.name: counts[table.name] for table in virtual if counts[table.name] and table.derived}
     beyond = {name: rows for name, rows in beyond.items() if rows}
     unreadable = reading.catalog.unreadable if scope.kind == "constellation" else {}
-    return Census(carried, not_carried, derived, beyond, unreadable)
+    return Census(carried, not_carried, derived, beyond, unreadable, unwanted)
 
 
 def _rest(rows: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:
     """Rows by table less others, without the tables of which none are left."""
     return {name: rest for name, count in rows.items() if (rest := count - less.get(name, 0))}
+
+
+def _names_in_list(column: str, owners: str) -> str:
+    """Whether a JSON array of `t` has one of the owners in it; anything else there has none."""
+    array = f"CASE WHEN typeof(t.{column}) = 'text' AND json_valid(t.{column}) THEN t.{column} ELSE '[]' END"
+    return f"EXISTS (SELECT 1 FROM json_each({array}) e WHERE e.value {owners})"
 
 
 async def has_messages(connection: Connection, scope: ResolvedScope, least: int) -> bool:
@@ -129,6 +140,9 @@ class _Conditions:
             found |= {"agent_groups": "t.id = :id", "group_members": "t.group_id = :id"}
         for name, table in self.tables.items():
             naming = [f"t.{quoted(column)} {owners}" for column in table.names if column in AGENT_COLUMNS]
+            naming += [
+                _names_in_list(quoted(column), owners) for column in AGENT_LISTS.get(name, ()) if column in table.names
+            ]
             if name in HISTORY:
                 found[name] = f"t.block_id IN {blocks}"
             elif naming and name not in PARTLY_INCLUDED:

@@ -47,6 +47,12 @@ AGENT_COLUMNS: Final = frozenset(
 )
 """The columns by which rows of these tables name an agent."""
 
+ROW_TABLES: Final[Mapping[str, str]] = {
+    "source_id": "data_sources", "parent_task_id": "tasks", "event_id": "events", "folder_id": "folders",
+    "file_id": "folder_files",
+}  # fmt: skip
+"""Columns that name a row of these tables, and the table that the row is of."""
+
 AGENT_LISTS: Final[Mapping[str, tuple[str, ...]]] = {"notable_events": ("agents_involved",)}
 """Columns with a JSON array of the ids of agents."""
 

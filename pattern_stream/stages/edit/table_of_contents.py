@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pattern_stream.errors import NotInArchive, UsageError
-from pattern_stream.items import Close, Open, RecordEvent, Records, Ref
+from pattern_stream.items import Cells, Close, Open, OpenTable, RecordEvent, Records, Ref
 from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import (
     AgentExport,
@@ -19,6 +19,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
 )
 from pattern_stream.schema.model.records import Member
+from pattern_stream.stages.edit.owned_rows import NamingColumns, OwnedRows, RowKey
 
 GROUP_NODES = frozenset({GroupExport, GroupExportThin, GroupConfigExport})
 Kind = Literal["agent", "group"]
@@ -36,11 +37,14 @@ class ListedGroup:
 
 @dataclass(slots=True)
 class TableOfContents:
-    """Agents as (id, name), and groups. Memory: one entry per agent, group, member and shared block."""
+    """Agents as (id, name), and groups. Memory: one entry per agent, group, member and shared block, and
+    those of `owned_rows`."""
 
     agents: list[tuple[str, str]] = field(default_factory=list)
     groups: list[ListedGroup] = field(default_factory=list)
+    owned_rows: OwnedRows = field(default_factory=OwnedRows)
     _open: list[type[NodeType]] = field(default_factory=list)
+    _table: tuple[str, NamingColumns] | None = None
 
     @property
     def owners(self) -> frozenset[str]:
@@ -54,13 +58,20 @@ class TableOfContents:
             self._open.append(event.node)
         elif isinstance(event, Close):
             self._open.pop()
+            self._table = None
+        elif isinstance(event, Cells):
+            if self._table is not None:
+                self.owned_rows.add(*self._table, event.rows)
         elif isinstance(event, Records) and event.record is Member:
             self.groups[-1].members.update(record["agent_id"] for record in event.records)
         elif isinstance(event, Ref) and event.node is MemoryBlockExport and self._in_group():
             self.groups[-1].blocks.add(event.key)
 
     def _add_open(self, event: Open) -> None:
-        if event.node is AgentExport:
+        if isinstance(event, OpenTable):
+            if event.table is not None:
+                self._table = (event.table, NamingColumns(event.table, event.column_names))
+        elif event.node is AgentExport:
             self.agents.append((event.record["id"], in_short(event.record["name"])))
         elif event.node in GROUP_NODES:
             self.groups.append(ListedGroup(event.record["id"], in_short(event.record["name"])))
@@ -73,11 +84,20 @@ class TableOfContents:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What of an archive is wanted: ids of agents, of groups, and of memory blocks beside those of the agents."""
+    """What of an archive is wanted: ids of agents, of groups, and of memory blocks beside those of the agents.
+
+    `rows`: those beyond version 3 that other rows may name.
+    """
 
     agents: frozenset[str]
     groups: frozenset[str]
     blocks: frozenset[str]
+    rows: frozenset[RowKey] = frozenset()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Ids of the agents and groups."""
+        return self.agents | self.groups
 
 
 def choose(survey: TableOfContents, only: Iterable[str]) -> Wanted:
@@ -97,7 +117,9 @@ def choose(survey: TableOfContents, only: Iterable[str]) -> Wanted:
                 if group.id == group_id:
                     agents |= group.members
                     blocks |= group.blocks
-    return Wanted(frozenset(agents), frozenset(groups), frozenset(blocks))
+    return Wanted(
+        frozenset(agents), frozenset(groups), frozenset(blocks), survey.owned_rows.of(frozenset(agents | groups))
+    )
 
 
 def part_of_archive(given: str) -> tuple[Kind, str]:

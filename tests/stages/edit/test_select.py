@@ -178,8 +178,84 @@ async def test_rows_of_a_table_that_is_left_out_stay_behind() -> None:
     assert sum(isinstance(event, Open) for event in kept) == sum(isinstance(event, Close) for event in kept)
 
 
+def owned(name: str, columns: str, *rows: tuple[object, ...]) -> list[RecordEvent]:
+    """Rows beyond version 3 with these columns."""
+    return [
+        OpenTable(table=name, columns=[{"name": column} for column in columns.split()]),
+        Cells(name, list(rows)),
+        Close(),
+    ]
+
+
+async def part(
+    *tables: list[RecordEvent], with_messages: bool = False
+) -> tuple[dict[str, list[object]], dict[str, int]]:
+    """First cells by table that come with agent `a` and its block `xa`, and counts of what stays behind."""
+    tree = [
+        OpenConstellation(owner_id="me"), *agent("a", block("xa", "a"), name="Anchor"), *agent("b", block("xb", "b")),
+        *(event for rows in tables for event in rows), Close(),
+    ]  # fmt: skip
+    chosen = Filter(without(messages=with_messages), choose(surveyed(tree), ["agent:Anchor"]))
+    kept = await collect(select(feed(tree), chosen))
+    assert sum(isinstance(event, Open) for event in kept) == sum(isinstance(event, Close) for event in kept)
+    rows = {event.table: [row[0] for row in event.rows] for event in kept if isinstance(event, Cells)}
+    return rows, {table: count for table, count in chosen.not_carried.items() if count}
+
+
+async def test_a_part_has_the_rows_of_its_agents_in_other_tables() -> None:
+    """All naming columns count. A row that names another agent too, or a row that stays out, is counted."""
+    kept, left = await part(
+        owned("event_occurrences", "id event_id", ("o1", "e1"), ("o2", "e2")),
+        owned("events", "id agent_id", ("e1", "a"), ("e2", "b"), ("e3", None)),
+        owned("tasks", "id agent_id parent_task_id", ("t1", "a", "t2"), ("t2", "a", None),
+            ("t3", "a", "t4"), ("t4", "b", None)),
+        owned("handoff_notes", "id from_agent to_agent", ("h1", "a", None), ("h2", "b", "a"), ("h3", "b", None)),
+        owned("coordination_tasks", "id assigned_to", ("c1", "a"), ("c2", "b")),
+        owned("coordination_state", "key updated_by", ("k1", "a"), ("k2", "_constellation_")),
+        owned("notable_events", "id agents_involved",
+            ("n1", '["a"]'), ("n2", '["b","a"]'), ("n3", '["b"]'), ("n4", "[")),
+        owned("agent_data_sources", "agent_id source_id", ("a", "s1"), ("b", "s1")),
+        owned("data_sources", "id name", ("s1", "x")),
+        owned("messages", "id agent_id", ("m1", "a"), ("m2", "b")),
+    )  # fmt: skip
+
+    assert {
+        "event_occurrences": ["o1"], "events": ["e1"], "tasks": ["t1", "t2"], "handoff_notes": ["h1"],
+        "coordination_tasks": ["c1"], "coordination_state": ["k1"], "notable_events": ["n1"],
+    } == kept  # fmt: skip
+    assert {"tasks": 1, "handoff_notes": 1, "notable_events": 1, "agent_data_sources": 1, "messages": 1} == left
+
+
+async def test_a_part_has_memory_blocks_beyond_version_3_with_their_history_and_access() -> None:
+    """Inactive blocks of the agent are its own too; deleted messages come unless messages are left out."""
+    kept, left = await part(
+        owned("memory_blocks", "id agent_id", ("ia", "a"), ("ib", "b")),
+        owned("shared_block_agents", "block_id agent_id", ("ia", "a"), ("ib", "a"), ("ia", "b"), ("xa", "a")),
+        owned("memory_block_updates", "id block_id", (1, "ia"), (2, "ib")),
+        owned("messages", "id agent_id", ("m1", "a"), ("m2", "b")),
+        owned("plugin_notes", "id agent_id", ("p1", "a"), ("p2", "b")),
+        with_messages=True,
+    )
+
+    assert {
+        "memory_blocks": ["ia"], "shared_block_agents": ["ia", "xa"], "memory_block_updates": [1], "messages": ["m1"],
+    } == kept  # fmt: skip
+    assert {"shared_block_agents": 1, "plugin_notes": 1} == left
+
+
+async def test_members_of_groups_and_summaries_are_counted() -> None:
+    """Of a group that stays out, the membership of the agent; of messages that stay out, their number."""
+    tree = constellation()
+    chosen = Filter(without(messages=False), choose(surveyed(tree), ["agent:Anchor"]))
+    await collect(select(feed(tree), chosen))
+
+    assert {"group_members": 1, "messages": 1, "shared_block_agents": 1} == {
+        k: n for k, n in chosen.not_carried.items() if n
+    }
+
+
 async def test_a_part_has_the_history_of_its_blocks_and_no_other_tables() -> None:
-    """Rows beyond version 3 are the whole constellation's; memory history goes with its block."""
+    """Memory history goes with its block; rows that name nobody stay."""
     opened, end = block("xa", "a")
     edits = Cells("memory_block_updates", [(1,)])
     other: list[RecordEvent] = [
