@@ -128,7 +128,7 @@ async def test_a_constraint_does_not_choose(tmp_path: Path, clause: str) -> None
     database = await target(tmp_path, f"CREATE TABLE u (k TEXT UNIQUE ON CONFLICT {clause})")
     before = dump(database)
 
-    with pytest.raises(MalformedNode, match="row cannot be stored"):
+    with pytest.raises(NameConflict, match="would not be stored"):
         await import_archive(archive, database)
 
     assert before == dump(database)

@@ -25,12 +25,14 @@ from pattern_stream.db.connection.sql_text import (
 )
 from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Resolution
-from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.errors import MalformedNode, NameConflict, PatternStreamError, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.schema.model.records import Record
 
 _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
+
+_TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
 
 
 class TableWriter:
@@ -91,7 +93,8 @@ class TableWriter:
         columns, cells = [self.columns[at] for at in kept], [row[at] for at in kept]
         if not columns:
             return 0
-        sql = f"UPDATE OR ABORT {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
+        policy = self._balance.policy(self.table) and " OR ABORT"
+        sql = f"UPDATE{policy} {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
         try:
             return self._connection.execute(sql, (*parameters(cells), *parameters(key))).rowcount
         except sqlite3.IntegrityError as error:
@@ -122,16 +125,18 @@ class TableWriter:
         # Trap: never INSERT OR REPLACE, whose delete fires no trigger: stale terms stay in the full-text index.
         """
         sql = f"INTO {quoted(self.table)} ({listed(self.columns)}) VALUES {', '.join(values)}"
-        if resolution == "add":  # FAIL: to undo a statement would take copies of all pages that it changes
-            return f"INSERT OR {'ABORT' if self._record is None else 'FAIL'} {sql}"
+        policy = self._balance.policy(self.table, undo=self._record is None)
+        if resolution == "add":
+            return f"INSERT{policy} {sql}"
+        policy = policy and " OR ABORT"
         if resolution == "skip":
-            return f"INSERT OR ABORT {sql} ON CONFLICT ({listed(self.key)}) DO NOTHING"
+            return f"INSERT{policy} {sql} ON CONFLICT ({listed(self.key)}) DO NOTHING"
         changed = [f"{quoted(name)} = excluded.{quoted(name)}" for name in self.columns if name not in self.key]
-        return f"INSERT OR ABORT {sql} ON CONFLICT ({listed(self.key)}) DO UPDATE SET {', '.join(changed)}"
+        return f"INSERT{policy} {sql} ON CONFLICT ({listed(self.key)}) DO UPDATE SET {', '.join(changed)}"
 
     def _refused_batch(
         self, rows: Sequence[Row], resolution: Resolution, error: sqlite3.IntegrityError
-    ) -> MalformedNode:
+    ) -> PatternStreamError:
         """The row at fault, found by trying them one by one, those first that the statement has not put in.
 
         # Rule: nothing more is written where the error has ended the transaction, as a trigger may: it would stay.
@@ -139,19 +144,22 @@ class TableWriter:
         if not self._connection.in_transaction:
             return self._refused(rows[0], error)
         inside = 0
-        if self._record is not None and resolution == "add":
+        if self._statement(1, resolution).startswith("INSERT OR FAIL "):
             (inside,) = self._connection.execute("SELECT changes()").fetchone()
         for row in (*rows[inside:], *rows[:inside]):
             try:
                 self._write_one(row, resolution)
-            except MalformedNode as refusal:
+            except (MalformedNode, NameConflict) as refusal:
                 return refusal
         return self._refused(rows[0], error)
 
-    def _refused(self, row: Row, error: sqlite3.IntegrityError) -> MalformedNode:
+    def _refused(self, row: Row, error: sqlite3.IntegrityError) -> PatternStreamError:
         if not self._connection.in_transaction:
             message = f"a trigger or constraint of {self.table} ended the import, and nothing of it is kept: {error}"
             return MalformedNode(message, where=Where(table=self.table))
         noun = "row" if self._record is None else self._record.noun
         where = Where(table=self.table, row_id=self.name_of(row) or None)
+        if self._balance.has_clause(self.table) and error.sqlite_errorcode in _TAKEN:
+            message = f"{noun} would not be stored beside one like it ({error}): the constraint is the database's own"
+            return NameConflict(message, where=where, hint="--on-conflict skip goes on without such rows")
         return MalformedNode(f"{noun} cannot be stored beside the rest of the archive: {error}", where=where)
