@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -57,7 +58,8 @@ class ImportArguments(TypedDict):
     "--rename",
     multiple=True,
     metavar="[OLD=]NEW",
-    help="Another name for the agent or group of the archive, or for the one named OLD. Repeatable.",
+    help="Another name for the agent or group of the archive, or for the one named OLD; block:LABEL=NEW for memory "
+    "blocks, id:ID=NEW for any of them, \\= for a literal =. Repeatable.",
 )
 @click.option(
     "--only", multiple=True, metavar="KIND:NAME", help="Only agent:NAME or group:NAME, with what is theirs. Repeatable."
@@ -112,7 +114,7 @@ def options_of(given: ImportArguments) -> ImportOptions:
     return ImportOptions(
         new_ids=given["new_ids"],
         id_key=None if given["id_key"] is None else _key(given["id_key"]),
-        renames=tuple(map(_renaming, given["rename"])),
+        renames=tuple(map(renaming, given["rename"])),
         only=given["only"],
         messages=not given["no_messages"],
         archival=not given["no_archival"],
@@ -134,9 +136,11 @@ def _key(text: str) -> bytes:
         raise UsageError(f"--id-key is {text[:70]!r}, expected 64 hex digits") from error
 
 
-def _renaming(text: str) -> tuple[str | None, str]:
-    """`NEW` or `OLD=NEW`; the first `=` divides."""
-    old, divided, new = text.partition("=")
+def renaming(text: str) -> tuple[str | None, str]:
+    """`NEW` or `OLD=NEW`; the first `=` without a backslash before it divides."""
+    parts = re.split(r"(?<!\\)=", text, maxsplit=1)
+    old, new = (parts[0].replace("\\=", "="), parts[-1].replace("\\=", "=") if len(parts) > 1 else "")
+    divided = len(parts) > 1
     if not new and (divided or not old):
         raise UsageError(f"--rename is {text!r}, expected NEW or OLD=NEW")
     return (old, new) if divided else (None, old)

@@ -18,7 +18,10 @@ from pattern_stream.stages.edit.table_of_contents import part_of_archive
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     """How to import. `id_key`: 32 bytes that make new ids repeatable. `renames`: (old name or None, new name);
-    None stands for the one agent or group of the archive. `only`: `agent:NAME` or `group:NAME`. `drop_unknown`: leave
+    None stands for the one agent or group of the archive, `block:LABEL` for
+    memory blocks, `id:ID` for any of them.
+
+    `only`: `agent:NAME` or `group:NAME`. `drop_unknown`: leave
     out tables, columns and keys that nobody here knows, instead of refusing. `orphans`: keep or drop rows that refer to
     nothing, instead of refusing; an empty database takes those of a whole backup as they were."""
 

@@ -110,6 +110,7 @@ class _ImportLine:
                 key,
                 drop_unknown=self.options.drop_unknown,
                 partial=bool(self.options.only),
+                new_ids=self.options.new_ids,
                 into_empty=into_empty,
                 orphans=self.options.orphans,
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pattern_stream.cli.import_command import renaming
 from tests.cli.conftest import Cli
 
 SUMMARY = {"db", "created", "type", "ids", "agents", "groups", "rows", "skipped", "warnings", "seconds"}
@@ -152,3 +153,20 @@ def test_a_database_of_another_kind(cli: Cli, archive: Path, tmp_path: Path) -> 
     assert 5 == outcome.code
     assert "found tables songs" in outcome.err
     assert before == target.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("New", (None, "New")),
+        ("a=b", ("a", "b")),
+        ("a=b=c", ("a", "b=c")),
+        (r"a\=b=c", ("a=b", "c")),
+        (r"a\=b", (None, "a=b")),
+        (r"block:x\=y=z", ("block:x=y", "z")),
+        ("id:7=n", ("id:7", "n")),
+    ],
+)
+def test_what_is_renamed(text: str, expected: tuple[str | None, str]) -> None:
+    """The first sign that no backslash makes literal divides."""
+    assert expected == renaming(text)

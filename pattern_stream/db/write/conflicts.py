@@ -23,7 +23,7 @@ _EXAMPLES: Final = 20
 
 _HINT: Final = (
     "--on-conflict skip or replace acts where the id is equal; --new-ids goes round taken ids, "
-    "--rename OLD=NEW round taken names"
+    "--rename OLD=NEW round taken names, --rename block:LABEL=NEW round taken labels"
 )
 
 
@@ -32,7 +32,8 @@ class LoadOptions:
     """How to meet what is there. `batch_key`: 32 bytes from which batch ids are made where one must change.
 
     `drop_unknown`: tables and columns that the database lacks are left out and reported, not refused. `partial`: only a
-    part of an archive comes, so cells of rows outside that part are no finding. `into_empty`: the database was missing
+    part of an archive comes, so cells of rows outside that part are no finding. `new_ids`: a block is never the
+    one that is there, so a taken label of the constellation's gets a number. `into_empty`: the database was missing
     or had no rows. `orphans`: what happens to rows that refer to nothing; None refuses them, but for those of a whole
     backup that comes into an empty database.
     """
@@ -41,6 +42,7 @@ class LoadOptions:
     batch_key: bytes = bytes(32)
     drop_unknown: bool = False
     partial: bool = False
+    new_ids: bool = False
     into_empty: bool = False
     orphans: Orphans | None = None
 

@@ -9,6 +9,7 @@ from typing import Final
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions
 from pattern_stream.db.write.memory_blocks import BlockStore
 from pattern_stream.errors import Finding, Report, Where
+from pattern_stream.format import CONSTELLATION_OWNER
 from pattern_stream.schema.model.records import Agent, Group, MemoryBlock, Record
 
 NAME_COLUMNS: Final[Mapping[type[Record], str]] = {Agent: "name", Group: "name", MemoryBlock: "label"}
@@ -47,11 +48,13 @@ class Names:
             came = self._blocks.resolution_of(holder) is not None
         if self._options.on_conflict == "replace" and not came and not last:
             return self.defer(record, row_id, owner, name)
-        if record is MemoryBlock and came:
+        makes_way = came or (self._options.new_ids and owner == CONSTELLATION_OWNER)
+        if record is MemoryBlock and makes_way:
             number = 2
             while self._holder(record, row_id, owner, f"{name} ({number})") is not None:
                 number += 1
-            message = f"label {name!r} is there twice under {owner}: now {f'{name} ({number})'!r}"
+            held = "there twice" if came else "that of another memory block here"
+            message = f"label {name!r} is {held} under {owner}: now {f'{name} ({number})'!r}"
             self._report(Finding("warning", "label-twice", message, Where(table=record.table, row_id=row_id)))
             return f"{name} ({number})"
         if record is MemoryBlock:

@@ -136,3 +136,15 @@ async def test_a_cell_that_changes_a_name_which_waits(db: Path) -> None:
     await load(db, [*agent("p", name="tern"), *single_cells(("agents", "p", "name", "true name"))], REPLACE)
 
     assert [("p", "true name"), ("q", "tern")] == query(db, "SELECT id, name FROM agents WHERE id <> 'a' ORDER BY id")
+
+
+async def test_with_new_ids_a_taken_label_of_the_constellation_makes_way(db: Path) -> None:
+    """A number and a warning; without new ids, or of an agent of the database, it is a conflict with a way round."""
+    await load(db, block("q", "_constellation_", "weather"))
+    with pytest.raises(NameConflict, match="weather") as caught:
+        await load(db, block("p", "_constellation_", "weather"))
+    _, found = await load(db, block("p", "_constellation_", "weather"), LoadOptions(new_ids=True))
+
+    assert "--rename block:LABEL=NEW" in str(caught.value.hint)
+    assert [("p", "weather (2)"), ("q", "weather")] == query(db, "SELECT id, label FROM memory_blocks ORDER BY id")
+    assert ["label-twice"] == [finding.code for finding in found]

@@ -101,3 +101,36 @@ async def test_reassign() -> None:
     assert ["a", "_constellation_", "me", "g"] == [
         event.record["agent_id"] for event in found if isinstance(event, Open)
     ]
+
+
+async def test_memory_blocks_by_label_and_anything_by_id() -> None:
+    """An id wins over a name; one of two agents of the same name can be named by its id only."""
+    tree = [
+        OpenConstellation(owner_id="me"),
+        *agent("a1", block("x", "a1"), name="Anchor"),
+        *agent("a2", block("y", "a2"), name="Anchor"),
+        Close(),
+    ]
+    label = next(event.record["label"] for event in tree if isinstance(event, Open) and event.node is MemoryBlockExport)
+    renamer = Renamer(names={"id:a2": "Keel", f"block:{label}": "L", "id:y": "M"})
+    found = [made for event in tree if (made := renamer.rename(event)) is not None]
+
+    assert ["Anchor", "Keel"] == [
+        event.record["name"] for event in found if isinstance(event, Open) and event.record and "name" in event.record
+    ]
+    labels = [
+        (event.record["id"], event.record["label"])
+        for event in found
+        if isinstance(event, Open) and event.node is MemoryBlockExport
+    ]
+    assert ("y", "M") in labels
+    assert "L" in {new for _, new in labels} or label not in {new for _, new in labels}
+
+
+@pytest.mark.parametrize(
+    ("old", "words"), [("block:nosuch", "memory block labelled 'nosuch'"), ("id:nosuch", "with the id 'nosuch'")]
+)
+async def test_a_label_or_id_that_nothing_has(old: str, words: str) -> None:
+    """Refused as a name is."""
+    with pytest.raises(NotInArchive, match=words):
+        await collect(rename(feed(agent("a1", name="Anchor")), Renamer(names={old: "x"})))
