@@ -81,8 +81,10 @@ class BlockStore:
         found = self._connection.execute(f"SELECT resolution FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
         return None if found is None else found[0]
 
-    def without_edits(self, row: Row, id_place: int | None, seq_place: int | None) -> Row:
+    def without_edits(self, row: Row, id_place: int | None, seq_place: int | None, *, reported: bool = False) -> Row:
         """Delete the history of a block that is replaced. Out: its row, counting on above all numbers of its edits.
+
+        `reported`: no other history takes its place, so a warning says how much of it there was.
 
         # Trap: old edits would be applied on top of the new document, and their numbers must not come again.
         """
@@ -91,8 +93,18 @@ class BlockStore:
         (highest,) = self._connection.execute(
             "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (row[id_place],)
         ).fetchone()
-        for table in HISTORY_COLUMNS:
-            self._connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (row[id_place],))
+        gone = [
+            f"{deleted} {table}"
+            for table in HISTORY_COLUMNS
+            if (
+                deleted := self._connection.execute(
+                    f"DELETE FROM {table} WHERE block_id = ?", (row[id_place],)
+                ).rowcount
+            )
+        ]
+        if gone and reported:
+            message = f"the archive has no history of this memory block, so its own is gone: {', '.join(gone)}"
+            self._warn("history-gone", str(row[id_place]), message)
         if seq_place is None or not isinstance(row[seq_place], int):
             return row
         return (*row[:seq_place], max(row[seq_place], int(highest or 0)), *row[seq_place + 1 :])

@@ -212,3 +212,16 @@ async def test_a_table_of_edits_keeps_its_order_too(db: Path) -> None:
 
     assert [(1, "y", 1), (2, "x", 1), (3, "y", 2), (4, "y", 3)] == stored(db)
     assert_sound(db)
+
+
+async def test_a_history_that_nothing_takes_the_place_of_is_reported(db: Path) -> None:
+    """A block replaced by an archive without history loses its edits, with a warning of their number."""
+    await load(db, agent("b", edited("x", "b", update(1, "x", 1), update(2, "x", 2))))
+    _, again = await load(db, agent("b", edited("x", "b", update(3, "x", 1))), REPLACE)
+    _, without = await load(db, agent("b", block("x", "b")), REPLACE)
+    _, nothing = await load(db, agent("b", block("x", "b")), REPLACE)
+
+    assert [] == again
+    assert [("history-gone", "x")] == [(finding.code, finding.where.row_id) for finding in without]
+    assert "1 memory_block_updates" in without[0].message
+    assert [] == nothing
