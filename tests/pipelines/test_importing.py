@@ -15,15 +15,18 @@ from collections.abc import AsyncGenerator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pattern_stream.db.connection.opening import open_writer
+from pattern_stream.demo.database import make_demo
 from pattern_stream.errors import (
     DamagedDocument,
     DatabaseBusy,
     DatabaseNotFound,
+    DatabaseStorage,
     DigestMismatch,
     LimitExceeded,
     MissingBlock,
@@ -548,3 +551,19 @@ def kill_after(delay: float, packed: Path, target: Path) -> None:
 def test_every_refusal_is_one_of_ours() -> None:
     """What this file expects to be raised has an exit code."""
     assert all(issubclass(error, PatternStreamError) for error in (DigestMismatch, NameConflict, LimitExceeded))
+
+
+async def test_a_dry_run_meets_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that would not fit the disk are refused by the dry run too: exit 9, and nothing is there."""
+    await make_demo(tmp_path / "d.db", messages=400)
+    await export_archive(tmp_path / "d.db", tmp_path / "a.car")
+    free = 4096
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    with pytest.raises(DatabaseStorage, match="but 4096 are free"):
+        await import_archive(tmp_path / "a.car", tmp_path / "n.db", options=ImportOptions(dry_run=True))
+
+    assert before == sorted(path.name for path in tmp_path.iterdir())
+    free = 10**9
+    await import_archive(tmp_path / "a.car", tmp_path / "n.db", options=ImportOptions(dry_run=True))

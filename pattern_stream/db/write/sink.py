@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog
@@ -16,7 +18,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Orphans
 from pattern_stream.db.write.foreign_keys import note_earlier_faults, settle_orphans
 from pattern_stream.db.write.loader import Loader
-from pattern_stream.errors import Report, ignore_findings
+from pattern_stream.errors import DatabaseStorage, Report, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
 from pattern_stream.streams import closing
@@ -152,6 +154,7 @@ def _end(connection: sqlite3.Connection, dry_run: bool, rule: Orphans | None, lo
     if dry_run or not counted:
         settle_orphans(connection, rule, loaded, report)
     if dry_run:
+        _require_room(connection)
         connection.execute("ROLLBACK")
         return
     try:
@@ -159,6 +162,15 @@ def _end(connection: sqlite3.Connection, dry_run: bool, rule: Orphans | None, lo
     except sqlite3.IntegrityError:
         settle_orphans(connection, None, loaded, report)
         raise
+
+
+def _require_room(connection: sqlite3.Connection) -> None:
+    """Raise DatabaseStorage where a commit would not fit the disk, which a dry run would else not meet."""
+    (pages,), (page_bytes,) = (connection.execute(f"PRAGMA page_{what}").fetchone() for what in ("count", "size"))
+    path = next(Path(file) for _, name, file in connection.execute("PRAGMA database_list") if name == "main")
+    needed, free = pages * page_bytes - path.stat().st_size, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DatabaseStorage(f"the import needs {needed} bytes more, but {free} are free in {path.parent}")
 
 
 async def holds_rows(connection: Connection) -> bool:
