@@ -28,7 +28,7 @@ _OWNED_PARENTS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class RowReferences:
     """The owners and the rows that one row names."""
 
     owners: tuple[str, ...] = ()
@@ -51,13 +51,13 @@ class NamingColumns:
         self._rows = [(at, ROW_TABLES[name]) for name, at in places.items() if references.get(name) == "row"]
         self._rows += [(at, MemoryBlock.table) for name, at in places.items() if references.get(name) == "memory_block"]
 
-    def of(self, row: Row) -> Named:
+    def of(self, row: Row) -> RowReferences:
         """The owners and rows that a row names; the constellation is there always."""
         owners = [row[at] for at in self._owners if isinstance(row[at], str)]
         for at in self._lists:
             owners += _texts(row[at])
         rows = tuple((table, row[at]) for at, table in self._rows if isinstance(row[at], str))
-        return Named(tuple(owner for owner in owners if owner != CONSTELLATION_OWNER), rows)
+        return RowReferences(tuple(owner for owner in owners if owner != CONSTELLATION_OWNER), rows)
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class OwnedRows:
     Memory:  an entry for each task, event, and memory block beyond version 3.
     """
 
-    _named: dict[RowKey, Named] = field(default_factory=dict)
+    _named: dict[RowKey, RowReferences] = field(default_factory=dict)
 
     def add(self, table: str, columns: NamingColumns, rows: Sequence[Row]) -> None:
         """More rows of a table."""
