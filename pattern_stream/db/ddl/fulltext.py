@@ -49,3 +49,6 @@ FULL_TEXT: Final = (
     FullText("memory_blocks_fts", "memory_blocks", ("label", "description", "content_preview"), "memory_blocks"),
 )
 """All full-text indexes of the schema."""
+
+FULL_TEXT_TRIGGERS: Final = frozenset(name for index in FULL_TEXT for name in index.triggers)
+"""Names of their triggers: all others in a database are its owner's."""

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from pattern_stream.db.connection.sql_text import Row, equal, parameters, quoted, shown
-from pattern_stream.db.ddl.fulltext import FULL_TEXT
+from pattern_stream.db.ddl.fulltext import FULL_TEXT_TRIGGERS
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions
 from pattern_stream.errors import NameConflict, Where
 
 InsertPolicy = Literal["", " OR ABORT", " OR FAIL", " OR IGNORE"]
 """The clause of an INSERT that decides over a constraint's own."""
-
-_OURS: Final = frozenset(name for index in FULL_TEXT for name in index.triggers)
 
 _NAMING_CELLS: Final = 3
 """Cells that name a row of a table without a key."""
@@ -37,7 +35,7 @@ class Balance:
         self._before: dict[str, int] = {}
         self._stored: Counter[str] = Counter()
         sql = "SELECT name, tbl_name, lower(sql) FROM main.sqlite_schema WHERE type = 'trigger'"
-        triggers = [row for row in connection.execute(sql).fetchall() if row[0] not in _OURS]
+        triggers = [row for row in connection.execute(sql).fetchall() if row[0] not in FULL_TEXT_TRIGGERS]
         self._triggered = {table for _, table, _ in triggers}
         tables = connection.execute("SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
         for (table,) in tables.fetchall() if triggers else ():

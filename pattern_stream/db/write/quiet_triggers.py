@@ -12,13 +12,12 @@ from contextlib import suppress
 from typing import Final
 
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.ddl.fulltext import FULL_TEXT
+from pattern_stream.db.ddl.fulltext import FULL_TEXT, FULL_TEXT_TRIGGERS
 from pattern_stream.errors import Finding, Report, Where
 
 _WORD: Final = re.compile(
     r"""--[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"|'(?:[^']|'')*'|`(?:[^`]|``)*`|\[[^\]]*\]|\w+|\S""", re.DOTALL
 )
-_OURS: Final = frozenset(name for index in FULL_TEXT for name in index.triggers)
 
 
 class QuietTriggers:
@@ -27,7 +26,9 @@ class QuietTriggers:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         found = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger' ORDER BY rowid")
-        self._taken = [(name, sql) for name, sql in found.fetchall() if name not in _OURS and fires_after(sql)]
+        self._taken = [
+            (name, sql) for name, sql in found.fetchall() if name not in FULL_TEXT_TRIGGERS and fires_after(sql)
+        ]
         for name, _ in self._taken:
             connection.execute(f"DROP TRIGGER main.{quoted(name)}")
 
