@@ -23,9 +23,10 @@ from pattern_stream import (
 )  # fmt: skip
 from pattern_stream.demo.database import make_demo
 from pattern_stream.errors import LimitExceeded
+from pattern_stream.format import LARGE_CELL_BYTES
 from pattern_stream.memory.sandbox import Sandbox
 from tests.drive import collect
-from tests.memory.forging import forge_edits
+from tests.memory.forging import forge, forge_edits
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +150,29 @@ async def test_four_times_the_limit_is_too_much_for_a_whole_backup(database: Pat
 
     assert "--max-document-bytes raises the limit" == caught.value.hint
     assert 5 == checked.exit_code
+
+
+async def test_an_empty_document_may_start_from_a_large_checkpoint(tmp_path: Path) -> None:
+    """One that is too large to travel in its row is where the replay of its edits begins."""
+    database, archive, back = tmp_path / "c.db", tmp_path / "c.car", tmp_path / "back.db"
+    lines = ["import random", "items.push(random.Random(1).randbytes(4_300_000))", "snapshot()"]
+    checkpoint, edit = forge("\n".join([*lines, "since = doc.oplog_vv", "text.push_str('more')", "update(since)"]))
+    await make_demo(database, messages=3, seed=5)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        query = "SELECT id FROM memory_blocks WHERE agent_id IN (SELECT id FROM agents) ORDER BY id LIMIT 1"
+        [(block,)] = connection.execute(query)
+        for table in ("memory_block_updates", "memory_block_checkpoints"):
+            connection.execute(f"DELETE FROM {table} WHERE block_id = ?", (block,))
+        connection.execute("UPDATE memory_blocks SET loro_snapshot = x'', frontier = NULL WHERE id = ?", (block,))
+        columns = "block_id, seq, update_blob, byte_size, created_at"
+        row = (block, 1, edit, len(edit), "2026-01-02")
+        connection.execute(f"INSERT INTO memory_block_updates ({columns}) VALUES (?, ?, ?, ?, ?)", row)
+        columns = "block_id, snapshot, created_at"
+        made = (block, checkpoint, "2026-01-01")
+        connection.execute(f"INSERT INTO memory_block_checkpoints ({columns}) VALUES (?, ?, ?)", made)
+
+    await export_archive(database, archive)
+    await import_archive(archive, back)
+
+    assert LARGE_CELL_BYTES < len(checkpoint)
+    assert (await verify_archive(archive, against=back, both_ways=True)).ok

@@ -90,11 +90,12 @@ class Replayed:
 
     block: OpenMemoryBlock
     history: MemoryHistory
-    updates: list[tuple[int, bytes]] = field(default_factory=list)
+    updates: list[tuple[int, list[bytes]]] = field(default_factory=list)
     updates_bytes: int = 0
-    _late: int | None = None
     _newest: tuple[str, int] = ("", 0)
-    _checkpoint: bytes = b""
+    _checkpoint: list[bytes] = field(default_factory=list)
+    _coming: tuple[str, list[bytes]] | None = None
+    """The column of a Large cell that is wanted, and the pieces of it that have come."""
 
     @classmethod
     def of(cls, event: OpenMemoryBlock) -> Replayed | None:
@@ -103,12 +104,15 @@ class Replayed:
 
     async def add(self, event: RecordEvent, show: Show, report: Report) -> bool:
         """Take one more event inside the block; whether it was the last. Raises DamagedDocument, LimitExceeded."""
-        if isinstance(event, Cells) and event.table == HISTORY_TABLES[UpdateChunk]:
-            self._add_rows(event.rows)
-        elif isinstance(event, Cells) and self.history.base == b"":
-            self._add_checkpoints(event.rows)
+        if isinstance(event, Cells):
+            self._coming = None
+            if event.table == HISTORY_TABLES[UpdateChunk]:
+                self._add_rows(event.rows)
+            elif self.history.base == b"":
+                self._add_checkpoints(event.rows)
         elif isinstance(event, Piece):
-            self._add_piece(event)
+            if self._coming is not None and event.column == self._coming[0]:
+                self._coming[1].append(event.data)
         elif isinstance(event, Close):
             await self._compare(show, report)
             return True
@@ -128,34 +132,37 @@ class Replayed:
         created, number, snapshot = (columns.index(name) for name in ("created_at", "id", "snapshot"))
         for row in rows:
             age = (str(row[created]), row[number] if type(row[number]) is int else 0)
-            if type(row[snapshot]) is bytes and age > self._newest:
-                self._newest, self._checkpoint = age, row[snapshot]
+            if type(row[snapshot]) in (bytes, Large) and age > self._newest:
+                self._newest, self._checkpoint = age, self._pieces_of("snapshot", row[snapshot])
 
     def _add_update(self, seq: Any, update: Any) -> None:
         if type(seq) is not int or type(update) not in (bytes, Large):
             raise self._damaged(f"an update has {type(seq).__name__} and {type(update).__name__} for number and bytes")
         self.updates_bytes += update.bytes if type(update) is Large else len(update)
         if self.updates_bytes <= MAX_REPLAYED_BYTES:
-            self._late = len(self.updates) if type(update) is Large else None
-            self.updates.append((seq, b"" if type(update) is Large else update))
+            self.updates.append((seq, self._pieces_of("update_blob", update)))
 
-    def _add_piece(self, piece: Piece) -> None:
-        if piece.column == "update_blob" and self._late is not None and self.updates_bytes <= MAX_REPLAYED_BYTES:
-            seq, before = self.updates[self._late]
-            self.updates[self._late] = seq, before + piece.data
+    def _pieces_of(self, column: str, cell: Any) -> list[bytes]:
+        """The bytes of a cell; those of a Large one are appended as they come."""
+        if type(cell) is not Large:
+            return [cell]
+        self._coming = (column, [])
+        return self._coming[1]
 
     async def _compare(self, show: Show, report: Report) -> None:
         if self.history.base is None and not self.updates:
             return
-        if self.updates_bytes > MAX_REPLAYED_BYTES:
-            message = f"active updates are {self.updates_bytes} bytes: not compared with the document"
+        replayed_bytes = self.updates_bytes + sum(map(len, self._checkpoint))
+        if replayed_bytes > MAX_REPLAYED_BYTES:
+            message = f"active updates and their start are {replayed_bytes} bytes: not compared with the document"
             report(Finding("warning", "history-unchecked", message, self._where()))
             return
         document = self.block.document or b""
-        stored = document if self.history.base is None else self.history.base or self._checkpoint
+        stored = document if self.history.base is None else self.history.base or b"".join(self._checkpoint)
+        updates = [(seq, b"".join(pieces)) for seq, pieces in self.updates]
         metadata = metadata_text(self.block.record["metadata"])
         try:
-            equal = await show(document, (), metadata) == await show(stored, self.updates, metadata)
+            equal = await show(document, (), metadata) == await show(stored, updates, metadata)
         except DamagedMemory as error:
             raise self._damaged(error.message) from None
         except DocumentTooLarge as error:

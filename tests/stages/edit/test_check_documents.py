@@ -87,6 +87,21 @@ SOUND = [
     with_history(
         b"ab", b"", edits((1, b"b", 1)), Cells("memory_block_checkpoints", [(1, b"a", "t1"), (2, b"z", "t0")])
     ),
+    with_history(
+        b"abcd",
+        b"",
+        edits((1, Large(2, text=False), 1)),
+        *(Piece("update_blob", b"c"), Piece("update_blob", b"d")),
+        edits((2, Large(1, text=False), 0)),
+        Piece("update_blob", b"x"),
+        Cells("memory_block_checkpoints", [(1, Large(2, text=False), "t1")]),
+        *(Piece("snapshot", b"a"), Piece("snapshot", b"b")),
+        Cells("memory_block_checkpoints", [(2, Large(1, text=False), "t0")]),
+        Piece("snapshot", b"z"),
+    ),
+    with_history(
+        b"a", b"", Cells("memory_block_checkpoints", [(1, Large(1, text=False), "t1")]), Piece("snapshot", b"a")
+    ),
 ]
 
 
@@ -101,6 +116,9 @@ BROKEN = [
     with_history(b"ab", b"a"),
     with_history(b"ab", None, edits((1, b"b", 1))),
     with_history(b"ab", b"a", edits((1, "b", 1))),
+    with_history(
+        b"a", b"", Cells("memory_block_checkpoints", [(1, Large(1, text=False), "t1")]), Piece("snapshot", b"z")
+    ),
 ]
 
 
