@@ -247,6 +247,31 @@ class DatabaseStorage(DatabaseError):
     exit_code = ExitCode.STORAGE
 
 
+# --- what is converted is at fault -------------------------------------------------------------------------------
+
+
+class LegacyError(PatternStreamError):
+    """A file, folder or store of another format cannot be converted as it is."""
+
+    exit_code = ExitCode.CORRUPT
+
+
+class MalformedSource(LegacyError):
+    """What is to be converted does not have the shape that its format wants."""
+
+
+class UnknownFormat(LegacyError):
+    """A file or folder of no format that can be converted."""
+
+    exit_code = ExitCode.UNSUPPORTED
+
+
+class GraveIssues(LegacyError):
+    """A conversion found issues that its caller does not want to pass."""
+
+    exit_code = ExitCode.CONFLICT
+
+
 # --- limits, transport, usage ------------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ AT_LEAST_ONE: Final = click.IntRange(min=1)
 _WHOLE: Final = "a whole backup, with deleted messages, undone edits, endpoints and source settings"
 
 
-def _compression(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+def compression(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """`gzip` or `gzip:LEVEL` as the level; -1 is gzip's own choice."""
     if value is None:
         return None
@@ -104,7 +104,7 @@ class ExportArguments(TypedDict):
 @click.option(
     "-z",
     "--compress",
-    callback=_compression,
+    callback=compression,
     metavar="gzip[:LEVEL]",
     help="Pack the archive; a FILE that ends in .gz is packed anyway. Level 0 to 9.  [default level: 6]",
 )
@@ -229,11 +229,11 @@ def options_of(given: ExportArguments) -> ExportOptions:
         history=given["history"],
         max_document_bytes=given["max_document_bytes"],
         newest_version=int(given["newest_version"]),
-        gzip_level=_gzip_level(given["output"], given["compress"]),
+        gzip_level=gzip_level(given["output"], given["compress"]),
     )
 
 
-def _gzip_level(output: Path, compress: int | None) -> int | None:
+def gzip_level(output: Path, compress: int | None) -> int | None:
     """The level of gzip, None for an archive as it is. Raises UsageError for the suffix of another form."""
     suffix = output.suffix.lower()
     if suffix in _NOT_DONE:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
-from pattern_stream.cli.output import document, held, human_bytes, plain, show, table
+from pattern_stream.cli.output import document, held, human_bytes, plain, shortened, show, table
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
@@ -126,16 +126,12 @@ def _edits(block: Item) -> int:
 def _block_cells(owner: object, block: Item) -> tuple[object, ...]:
     size = human_bytes(block["snapshot_bytes"] or 0)
     first_line = next(iter(str(block["preview"] or "").split("\n")), "")
-    return owner, block["label"], block["block_type"], block["permission"], size, _shortened(first_line)
+    return owner, block["label"], block["block_type"], block["permission"], size, shortened(first_line)
 
 
 def _finding_line(finding: Item) -> str:
     where = ", ".join(f"{name} {value}" for name, value in finding["where"].items())
     return plain(f"{finding['severity']}: {finding['message']}" + (f" ({where})" if where else ""))
-
-
-def _shortened(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _day(instant: object) -> str:

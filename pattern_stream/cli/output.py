@@ -241,6 +241,11 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{plain(name)} {count:,}" for name, count in most)
 
 
+def shortened(text: str, limit: int = 60) -> str:
+    """A text cut to so many characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of aligned columns, numbers to the right; the same on a terminal and in a pipe."""
     from rich.cells import cell_len

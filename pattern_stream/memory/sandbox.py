@@ -72,7 +72,8 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """One request to the worker. remake: make a new snapshot in any case; probe: try at least to make one."""
+    """One request to the worker. remake: make a new snapshot in any case; probe: try at least to make one. peer: the
+    "snapshot" is a text, of which this peer writes a new document."""
 
     snapshot: bytes
     updates: Updates
@@ -81,6 +82,7 @@ class _Task:
     probe: bool = False
     show: bool = True
     values: bool = False
+    peer: int | None = None
 
     @property
     def is_small(self) -> bool:
@@ -188,6 +190,22 @@ class Sandbox:
         self._weigh(answer.blobs[0])
         return Shown(orjson.loads(answer.blobs[3]) or {}, _text_of(answer), answer.blobs[1])
 
+    async def write(self, text: str, metadata: str | None, peer: int) -> Folded:
+        """A new document with a text; equal texts of equal peers give equal bytes. `rendered`: what it shows.
+
+        Raises:  DamagedMemory, DocumentTooLarge, WorkerFailed.
+        """
+        task = _Task(text.encode(), (), metadata, peer=peer)
+        self._measure(task)
+        try:
+            answer = await self._ask(task)
+        except DocumentGrown as grown:
+            raise DocumentTooLarge(f"memory {grown.reason}") from None
+        except DocumentRefused as refusal:
+            raise DamagedMemory(f"memory document cannot be written: {refusal.reason}") from None
+        self._weigh(answer.blobs[0])
+        return Folded(answer.blobs[0], answer.blobs[1], changed=True, rendered=_text_of(answer))
+
     # --- salvage -------------------------------------------------------------------------------------------------
 
     async def _rescue(self, task: _Task, refusal: DocumentRefused) -> Folded:
@@ -274,6 +292,7 @@ class Sandbox:
             "probe": task.probe,
             "show": task.show,
             "values": task.values,
+            "peer": task.peer,
             "find_deleted": self._find_deleted,
             "most": self._most * DOCUMENT_GROWTH,
             "most_shown": MAX_SHOWN_BYTES,

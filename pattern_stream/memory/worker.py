@@ -144,19 +144,36 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
     """The document with its updates in it: version, snapshot where it changed, and what it shows."""
     base, *updates = blobs
     doc, before = load(base, updates, step=progress)
+    return _described(meta, doc, changed=canonical_version(doc.oplog_vv) != before or meta["remake"], step=len(updates))
+
+
+def write(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
+    """A new document with a text, written by the given peer, so that equal texts of equal peers give equal bytes."""
+    doc = new_document()
+    doc.peer_id = meta["peer"]
+    doc.get_text("content").insert(0, blobs[0].decode())
+    doc.commit()
+    return _described(meta, doc, changed=True, step=0)
+
+
+def _described(meta: dict[str, Any], doc: loro.LoroDoc, *, changed: bool, step: int) -> Reply:
     version = canonical_version(doc.oplog_vv)
-    changed = version != before or meta["remake"]
-    progress(len(updates) + 1)
+    progress(step + 1)
     snapshot = doc.export(loro.ExportMode.Snapshot()) if changed or meta["probe"] else b""
     if len(snapshot) > meta["most"]:
         raise containers.Grown(f"document grows to {len(snapshot)} bytes, limit is {meta['most']} bytes")
-    progress(len(updates) + 2)
+    progress(step + 2)
     shown = _shown(meta, doc) if meta["show"] else []
     fits = sum(map(len, shown)) <= meta["most_shown"]
     described = {"changed": changed, "empty": version == b"\0", "shown": fits}
     if meta["find_deleted"]:
         described["deleted_text"] = _has_deleted_text(doc)
     return described, [snapshot if changed else b"", version, *(shown if fits else [b"", b"null"][: len(shown)])]
+
+
+def respond(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
+    """Fold, or write where the request names a peer."""
+    return fold(meta, blobs) if meta["peer"] is None else write(meta, blobs)
 
 
 def _has_deleted_text(doc: loro.LoroDoc) -> bool:
@@ -244,7 +261,7 @@ def _send(stdout: BinaryIO, reply: dict[str, Any], blobs: list[bytes]) -> None:
     stdout.flush()
 
 
-def main(act: Act = fold) -> None:
+def main(act: Act = respond) -> None:
     """Serve until standard input ends, on a thread whose stack has room for deeply nested values."""
     # no Ctrl-C of its own, no core file, few descriptors, nothing written to any file
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -50,12 +50,12 @@ async def open_archive(
         total = raw.total_bytes if isinstance(raw, ByteSource) else None
         folders, archive = temporary_folders(spool_dir, near), _plain_archive(resources, plain)
         shelf = resources.enter_context(Shelf(folders, archive=archive))
-        pieces = unwrap(_watched(raw, stage, total, progress))
+        pieces = unwrap(watched(raw, stage, total, progress))
         await resources.enter_async_context(closing(pieces))
         yield OpenArchive(ArchiveReader(pieces, damage=damage), shelf)
 
 
-async def _watched(
+async def watched(
     pieces: AsyncIterator[bytes], stage: str, total: int | None, progress: ProgressCallback | None
 ) -> AsyncGenerator[bytes]:
     """Tell the caller how many bytes have come in."""

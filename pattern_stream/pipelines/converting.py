@@ -1,0 +1,276 @@
+"""The conversion line, wired: an old archive, or data of another system, in; one archive of the present format out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pattern_stream.archive.writer import write_car
+from pattern_stream.codec.cid import cid_text
+from pattern_stream.errors import Finding, GraveIssues, UsageError
+from pattern_stream.files.temporary import temporary_folders
+from pattern_stream.format import CAR_HEADER_BYTES, MAX_DOCUMENT_BYTES, WIDE_VERSION
+from pattern_stream.items import AsyncWriter, Block, BlockEvent, Cells, Open, ProgressCallback, Root, RowEvent, Rows
+from pattern_stream.legacy.conversion import Conversion, IssueSeverity, Provenance
+from pattern_stream.legacy.detect import require_reader
+from pattern_stream.legacy.source import HEAD_BYTES, LegacyInput, LegacySource, ReadOptions
+from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.pipelines.exporting import CREATED_BY, section_bytes
+from pattern_stream.pipelines.gc_tuning import few_collections
+from pattern_stream.pipelines.reading import ArchiveSource, watched
+from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.schema.mapping.instants import instant_to_wire
+from pattern_stream.stages.chunking import chunk
+from pattern_stream.stages.encode.encoder import encode
+from pattern_stream.stages.mapping import map_rows, record_of
+from pattern_stream.stages.writing import write_documents
+from pattern_stream.streams import closing, transform
+from pattern_stream.transport.compress import GZIP_MAGIC, GzipOutput, unwrap
+from pattern_stream.transport.files import ByteSource, open_input, open_output
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """How to convert. `archival`: what becomes of archival memory of versions 1 and 2. `fail_on`: the severity of an
+    issue from which on nothing is written. `newest_version`: 3 refuses what only version 4 can hold. `gzip_level`: as
+    for an export. `now`: RFC 3339 text, the archive's time where the source tells none; by default the clock.
+    """
+
+    archival: Literal["entries", "blocks"] = "entries"
+    fail_on: IssueSeverity | None = None
+    force: bool = False
+    newest_version: int = WIDE_VERSION
+    gzip_level: int | None = None
+    spool_dir: Path | None = None
+    max_document_bytes: int = MAX_DOCUMENT_BYTES
+    now: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionResult:
+    """What was converted. `written`: False for an analysis, whose `bytes` and `root` are those that would be written.
+
+    `report`: what was kept, changed and dropped, and the issues.
+    """
+
+    source: Provenance
+    report: Conversion
+    written: bool
+    version: int
+    root: str
+    bytes: int
+    sections: int
+    stats: dict[str, int]
+    seconds: float
+    findings: list[Finding] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The summary, as the command line prints it."""
+        return {
+            "source": self.source.as_dict(),
+            "written": self.written,
+            "version": self.version,
+            "root": self.root,
+            "bytes": self.bytes,
+            "sections": self.sections,
+            "stats": self.stats,
+            **self.report.as_dict(),
+            "warnings": [finding.as_dict() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(slots=True)
+class ConversionLine:
+    """A conversion line before its sink."""
+
+    source: LegacySource
+    sandbox: Sandbox
+    options: ConvertOptions
+    conversion: Conversion
+    log: FindingLog = field(default_factory=FindingLog)
+
+    def blocks(self) -> AsyncGenerator[BlockEvent]:
+        """The line itself: straight calls, one stage a line. Raises GraveIssues before the root is given away."""
+        rows = transform(self.source.rows(), self._count)
+        documents = write_documents(rows, self.sandbox.write)
+        records = map_rows(documents, self.log.report)
+        drafts = chunk(records)
+        blocks = encode(
+            drafts,
+            exported_at=self.source.provenance.exported_at,
+            lineage=_lineage(),
+            newest_version=self.options.newest_version,
+        )
+        return transform(blocks, finish=self._judge)
+
+    def _count(self, event: RowEvent) -> RowEvent:
+        if isinstance(event, Rows):
+            self.conversion.keep(event.record.table, len(event.rows))
+        elif isinstance(event, Cells):
+            self.conversion.keep(event.table, len(event.rows))
+        elif isinstance(event, Open) and event.record is not None:
+            self.conversion.keep(record_of(event.node).table)
+        return event
+
+    def _judge(self) -> None:
+        least = self.options.fail_on
+        if least is not None and (count := self.conversion.count_from(least)):
+            issues = "issue is" if count == 1 else "issues are"
+            raise GraveIssues(
+                f"{count} {issues} of severity {least} or more, expected none: nothing was written",
+                hint="--analyze lists them",
+            )
+
+
+async def convert_archive(
+    source: ArchiveSource,
+    out: Path | AsyncWriter | None,
+    *,
+    options: ConvertOptions = ConvertOptions(),
+    progress: ProgressCallback | None = None,
+) -> ConversionResult:
+    """Read an archive of an older version, or data of another system, and write one archive of the present format.
+
+    `source`: a file (gzipped or not) or folder, any async iterator of bytes, or None for standard input. `out`: as for
+    `export_archive`. Nothing is written before all of the source was read and found good.
+
+    Raises what its parts raise: LegacyError (unknown format, malformed, grave issues), ArchiveError, LimitExceeded,
+    TransportError, UsageError.
+    """
+    started = time.monotonic()
+    if isinstance(out, Path) and isinstance(source, Path) and out.exists() and out.samefile(source):
+        raise UsageError(f"{out} is what is converted, expected another file")
+    async with AsyncExitStack() as resources:
+        target: AsyncWriter
+        if out is None or isinstance(out, Path):
+            target = await resources.enter_async_context(open_output(out, force=options.force))
+        else:
+            target = out
+        near = getattr(target, "folder", None)
+        line = await resources.enter_async_context(open_conversion(source, options, near=near, progress=progress))
+        packed = None if options.gzip_level is None else GzipOutput(target, options.gzip_level)
+        written = await write_car(
+            line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
+        )
+        if packed is not None:
+            await packed.finish()
+        return ConversionResult(
+            source=line.source.provenance,
+            report=line.conversion,
+            written=True,
+            version=written.version,
+            root=cid_text(written.root),
+            bytes=written.bytes,
+            sections=written.sections,
+            stats=dict(written.stats),
+            seconds=time.monotonic() - started,
+            findings=line.log.findings(),
+        )
+
+
+async def analyze_source(
+    source: ArchiveSource,
+    *,
+    options: ConvertOptions = ConvertOptions(),
+    progress: ProgressCallback | None = None,
+) -> ConversionResult:
+    """Go through a whole conversion without keeping its bytes. Raises as `convert_archive` does."""
+    started = time.monotonic()
+    sections, size, root = 0, 0, Root(b"", {})
+    async with open_conversion(source, options, progress=progress) as line:
+        async with closing(line.blocks()) as blocks:
+            async for event in blocks:
+                if isinstance(event, Block):
+                    sections, size = sections + 1, size + section_bytes(event)
+                elif isinstance(event, Root):
+                    root = event
+        return ConversionResult(
+            source=line.source.provenance,
+            report=line.conversion,
+            written=False,
+            version=root.version,
+            root=cid_text(root.cid),
+            bytes=size + CAR_HEADER_BYTES,
+            sections=sections,
+            stats=dict(root.stats),
+            seconds=time.monotonic() - started,
+            findings=line.log.findings(),
+        )
+
+
+@asynccontextmanager
+async def open_conversion(
+    source: ArchiveSource,
+    options: ConvertOptions,
+    *,
+    near: Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> AsyncGenerator[ConversionLine]:
+    """A conversion line: the source recognised, opened and ready to be read. Raises UnknownFormat."""
+    async with AsyncExitStack() as resources:
+        resources.enter_context(few_collections())
+        folders = temporary_folders(options.spool_dir, near)
+        given = await resources.enter_async_context(open_legacy(source, folders, progress))
+        conversion = Conversion()
+        now = instant_to_wire(options.now or datetime.now(UTC).isoformat())
+        reading = ReadOptions(now, folders, options.archival, options.max_document_bytes, progress)
+        opened = await require_reader(given).open(given, reading, conversion)
+        sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
+        yield ConversionLine(opened, sandbox, options, conversion)
+
+
+@asynccontextmanager
+async def open_legacy(
+    source: ArchiveSource, folders: list[Path], progress: ProgressCallback | None = None
+) -> AsyncGenerator[LegacyInput]:
+    """What is to be converted, with its first bytes, which tell its format; gzip is taken off."""
+    async with AsyncExitStack() as resources:
+        raw: AsyncIterator[bytes]
+        if isinstance(source, Path) and source.is_dir():
+            yield resources.enter_context(LegacyInput(source, True, b"", _nothing(), folders))
+            return
+        if source is None or isinstance(source, Path):
+            raw = await resources.enter_async_context(open_input(source))
+        else:
+            raw = source
+        path, total = (raw.path, raw.total_bytes) if isinstance(raw, ByteSource) else (None, None)
+        first, raw = await _first_bytes(watched(raw, "convert", total, progress), len(GZIP_MAGIC))
+        head, pieces = await _first_bytes(unwrap(raw), HEAD_BYTES)
+        await resources.enter_async_context(closing(pieces))
+        plain = None if first.startswith(GZIP_MAGIC) else path
+        yield resources.enter_context(LegacyInput(plain, False, head, pieces, folders))
+
+
+async def _first_bytes(pieces: AsyncIterator[bytes], count: int) -> tuple[bytes, AsyncGenerator[bytes]]:
+    """The first `count` bytes, or all there are; and the pieces again from their beginning."""
+    head = b""
+    while len(head) < count and (piece := await anext(pieces, None)) is not None:
+        head += piece
+    return head[:count], _from_beginning(head, pieces)
+
+
+async def _from_beginning(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async with closing(rest):
+        if head:
+            yield head
+        async for piece in rest:
+            yield piece
+
+
+async def _nothing() -> AsyncGenerator[bytes]:
+    for piece in tuple[bytes]():
+        yield piece
+
+
+def _lineage() -> dict[str, Any]:
+    lineage: dict[str, Any] = {"created_by": CREATED_BY}
+    with suppress(PackageNotFoundError):  # a frozen build has no package metadata
+        lineage["loro_version"] = version("loro")
+    return lineage
