@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pattern_stream.demo.languages import LANGUAGES
 from pattern_stream.demo.random_text import Dice
 from pattern_stream.format import CONSTELLATION_OWNER
 from pattern_stream.schema.mapping.json_values import write_json
@@ -190,7 +191,8 @@ def _edits(dice: Dice, schema: Schema, number: int) -> list[Step]:
     if variant == "List":
         return _list_edits(dice, number)
     if variant == "Log":
-        entry = {"timestamp": dice.moment(90 * number), "agent_id": dice.hex(), "noticed": dice.text(1)}
+        language = tuple(LANGUAGES)[number % len(LANGUAGES)]
+        entry = {"timestamp": dice.moment(90 * number), "agent_id": dice.hex(), "noticed": dice.text(1, language)}
         return [("push", "entries", entry)]
     if variant == "Composite":
         rules: list[Step] = [("splice", "section_rules_content", -1, 0, dice.text(1) + "\n")]

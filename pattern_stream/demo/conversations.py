@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pattern_stream.demo.cast import BlockPlan, Person
+from pattern_stream.demo.message_text import answered, arguments, asked, result
 from pattern_stream.demo.random_text import MINUTE, START_AT, Dice, moment, snowflake
 from pattern_stream.items import Row
 from pattern_stream.schema.mapping.json_values import write_json
@@ -68,7 +69,7 @@ class Conversations:
     def _exchange(self, thread: Thread) -> Iterator[Row]:
         """One request and all that came of it: a batch."""
         self._now += int(self._gap() * MINUTE * (0.1 + 1.8 * self.dice.random.random()))
-        kind, turns = self._turns()
+        kind, turns = self._turns(self.dice.language())
         about = self._about(kind, thread)
         batch = str(snowflake(self._now, 0))
         for number, turn in enumerate(turns):
@@ -102,10 +103,10 @@ class Conversations:
         share = self.total * ARCHIVED_SHARE * max(thread.person.share, 0.01)
         if thread.count < max(share / SUMMARIES_PER_AGENT, 8):
             return
-        identity = "sum_" + self.dice.hex()
+        identity, text = "sum_" + self.dice.hex(), self.dice.text(6, self.dice.language())
         self.summaries.append(
             (
-                identity, thread.person.id, self.dice.text(6), thread.first, thread.last, thread.count,
+                identity, thread.person.id, text, thread.first, thread.last, thread.count,
                 thread.summary_id, thread.depth, moment(self._now + 1_000),
             )
         )  # fmt: skip
@@ -124,63 +125,57 @@ class Conversations:
 
     # --- the messages --------------------------------------------------------------------------------------------
 
-    def _turns(self) -> tuple[str, list[Turn]]:
-        """The kind of a batch and its messages."""
+    def _turns(self, language: str) -> tuple[str, list[Turn]]:
+        """The kind of a batch and its messages, all in one language."""
         kind = self.dice.random.random()
         if kind < 0.70:
-            return "user_request", [self._asked(), *self._worked(), self._answered()]
+            return "user_request", [self._asked(language), *self._worked(language), self._answered(language)]
         if kind < 0.82:
-            return "agent_to_agent", [self._said("user", 2, 5), self._answered()]
+            said = _text("user", answered(self.dice, language, 2, 5))
+            return "agent_to_agent", [said, self._answered(language)]
         if kind < 0.94:
-            return "system_trigger", [self._said("system", 1, 2), *self._worked(), self._answered()]
-        return "continuation", [self._answered(), *self._worked()]
+            said = _text("system", self.dice.text(self.dice.between(1, 2), language))
+            return "system_trigger", [said, *self._worked(language), self._answered(language)]
+        return "continuation", [self._answered(language), *self._worked(language)]
 
-    def _said(self, role: str, least: int, most: int) -> Turn:
-        text = self.dice.text(self.dice.between(least, most))
-        return role, {"Text": text}, text
-
-    def _asked(self) -> Turn:
+    def _asked(self, language: str) -> Turn:
+        text = asked(self.dice, language)
         if not self.dice.chance(0.06):
-            return self._said("user", 1, 3)
-        text = self.dice.text(2)
+            return _text("user", text)
         source = (
             {"Url": f"https://example.org/{self.dice.hex(32)}.png"} if self.dice.chance(0.8) else {"Base64": "aGk="}
         )
         image = {"content_type": "image/png", "source": source}
         return "user", {"Parts": [{"Text": text}, {"Image": image}]}, text
 
-    def _answered(self) -> Turn:
+    def _answered(self, language: str) -> Turn:
         if self.dice.chance(0.55):
-            return self._said("assistant", 1, 5)
-        thought, text = self.dice.text(self.dice.between(1, 2)), self.dice.text(self.dice.between(1, 3))
+            return _text("assistant", answered(self.dice, language, 1, 5))
+        thought, text = self.dice.text(self.dice.between(1, 2), language), answered(self.dice, language, 1, 3)
         blocks: list[dict[str, Any]] = [{"Thinking": {"text": thought, "signature": self.dice.hex(256)}}]
         if self.dice.chance(0.05):
             blocks.append({"RedactedThinking": {"data": self.dice.hex(512)}})
         return "assistant", {"Blocks": [*blocks, {"Text": {"text": text}}]}, f"{thought}\n{text}"
 
-    def _worked(self) -> list[Turn]:
+    def _worked(self, language: str) -> list[Turn]:
         """No tool, or some: a call and its response, in one of the two forms of the original."""
         if self.dice.chance(0.45):
             return []
         call, tool = f"call_{self.dice.hex(60)}", self.dice.pick("recall", "context", "search", "send_message")
-        return self._called(call, tool) if self.dice.chance(0.6) else self._used(call, tool)
-
-    def _called(self, call: str, tool: str) -> list[Turn]:
-        arguments = {
-            "query": self.dice.text(1),
-            "limit": self.dice.between(1, 20),
-            "fuzz": self.dice.between(0, 8) / 8,
-        }
-        result = self.dice.text(self.dice.between(1, 6))
-        called = {"ToolCalls": [{"call_id": call, "fn_name": tool, "fn_arguments": arguments}]}
-        answered = {"ToolResponses": [{"call_id": call, "content": result}]}
-        return [("assistant", called, None), ("tool", answered, result)]
-
-    def _used(self, call: str, tool: str) -> list[Turn]:
-        text, result = self.dice.text(1), self.dice.text(self.dice.between(1, 5))
-        use = {"ToolUse": {"id": call, "name": tool, "input": {"label": "notebook", "content": self.dice.text(2)}}}
-        found: dict[str, Any] = {"tool_use_id": call, "content": result, "is_error": self.dice.chance(0.04)}
+        if self.dice.chance(0.6):
+            found = result(self.dice, language, 6)
+            called = {"call_id": call, "fn_name": tool, "fn_arguments": arguments(self.dice, language)}
+            answer = {"ToolResponses": [{"call_id": call, "content": found}]}
+            return [("assistant", {"ToolCalls": [called]}, None), ("tool", answer, found)]
+        text, note = self.dice.text(1, language), {"label": "notebook", "content": self.dice.text(2, language)}
+        use = {"ToolUse": {"id": call, "name": tool, "input": note}}
+        found = result(self.dice, language, 5)
+        used: dict[str, Any] = {"tool_use_id": call, "content": found, "is_error": self.dice.chance(0.04)}
         return [
             ("assistant", {"Blocks": [{"Text": {"text": text}}, use]}, text),
-            ("tool", {"Blocks": [{"ToolResult": found}]}, None),
+            ("tool", {"Blocks": [{"ToolResult": used}]}, None),
         ]
+
+
+def _text(role: str, text: str) -> Turn:
+    return role, {"Text": text}, text

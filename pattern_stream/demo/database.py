@@ -18,6 +18,7 @@ from pattern_stream.db.write.fulltext_index import DeferredIndex
 from pattern_stream.demo.author import Author, StoredDocument, open_author
 from pattern_stream.demo.cast import BlockPlan, build_world
 from pattern_stream.demo.conversations import MESSAGE_COLUMNS, SUMMARY_COLUMNS, Conversations
+from pattern_stream.demo.languages import LANGUAGES
 from pattern_stream.demo.random_text import Dice, plain_moment
 from pattern_stream.demo.rows import DAY, TableRow, archival_rows, cast_rows, other_rows, shared_rows
 from pattern_stream.errors import TargetExists, UsageError
@@ -48,21 +49,30 @@ class DemoResult:
 
 
 async def make_demo(
-    path: Path, *, messages: int = DEFAULT_MESSAGES, seed: int = 0, progress: ProgressCallback | None = None
+    path: Path,
+    *,
+    messages: int = DEFAULT_MESSAGES,
+    seed: int = 0,
+    language: str | None = None,
+    progress: ProgressCallback | None = None,
 ) -> DemoResult:
     """Make a lifelike constellation of invented content: every kind of row and memory document, edits pending.
 
     The same seed and number of messages give the same rows, memory documents to the byte (under one release of Loro).
+    `language`: the only one of messages, summaries and archival entries (see `demo/languages.py`); None for several, in
+    such proportions as conversations have them.
     Memory:  one batch of rows, and the documents of one block.
     Raises:  UsageError, TargetExists, DatabaseError, WorkerFailed, OSError.
     """
     if messages < 0:
         raise UsageError(f"number of messages is {messages}, expected at least 0")
+    if language is not None and language not in LANGUAGES:
+        raise UsageError(f"language is {language}, expected one of {', '.join(LANGUAGES)}")
     if os.path.lexists(path):
         clear_leftovers(path)
         raise TargetExists(f"found a file at {path}, expected none: a new database is to be made there")
     async with open_author() as author, open_new(path) as connection:
-        story = _Story(connection, author, messages, seed, progress)
+        story = _Story(connection, author, messages, Dice(seed, language), progress)
         await story.write()
     return DemoResult(path, seed, dict(story.rows), path.stat().st_size)
 
@@ -74,7 +84,7 @@ class _Story:
     connection: Connection
     author: Author
     messages: int
-    seed: int
+    dice: Dice
     progress: ProgressCallback | None
     rows: Counter[str] = field(default_factory=Counter)
 
@@ -89,7 +99,7 @@ class _Story:
         await self.connection.execute("COMMIT")
 
     async def _fill(self) -> None:
-        dice = Dice(self.seed)
+        dice = self.dice
         world = build_world(dice, min(ROUNDS + self.messages // MESSAGES_PER_ROUND, MOST_ROUNDS))
         await self._mixed(cast_rows(dice, world))
         for number, plan in enumerate(world.blocks):

@@ -1,4 +1,4 @@
-"""Invented words for a demonstration: sentences from parts, ids, and moments, all drawn from one seeded generator."""
+"""The random choices of a demonstration: sentences, ids and moments, all drawn from one seeded generator."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime
 from typing import Final
 
+from pattern_stream.demo.languages import LANGUAGES, PLAIN, SHARES
 from pattern_stream.format import SNOWFLAKE_EPOCH_MS
 
 START_AT: Final = int(datetime(2025, 3, 3, 7, 30, tzinfo=UTC).timestamp()) * 1_000_000_000
@@ -14,48 +15,35 @@ START_AT: Final = int(datetime(2025, 3, 3, 7, 30, tzinfo=UTC).timestamp()) * 1_0
 MINUTE: Final = 60 * 1_000_000_000
 POOL_SENTENCES: Final = 6_000
 
-_WHO: Final = (
-    "the heron by the weir", "Odalys", "our neighbour with the ladder", "the choir", "Bram from the bakery",
-    "the tall clerk", "whoever left the umbrella", "the allotment committee", "Ingrid", "my brother's band",
-    "the ferry crew", "the woman who tunes pianos", "Tomasz", "the night bus driver", "a very patient librarian",
-    "the kids next door", "Señora Ibáñez", "the cartographer", "the repair café", "old Wendell",
-)  # fmt: skip
-_DID: Final = (
-    "promised to mend", "forgot about", "keeps asking after", "drew a map of", "traded two jars of honey for",
-    "wrote a short poem on", "measured twice and still misjudged", "rescued", "wants to borrow", "returned",
-    "painted over", "put aside", "is quietly proud of", "will collect", "tripped over", "made a list about",
-    "lost the receipt for", "took apart", "showed me", "cannot stop talking about",
-)  # fmt: skip
-_WHAT: Final = (
-    "the green rowing boat", "a crate of winter pears", "the stubborn gate hinge", "that letter from Ghent",
-    "the clock without hands", "three borrowed chairs", "the spare key to the greenhouse", "a half-knitted scarf",
-    "the recipe with the burnt corner", "the lantern we used in October", "an accordion nobody plays",
-    "the seed packets", "the crooked shelf", "a box of unlabelled slides", "the minutes of the last meeting",
-    "the blue enamel kettle", "a jigsaw of the harbour", "the tax form", "the sourdough called Marguerite", "the 日記",
-)  # fmt: skip
-_WHEN: Final = (
-    "before the rain came", "on the way to the dentist", "while the soup was still warm", "right after breakfast",
-    "between two phone calls", "as soon as the shop opens", "for the third time this week", "without saying why",
-    "when the light was already going", "during the long meeting", "after a good night's sleep", "at the last minute",
-    "because nobody else would", "although it was not their turn", "and it took eleven minutes",
-)  # fmt: skip
-
 
 class Dice:
-    """Everything random in a demonstration. Only this object draws, so a seed gives the same story."""
+    """Everything random in a demonstration. Only this object draws, so a seed gives the same story.
 
-    def __init__(self, seed: int) -> None:
+    `language`: the only one that people and models write, by its name in LANGUAGES; None for all in their shares.
+    """
+
+    def __init__(self, seed: int, language: str | None = None) -> None:
         self.random = random.Random(seed)
-        self._pool = [self._sentence() for _ in range(POOL_SENTENCES)]
+        self._seed, self._only = seed, language
+        self._pool = PLAIN.make(self.random, POOL_SENTENCES)
+        self._pools: dict[str, list[str]] = {}
 
-    def _sentence(self) -> str:
-        parts = [self.random.choice(words) for words in (_WHO, _DID, _WHAT, _WHEN)]
-        text = " ".join(parts) + self.random.choice((".", ".", ".", "!", ", I think.", ", as ever."))
-        return text[0].upper() + text[1:]
+    def text(self, sentences: int, language: str | None = None) -> str:
+        """So many sentences in a language, in plain English where none is named."""
+        if language is None:
+            return " ".join(self.random.choices(self._pool, k=sentences))
+        return LANGUAGES[language].join(self.random.choices(self._sentences(language), k=sentences))
 
-    def text(self, sentences: int) -> str:
-        """So many sentences."""
-        return " ".join(self.random.choices(self._pool, k=sentences))
+    def _sentences(self, language: str) -> list[str]:
+        """The pool of a language. Its own generator makes it, so that the story does not depend on when."""
+        if language not in self._pools:
+            own = random.Random(f"{language} {self._seed}")
+            self._pools[language] = LANGUAGES[language].make(own, POOL_SENTENCES // len(LANGUAGES))
+        return self._pools[language]
+
+    def language(self) -> str:
+        """The language of one exchange."""
+        return self._only or self.random.choices(tuple(SHARES), tuple(SHARES.values()))[0]
 
     def lines(self, count: int) -> str:
         """So many lines of a sentence each."""

@@ -99,7 +99,7 @@ def archival_rows(dice: Dice, world: World, count: int) -> Iterator[TableRow]:
         identity = "arch_" + dice.hex()
         about = {"source": "recall", "tags": [dice.pick("home", "work", "path")]}
         yield "archival_entries", {
-            "id": identity, "agent_id": owner, "content": dice.text(dice.between(4, 14)),
+            "id": identity, "agent_id": owner, "content": dice.text(dice.between(4, 14), dice.language()),
             "metadata": write_json(about) if number % 4 else None,
             "chunk_index": piece, "parent_entry_id": parent if piece else None,
             "created_at": dice.moment(number * 200 * DAY / max(count, 1)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ import pytest
 
 from pattern_stream.db.ddl import core_tables, extra_tables
 from pattern_stream.demo.database import make_demo
+from pattern_stream.demo.languages import LANGUAGES, SHARES
 from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import SNOWFLAKE_EPOCH_MS
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.schema.mapping.instants import instant_to_column
+from pattern_stream.schema.mapping.json_values import json_depth
 from pattern_stream.schema.model.records import MemoryBlock, Message
 
 pytestmark = pytest.mark.anyio
@@ -102,6 +105,62 @@ async def test_negative_number_of_messages_is_refused(tmp_path: Path) -> None:
     """There is no such number of messages."""
     with pytest.raises(UsageError):
         await make_demo(tmp_path / "demo.db", messages=-1)
+
+
+async def test_unknown_language_is_refused(tmp_path: Path) -> None:
+    """Nothing is made in a language that the demonstration does not speak."""
+    with pytest.raises(UsageError, match="language is latin, expected one of ascii, english, "):
+        await make_demo(tmp_path / "demo.db", language="latin")
+    assert [] == list(tmp_path.iterdir())
+
+
+SIGNS = {
+    "ascii": r"^[\x00-\x7f]+$", "english": "[\u2019\u201c\u2014\u2026]", "french": "[\u00e0\u00e9\u00fb]",
+    "russian": "[а-яё]", "arabic": "[\u0621-\u064a]", "chinese": "[\u4e00-\u9fff]",
+    "japanese": "[\u3040-\u30ff]",
+}  # fmt: skip
+
+
+async def test_people_write_as_people_do(tmp_path: Path) -> None:
+    """Several scripts, curly quotes, emoji, code, addresses; floats and deep values in the JSON of tools."""
+    path = tmp_path / "demo.db"
+    await make_demo(path, messages=1_000)
+
+    with opened(path) as connection:
+        texts = [text for (text,) in connection.execute("SELECT content_json FROM messages")]
+    values = [json.loads(text) for text in texts]
+    shares = {name: sum(bool(re.search(sign, text)) for text in texts) / 1_000 for name, sign in SIGNS.items()}
+    others = ("\U0001f469\u200d\U0001f4bb", "```rust\\n", "https://example.org/", '\\"open\\":true')
+
+    assert set(LANGUAGES) == set(SIGNS) == {*SHARES, "ascii"}
+    assert all(0.02 < share for share in shares.values())
+    assert shares["english"] > 0.3 < 1 - shares["ascii"]
+    assert [] == [sign for sign in others if not any(sign in text for text in texts)]
+    assert 8 < max(map(json_depth, values))
+    assert any(re.search(r'":-?\d+\.\d{5,}', text) for text in texts)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_one_language_alone(tmp_path: Path, language: str) -> None:
+    """Its script is in most messages, which are about as long in every language; cast and memory stay as they are."""
+    alone, mixed = tmp_path / "alone.db", tmp_path / "mixed.db"
+    await make_demo(alone, messages=400, language=language)
+    await make_demo(mixed, messages=0)
+
+    with opened(alone) as connection:
+        texts = [text for (text,) in connection.execute("SELECT content_json FROM messages")]
+        connection.execute("ATTACH ? AS mixed", (str(mixed),))
+        for table in ("agents", "memory_blocks", "memory_block_updates"):
+            both = f"SELECT * FROM main.{table} INTERSECT SELECT * FROM mixed.{table}"
+            (same,), (there,) = (
+                connection.execute(f"SELECT count(*) FROM ({sql})").fetchone()
+                for sql in (both, f"SELECT * FROM main.{table}")
+            )
+            assert same == there > 0
+    share = sum(bool(re.search(SIGNS[language], text)) for text in texts) / len(texts)
+
+    assert share > (0.4 if language == "english" else 0.99)
+    assert 300 < sum(len(text.encode()) for text in texts) / len(texts) < 420
 
 
 async def test_no_messages_is_a_small_database(tmp_path: Path) -> None:
