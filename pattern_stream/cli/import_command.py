@@ -150,10 +150,9 @@ def _tell(session: Session, result: ImportResult) -> None:
     print_findings(session, result.findings)
     if result.dry_run:
         say(session, "dry run: nothing was kept")
-    if result.skipped:
-        say(session, f"skipped, there already: {counted(result.skipped)}")
-    if result.dropped:
-        say(session, f"dropped, as the database has no place for it: {counted(result.dropped)}")
+    for what, counts in (("replaced", result.replaced), ("skipped", result.skipped), ("dropped", result.dropped)):
+        if counts:
+            say(session, f"{what}: {counted(counts)}")
     for what, found in (("agents", result.agents), ("groups", result.groups)):
         if found:
             detail(session, f"{what}: {', '.join(plain(one.name) for one in found)}")

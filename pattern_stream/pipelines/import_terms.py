@@ -73,7 +73,8 @@ class Imported:
 class ImportResult:
     """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here.
 
-    `not_carried`: rows by table that belong to what was asked for and stayed behind, or were left out by an option.
+    `replaced`: those of `rows` that took the place of rows that were there. `not_carried`: rows by table that belong to
+    what was asked for and stayed behind, or were left out by an option.
     """
 
     db: Path
@@ -87,6 +88,7 @@ class ImportResult:
     skipped: dict[str, int]
     seconds: float
     locked_seconds: float
+    replaced: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     not_carried: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
@@ -102,6 +104,7 @@ class ImportResult:
             "agents": [agent.as_dict() for agent in self.agents],
             "groups": [group.as_dict() for group in self.groups],
             "rows": self.rows,
+            "replaced": self.replaced,
             "skipped": self.skipped,
             "dropped": self.dropped,
             "not_carried": self.not_carried,

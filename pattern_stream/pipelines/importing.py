@@ -273,6 +273,7 @@ def _result(
         agents=[agent for agent in line.agents if resolutions.get(("agents", agent.new)) != "skip"],
         groups=[group for group in line.groups if resolutions.get(("agent_groups", group.new)) != "skip"],
         rows=dict(loaded.rows),
+        replaced=dict(loaded.replaced),
         skipped=dict(loaded.skipped),
         seconds=seconds,
         locked_seconds=locked_seconds,

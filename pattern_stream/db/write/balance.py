@@ -5,35 +5,36 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pattern_stream.db.connection.sql_text import Row, equal, parameters, quoted, shown
+from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.ddl.fulltext import FULL_TEXT_TRIGGERS
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions
-from pattern_stream.errors import NameConflict, Where
+from pattern_stream.errors import Finding, NameConflict, Report, Where
 
 InsertPolicy = Literal["", " OR ABORT", " OR FAIL", " OR IGNORE"]
 """The clause of an INSERT that decides over a constraint's own."""
 
-_NAMING_CELLS: Final = 3
-"""Cells that name a row of a table without a key."""
-
-_HINT = "--on-conflict skip goes on without such rows; the trigger or constraint is the database's own"
+_HINT: Final = "--on-conflict skip goes on without such rows; the trigger or constraint is the database's own"
+_CHANGE_HINT: Final = "the trigger is the database's own: drop it for the import, or import into a new database"
 
 
 class Balance:
     """Compares what went into each table with what the table has.
 
     A trigger of the database may let a row pass without storing it, delete it later, or add rows of its own to a table
-    that the archive brings: counts alone tell.
+    that the archive brings: counts alone tell. Rows that are replaced are counted apart, as they make no table longer.
     """
 
-    def __init__(self, connection: sqlite3.Connection, options: LoadOptions, loaded: Loaded) -> None:
+    def __init__(self, connection: sqlite3.Connection, options: LoadOptions, loaded: Loaded, report: Report) -> None:
         self._connection = connection
         self._options = options
         self._loaded = loaded
+        self._report = report
         self._before: dict[str, int] = {}
-        self._stored: Counter[str] = Counter()
+        self._added: Counter[str] = Counter()
+        self._changed: set[str] = set()
+        self._let_pass: Counter[str] = Counter()
         sql = "SELECT name, tbl_name, lower(sql) FROM main.sqlite_schema WHERE type = 'trigger'"
         triggers = [row for row in connection.execute(sql).fetchall() if row[0] not in FULL_TEXT_TRIGGERS]
         self._triggered = {table for _, table, _ in triggers}
@@ -67,61 +68,73 @@ class Balance:
         if table not in self._before:
             self._before[table] = self._count(table)
 
-    def add(
-        self, table: str, columns: Sequence[str], key: Sequence[str], rows: Sequence[Row], stored: int, *, exact: bool
-    ) -> None:
-        """So many of these rows were stored. `exact`: the others may not be there already.
+    def add(self, table: str, added: int, *, replaced: int = 0) -> None:
+        """So many rows came in, and so many others in the place of rows that were there."""
+        self._added[table] += added
+        if added or replaced:
+            self._changed.add(table)
+        if replaced:
+            self._loaded.replaced[table] += replaced
 
-        Raises NameConflict naming the first row that is not there, unless such rows are to be skipped.
+    def let_pass(self, table: str, row_id: str, count: int = 1) -> None:
+        """So many rows, this one first, were let pass without being stored: counted as skipped, or refused.
+
+        Raises NameConflict.
         """
-        self._stored[table] += stored
-        if stored == len(rows) or (not exact and not key):
+        if self._options.on_conflict != "skip":
+            message = f"row was let pass without being stored, by a trigger or constraint of {table}"
+            raise NameConflict(message, where=Where(table=table, row_id=row_id), hint=_HINT)
+        self._loaded.skipped[table] += count
+        self._let_pass[table] += count
+
+    def change(self, table: str, row_id: str, sql: str, cells: Sequence[Any]) -> None:
+        """Run an UPDATE of a row that is there. Raises NameConflict where a trigger lets it pass, but for `skip`."""
+        if self._connection.execute(sql, cells).rowcount:
             return
-        missing = self._missing(table, columns, key, rows)
-        if missing is None:
-            missing = list(rows[: len(rows) - stored])
-        elif exact and len(missing) < len(rows) - stored:
-            missing = [*missing, *rows[: len(rows) - stored - len(missing)]]
-        if not missing:
-            return
-        if self._options.on_conflict == "skip":
-            self._loaded.skipped[table] += len(missing)
-            return
-        named = [missing[0][columns.index(name)] for name in key if name in columns]
-        row_id = " ".join(map(shown, named or missing[0][:_NAMING_CELLS]))
-        message = f"row was let pass without being stored, by a trigger or constraint of {table}"
-        raise NameConflict(message, where=Where(table=table, row_id=row_id), hint=_HINT)
+        self._let_pass[table] += 1
+        if self._options.on_conflict != "skip":
+            message = f"row was not changed: a trigger of {table} lets it pass"
+            raise NameConflict(message, where=Where(table=table, row_id=row_id), hint=_CHANGE_HINT)
+
+    def delete(self, table: str, column: str, cell: str) -> int:
+        """Delete the rows with this cell, which count as gone. How many. Raises NameConflict where one stays."""
+        self.open(table)
+        where = f"FROM {quoted(table)} WHERE {quoted(column)} = ?"
+        deleted = self._connection.execute(f"DELETE {where}", (cell,)).rowcount
+        if self._connection.execute(f"SELECT EXISTS (SELECT 1 {where})", (cell,)).fetchone()[0]:
+            message = f"rows were not deleted: a trigger of {table} lets them pass"
+            raise NameConflict(message, where=Where(table=table, row_id=cell, field=column), hint=_CHANGE_HINT)
+        if deleted:
+            self._added[table] -= deleted
+            self._changed.add(table)
+        return deleted
 
     def settle(self) -> None:
-        """At the end: does each table have just the rows that it got? Raises NameConflict."""
-        if self._options.on_conflict == "replace":  # rows that are changed in place, and edits that go, count otherwise
-            return
-        for table, expected in (+self._stored).items():
-            found = self._count(table) - self._before[table]
-            if found != expected and self._options.on_conflict == "skip":
-                lost = max(0, expected - found)  # rows that triggers add are no rows of the archive
-                self._loaded.skipped[table] += lost
-                self._loaded.rows[table] -= lost
-            elif found != expected:
-                message = (
-                    f"{table} has {found} more rows than before, expected {expected}, as many as were stored: "
-                    "triggers of the database add or delete rows there"
-                )
+        """At the end: does each table have just the rows that it got? Raises NameConflict, or reports with `skip`."""
+        for table, count in self._let_pass.items():
+            message = (
+                f"{count} rows were let pass without being stored or changed, by a trigger or constraint of {table}"
+            )
+            self._report(Finding("warning", "rows-let-pass", message, Where(table=table)))
+        for table in sorted(self._changed):
+            expected, found = self._added[table], self._count(table) - self._before[table]
+            if found == expected:
+                continue
+            what = f"{table} has {_more(found)} rows than before, expected {_more(expected)}"
+            if self._options.on_conflict != "skip":
+                message = f"{what}, as many as were stored: triggers of the database add or delete rows there"
                 raise NameConflict(message, where=Where(table=table), hint=_HINT)
-
-    def _missing(self, table: str, columns: Sequence[str], key: Sequence[str], rows: Sequence[Row]) -> list[Row] | None:
-        """The rows whose key the table does not have; None where a key cannot tell."""
-        if not key or not set(key) <= set(columns):
-            return None
-        places = [columns.index(name) for name in key]
-        missing = []
-        for row in rows:
-            cells = tuple(row[place] for place in places)
-            sql = f"SELECT 1 FROM {quoted(table)} WHERE {equal(key, cells)}"
-            if None in cells or self._connection.execute(sql, parameters(cells)).fetchone() is None:
-                missing.append(row)
-        return missing
+            lost = min(max(0, expected - found), self._loaded.rows[table])
+            self._loaded.skipped[table] += lost
+            self._loaded.rows[table] -= lost
+            acted = f"delete {expected - found}" if found < expected else f"add {found - expected}"
+            message = f"{what}: triggers of the database {acted} rows there"
+            self._report(Finding("warning", "rows-of-triggers", message, Where(table=table)))
 
     def _count(self, table: str) -> int:
         (count,) = self._connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()
         return int(count)
+
+
+def _more(count: int) -> str:
+    return f"{abs(count)} {'fewer' if count < 0 else 'more'}"

@@ -122,15 +122,17 @@ class UnknownTables:
 
 @dataclass(slots=True)
 class Loaded:
-    """Counts of an import, by table. `resolutions`: of each agent and group, by table and id. `dropped`: rows of
-    tables, and of columns as `table.column`, that the database has no place for. `whole`: the archive is a whole
-    backup, whose rows come as they were."""
+    """Counts of an import, by table. `replaced`: those of `rows` that took the place of a row that was there.
+    `resolutions`: of each agent and group, by table and id. `dropped`: rows of tables, and of columns as
+    `table.column`, that the database has no place for. `whole`: the archive is a whole backup, whose rows come as they
+    were."""
 
     rows: Counter[str] = field(default_factory=Counter)
+    replaced: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     resolutions: dict[tuple[str, str], Resolution] = field(default_factory=dict)
     conflicts: Conflicts = field(default_factory=Conflicts)
-    dropped: dict[str, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
     whole: bool = False
 
     def resolution_of_owner(self, owner: Any) -> Resolution | None:

@@ -174,13 +174,13 @@ class LossyCellWriter:
         return self._context.loaded.resolution_of_owner(owner) in ("add", "replace")
 
     def _update(self, target: Target, key: Row, column: str, cell: Any) -> None:
-        sql = f"UPDATE {quoted(target.name)} SET {assigned((column,), (cell,))}"
+        balance, name = self._context.balance, " ".join(key)
+        policy = balance.policy(target.name) and " OR ABORT"
+        sql = f"UPDATE{policy} {quoted(target.name)} SET {assigned((column,), (cell,))}"
         try:
-            self._context.connection.execute(
-                f"{sql} WHERE {equal(DECLARED[target.name].key, key)}", (*parameters((cell,)), *key)
-            )
+            same = equal(DECLARED[target.name].key, key)
+            balance.change(target.name, name, f"{sql} WHERE {same}", (*parameters((cell,)), *key))
         except sqlite3.IntegrityError as error:
-            name = " ".join(key)
             if target.highest is None or error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_UNIQUE:
                 where = Where(table=target.name, row_id=name, field=column)
                 message = f"cell cannot be stored beside the rest of the archive: {error}"

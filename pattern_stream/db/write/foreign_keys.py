@@ -127,9 +127,11 @@ def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded:
             if None in rowids or target is None or target.rowid is None:
                 raise _refusal(connection, {table: rowids})
             sql = f"DELETE FROM {quoted(table)} WHERE {quoted(target.rowid)} = ?"  # a column may be named rowid
-            connection.executemany(sql, [(rowid,) for rowid in rowids])
-            loaded.rows[table] -= len(rowids)
-            loaded.dropped[table] = loaded.dropped.get(table, 0) + len(rowids)
+            deleted = connection.executemany(sql, [(rowid,) for rowid in rowids]).rowcount
+            if not deleted:  # a trigger lets them pass, and would each time
+                raise _refusal(connection, {table: rowids})
+            loaded.rows[table] -= deleted
+            loaded.dropped[table] += deleted
 
 
 def _orphans(connection: sqlite3.Connection) -> dict[str, list[int | None]]:

@@ -86,11 +86,11 @@ class Loader:
         self._waiting: tuple[type[Record], list[Row]] | None = None
         self._nodes: list[_OpenNode] = []
         self._attachments = SeenAttachments(connection)
-        balance = Balance(connection, options, self.loaded)
-        self._writers = {record: TableWriter.of_record(connection, record, balance) for record in DECLARED.values()}
         self._quiet = QuietTriggers(connection) if options.into_empty else None
+        balance = Balance(connection, options, self.loaded, report)
+        self._writers = {record: TableWriter.of_record(connection, record, balance) for record in DECLARED.values()}
         highest = {record: highest_rowid(connection, record.table) for record in DECLARED.values()}
-        blocks = BlockStore(connection, options, self.loaded.conflicts, report)
+        blocks = BlockStore(connection, options, self.loaded.conflicts, balance, report)
         self._context = ImportContext(
             connection,
             options,
@@ -102,7 +102,7 @@ class Loader:
             targets=read_targets(connection),
             index=DeferredIndex(connection),
             blocks=blocks,
-            names=Names(connection, options, self.loaded, blocks, report),
+            names=Names(connection, options, self.loaded, blocks, balance, report),
             existing=ExistingRows(connection, options, highest, self.loaded.conflicts),
             foreign_keys=ForeignKeys(connection, highest, report, replaced=options.on_conflict == "replace"),
             pieces=PieceStore(connection, self._columns_of),
@@ -145,15 +145,17 @@ class Loader:
             context.names.settle()
         if loaded.conflicts:
             raise loaded.conflicts.error()
-        context.balance.settle()
         if not (loaded.whole and (context.options.into_empty or context.options.orphans == "keep")):
             for record, dropped in context.foreign_keys.mend().items():
+                context.balance.add(record.table, -dropped)
                 loaded.rows[record.table] -= dropped
+                loaded.dropped[record.table] += dropped
+        context.balance.settle()
         if self._quiet is not None:
             self._quiet.restore(context.report)
         for part in (context.blocks, self._attachments, context.existing):
             part.close()
-        loaded.rows, loaded.skipped = +loaded.rows, +loaded.skipped
+        loaded.rows, loaded.skipped, loaded.dropped = +loaded.rows, +loaded.skipped, +loaded.dropped
         return loaded
 
     # --- nodes ------------------------------------------------------------------------------------------------------

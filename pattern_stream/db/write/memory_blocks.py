@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted
+from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
@@ -32,9 +33,15 @@ class BlockStore:
     """The memory blocks of one import. Their resolutions are in a temporary table: there may be many."""
 
     def __init__(
-        self, connection: sqlite3.Connection, options: LoadOptions, conflicts: Conflicts, report: Report
+        self,
+        connection: sqlite3.Connection,
+        options: LoadOptions,
+        conflicts: Conflicts,
+        balance: Balance,
+        report: Report,
     ) -> None:
         self._connection = connection
+        self._balance = balance
         self._options = options
         self._conflicts = conflicts
         self._report = report
@@ -96,11 +103,7 @@ class BlockStore:
         gone = [
             f"{deleted} {table}"
             for table in HISTORY_COLUMNS
-            if (
-                deleted := self._connection.execute(
-                    f"DELETE FROM {table} WHERE block_id = ?", (row[id_place],)
-                ).rowcount
-            )
+            if (deleted := self._balance.delete(table, "block_id", row[id_place]))
         ]
         if gone and reported:
             message = f"the archive has no history of this memory block, so its own is gone: {', '.join(gone)}"
@@ -173,9 +176,9 @@ class HistoryRows:
             loaded.skipped[table] += len(rows)
         elif resolution != "conflict" and not self._context.stopped and rows:
             kept, number = self._first_taken(rows), self._number or 0
-            self._mapping.writer.write(rows[:kept])
-            self._mapping.writer.write([(*row[:number], None, *row[number + 1 :]) for row in rows[kept:]])
-            loaded.rows[table] += len(rows)
+            loaded.rows[table] += self._mapping.writer.write(rows[:kept])
+            renumbered = [(*row[:number], None, *row[number + 1 :]) for row in rows[kept:]]
+            loaded.rows[table] += self._mapping.writer.write(renumbered)
 
     def _first_taken(self, rows: Sequence[Row]) -> int:
         """The index of the first row that cannot keep its number; all after it get new ones too."""

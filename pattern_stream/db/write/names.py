@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions
 from pattern_stream.db.write.memory_blocks import BlockStore
 from pattern_stream.errors import Finding, Report, Where
@@ -28,12 +29,19 @@ class Names:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, options: LoadOptions, loaded: Loaded, blocks: BlockStore, report: Report
+        self,
+        connection: sqlite3.Connection,
+        options: LoadOptions,
+        loaded: Loaded,
+        blocks: BlockStore,
+        balance: Balance,
+        report: Report,
     ) -> None:
         self._connection = connection
         self._options = options
         self._loaded = loaded
         self._blocks = blocks
+        self._balance = balance
         self._report = report
         connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
         connection.execute(f"CREATE TABLE {_TABLE} (number INTEGER PRIMARY KEY, record, id, owner, name)")
@@ -84,7 +92,7 @@ class Names:
                     found = self.choose(record, row_id, owner, name, last=True)
                     if not self._loaded.conflicts:
                         sql = f"UPDATE {record.table} SET {column} = ? {where}"
-                        self._connection.execute(sql, (found, *provisional))
+                        self._balance.change(record.table, row_id, sql, (found, *provisional))
         self._connection.execute(f"DROP TABLE {_TABLE}")
 
     def _holder(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str | None:

@@ -32,6 +32,9 @@ from pattern_stream.schema.model.records import Record
 _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 """Rows a statement has, so that few different statements are prepared."""
 
+_NAMING_CELLS: Final = 3
+"""Cells that name a row of a table without a key."""
+
 _TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
 
 
@@ -69,9 +72,45 @@ class TableWriter:
         naming one that it lets pass without storing it.
         """
         self._balance.open(self.table)
+        there, distinct = self._there(rows) if resolution == "replace" else (0, 0)
         done = self._write_all(rows, resolution)
-        self._balance.add(self.table, self.columns, self.key, rows, done, exact=resolution != "skip")
+        self._balance.add(self.table, distinct - there if distinct else done, replaced=there)
+        if done < len(rows):
+            absent = self._absent(rows, len(rows) - done, resolution)
+            if absent:
+                self._balance.let_pass(self.table, self.name_of(absent[0]), len(absent))
+            if resolution == "replace":
+                return len(rows) - len(absent)
         return done
+
+    def _there(self, rows: Sequence[Row]) -> tuple[int, int]:
+        """How many rows have the keys of these, and how many keys those are."""
+        places = [self.columns.index(name) for name in self.key]
+        keys = {tuple(row[place] for place in places) for row in rows}
+        marks = ", ".join([f"({', '.join('?' * len(places))})"] * len(keys))
+        sql = f"SELECT count(*) FROM {quoted(self.table)} WHERE ({listed(self.key)}) IN (VALUES {marks})"
+        (there,) = self._connection.execute(sql, (*chain.from_iterable(keys),)).fetchone()
+        return int(there), len(keys)
+
+    def _absent(self, rows: Sequence[Row], count: int, resolution: Resolution) -> list[Row]:
+        """The rows, of which so many were not stored, that the table does not have: with "replace" as they came, else
+        by their key. One that was added must not have been there, so where no key tells, the first ones are named.
+        """
+        by_key = self.key if set(self.key) <= set(self.columns) else ()
+        same = [column for column in self.columns if column not in by_key] if resolution == "replace" else []
+        absent = [row for row in rows if not self._has(row, by_key, same)] if by_key or same else []
+        if resolution == "add" and len(absent) < count:
+            absent += rows[: count - len(absent)]
+        return absent
+
+    def _has(self, row: Row, by_key: Sequence[str], same: Sequence[str]) -> bool:
+        """Whether the table has a row with the cells of this one in both lists of columns."""
+        cells = dict(zip(self.columns, row, strict=True))
+        tests = [f"{quoted(name)} = {mark(cells[name])}" for name in by_key]
+        tests += [f"{quoted(name)} COLLATE BINARY IS {mark(cells[name])}" for name in same]
+        sql = f"SELECT 1 FROM {quoted(self.table)} WHERE {' AND '.join(tests)}"
+        wanted = parameters([cells[name] for name in (*by_key, *same)])
+        return self._connection.execute(sql, wanted).fetchone() is not None
 
     def _write_all(self, rows: Sequence[Row], resolution: Resolution) -> int:
         if has_staged(rows) or (self._record is None and is_odd(rows)):
@@ -88,21 +127,29 @@ class TableWriter:
         return done
 
     def update(self, row: Row, key: Sequence[object]) -> int:
-        """Update the row with this key in place, but for columns that the archive lacks. How many there were."""
+        """Update the row with this key in place, but for columns that the archive lacks. How many there are: one.
+
+        Raises as `write`.
+        """
+        self._balance.open(self.table)
         kept = [at for at, column in enumerate(self.columns) if column not in self.key]
         columns, cells = [self.columns[at] for at in kept], [row[at] for at in kept]
-        if not columns:
-            return 0
-        policy = self._balance.policy(self.table) and " OR ABORT"
-        sql = f"UPDATE{policy} {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
-        try:
-            return self._connection.execute(sql, (*parameters(cells), *parameters(key))).rowcount
-        except sqlite3.IntegrityError as error:
-            raise self._refused(row, error) from error
+        if columns:
+            policy = self._balance.policy(self.table) and " OR ABORT"
+            sql = f"UPDATE{policy} {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
+            try:
+                changed = self._connection.execute(sql, (*parameters(cells), *parameters(key))).rowcount
+            except sqlite3.IntegrityError as error:
+                raise self._refused(row, error) from error
+            if not changed and self._absent([row], 1, "replace"):
+                self._balance.let_pass(self.table, self.name_of(row))
+        self._balance.add(self.table, 0, replaced=1)
+        return 1
 
     def name_of(self, row: Row) -> str:
-        """The key of a row, for messages."""
-        return " ".join(shown(row[self.columns.index(column)]) for column in self.key if column in self.columns)
+        """The key of a row, for messages; the first cells of one that has no key."""
+        named = [row[self.columns.index(column)] for column in self.key if column in self.columns]
+        return " ".join(map(shown, named or row[:_NAMING_CELLS]))
 
     def _write_one(self, row: Row, resolution: Resolution) -> int:
         sql = self._sql([f"({', '.join(map(mark, row))})"], resolution)

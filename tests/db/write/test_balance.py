@@ -9,13 +9,13 @@ import pytest
 from pattern_stream.db.write.sink import LoadOptions
 from pattern_stream.errors import ExitCode, MalformedNode, NameConflict
 from pattern_stream.items import RecordEvent
-from tests.db.importing import agent, load, messages, query, table
+from tests.db.importing import agent, attachments, block, group, load, messages, query, single_cells, table
 from tests.db.worlds import build
-from tests.db.write.test_table_rows import FOLDER, execute, folder
+from tests.db.write.test_table_rows import FOLDER, UPDATE, execute, folder, update
 
 pytestmark = pytest.mark.anyio
 
-SKIP, EMPTY = LoadOptions("skip"), LoadOptions(into_empty=True)
+SKIP, REPLACE, EMPTY = LoadOptions("skip"), LoadOptions("replace"), LoadOptions(into_empty=True)
 NO = "BEGIN SELECT RAISE({}); END"
 
 
@@ -106,6 +106,101 @@ async def test_rows_that_triggers_add_are_seen(living: Path) -> None:
 
     await load(living, folders(3))
     assert [(3,)] == query(living, "SELECT count(*) FROM log")
+
+
+def living_rows(content: str) -> list[RecordEvent]:
+    """Rows of each way into a table, all of which a database may have already."""
+    inside: list[RecordEvent | list[RecordEvent]] = [
+        block("x", "b"),
+        messages("b", [f"m{number}" for number in range(20)], text=content),
+    ]
+    ends = [*group("g", ["b"]), attachments(("x", "a"))]
+    return [
+        *agent("b", *inside, name=content),
+        *ends,
+        *table("folders", FOLDER, *(folder(f"f{one}", f"{content}{one}") for one in range(3))),
+    ]
+
+
+REPLACED = {
+    "messages": "CREATE TRIGGER t BEFORE UPDATE ON messages WHEN new.id = 'm7' " + NO.format("IGNORE"),
+    "agents": "CREATE TRIGGER t BEFORE INSERT ON agents " + NO.format("IGNORE"),
+    "folders": "CREATE TRIGGER t BEFORE UPDATE ON folders WHEN new.id = 'f1' " + NO.format("IGNORE"),
+    "memory_block_updates": "CREATE TRIGGER t BEFORE DELETE ON memory_block_updates " + NO.format("IGNORE"),
+    "group_members": "CREATE TRIGGER t AFTER UPDATE ON messages WHEN new.id = 'm9' "
+    "BEGIN DELETE FROM group_members; END",
+    "shared_block_agents": "CREATE TRIGGER t AFTER UPDATE ON agents BEGIN INSERT INTO shared_block_agents "
+    "VALUES ('x', 'b', 'read_only', '2026'); END",
+}
+
+
+@pytest.mark.parametrize("name", sorted(REPLACED))
+async def test_replaced_rows_are_proved_too(living: Path, name: str) -> None:
+    """Rows that keep their old cells, edits that stay, rows that triggers add or delete: refused by table and row."""
+    edits = table("memory_block_updates", UPDATE, update(1, "x", 1), update(2, "x", 2))
+    await load(living, [*living_rows("old"), *edits])
+    execute(living, REPLACED[name])
+    rows = {"messages": "m7", "agents": "b", "folders": "f1", "memory_block_updates": "x"}
+
+    with pytest.raises(NameConflict) as caught:
+        await load(living, living_rows("new"), REPLACE)
+
+    assert (name, rows.get(name)) == (caught.value.where.table, caught.value.where.row_id)
+    assert [("old",)] == query(living, "SELECT DISTINCT content_preview FROM messages")
+
+
+async def test_a_replacement_counts_what_it_replaces(living: Path) -> None:
+    """Rows that were there and new ones, in one batch of each table; edits that go are no rows that a trigger took."""
+    edits = table("memory_block_updates", UPDATE, update(1, "x", 1), update(2, "x", 2))
+    await load(living, [*living_rows("old"), *edits])
+    execute(living, "DELETE FROM messages WHERE position % 2", "DELETE FROM folders WHERE id = 'f2'",
+            "DELETE FROM group_members", "DELETE FROM shared_block_agents",
+            "CREATE TRIGGER t AFTER UPDATE ON messages BEGIN SELECT 1; END")  # fmt: skip
+    loaded, _ = await load(living, living_rows("new"), REPLACE)
+
+    assert (20, 3) == (loaded.rows["messages"], loaded.rows["folders"])
+    assert {
+        "agents": 1, "agent_groups": 1, "memory_blocks": 1, "messages": 10, "folders": 2,
+    } == +loaded.replaced  # fmt: skip
+    assert [(0,)] == query(living, "SELECT count(*) FROM memory_block_updates")
+
+
+async def test_a_row_that_is_there_as_it_came_is_stored(living: Path) -> None:
+    """A trigger that lets changes of nothing pass takes nothing away."""
+    same = "new.content_preview IS old.content_preview"
+    await load(living, living_rows("old"))
+    execute(living, f"CREATE TRIGGER t BEFORE UPDATE ON messages WHEN {same} " + NO.format("IGNORE"))
+    loaded, _ = await load(living, living_rows("old"), REPLACE)
+
+    assert (20, 20) == (loaded.rows["messages"], loaded.replaced["messages"])
+
+
+async def test_a_cell_that_a_trigger_lets_pass(living: Path) -> None:
+    """A lossy cell is written after its row, and may not be lost then."""
+    execute(living, "CREATE TRIGGER t BEFORE UPDATE ON agents " + NO.format("IGNORE"))
+    cell = single_cells(("agents", "b", "description", b"bytes"))
+
+    with pytest.raises(NameConflict) as caught:
+        await load(living, [*agent("b"), *cell])
+    _, found = await load(living, [*agent("b"), *cell], SKIP)
+
+    assert ("agents", "b") == (caught.value.where.table, caught.value.where.row_id)
+    assert ["rows-let-pass"] == [one.code for one in found]
+
+
+@pytest.mark.parametrize(("trigger", "said"), [
+    ("BEFORE INSERT ON folders WHEN new.id < 'f3' " + NO.format("IGNORE"), "3 rows were let pass"),
+    ("AFTER INSERT ON folders WHEN new.id = 'f6' BEGIN DELETE FROM folders WHERE id < 'f2'; END", "delete 2 rows"),
+    ("AFTER INSERT ON folders WHEN new.id = 'f6' BEGIN INSERT INTO folders (id, name, path_type, embedding_model, "
+     "created_at) VALUES ('own', 'own', 'local', 'm', new.created_at); END", "add 1 rows"),
+])  # fmt: skip
+async def test_skip_says_what_triggers_did(living: Path, trigger: str, said: str) -> None:
+    """A warning with the count, whether they keep rows out, take them away or add some."""
+    execute(living, f"CREATE TRIGGER t {trigger}")
+    loaded, found = await load(living, folders(7), SKIP)
+
+    assert 7 == loaded.rows["folders"] + loaded.skipped["folders"]
+    assert [True] == [said in one.message and one.where.table == "folders" for one in found]
 
 
 async def test_the_clause_of_a_trigger_stays(living: Path) -> None:
