@@ -27,6 +27,7 @@ from pattern_stream.items import Open, ProgressCallback, RecordEvent, RowEvent
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
+from pattern_stream.pipelines.kept_edits import KeptEdits
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog, summaries_kept
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
@@ -78,22 +79,27 @@ class _ImportLine:
     log: FindingLog = field(default_factory=FindingLog)
     survey: TableOfContents | None = None
     filter: Filter | None = None
+    kept: KeptEdits | None = None
     checked: bool = False
     walker: Walker | None = None
     agents: list[Imported] = field(default_factory=list)
     groups: list[Imported] = field(default_factory=list)
 
-    async def look_through(self, *, documents: bool) -> None:
-        """Read the whole archive and believe it, before anything is locked or chosen."""
+    async def look_through(self, *, living: Connection | None) -> None:
+        """Read the whole archive and believe it, before anything is locked or chosen. `living`: a target with rows."""
         self.survey = TableOfContents()
         async with AsyncExitStack() as resources:
             events = await self._records(resources, "check", self.log.report, read_messages=False)
-            if documents and self.options.verify_documents:
+            if living is not None and self.options.verify_documents:
                 events = check_documents(events, self.sandbox.check, self.sandbox.show, self.log.report)
                 self.checked = True
+            replaces = self.options.on_conflict == "replace" and not self.options.new_ids
+            self.kept = KeptEdits(living, self.sandbox.show) if living is not None and replaces else None
             async with closing(events):
                 async for event in events:
                     self.survey.add(event)
+                    if self.kept is not None:
+                        await self.kept.add(event)
 
     async def write(self, connection: Connection, *, into_empty: bool) -> Loaded:
         """The line itself: straight calls, one stage a line; then everything is kept, or nothing in a dry run."""
@@ -113,6 +119,7 @@ class _ImportLine:
                 new_ids=self.options.new_ids,
                 into_empty=into_empty,
                 orphans=self.options.orphans,
+                kept_edits=self.kept.stored if self.kept is not None else {},
             )
             leftover = None
             if self.identity is not None:
@@ -221,7 +228,7 @@ async def import_archive(
 async def _into_new(line: _ImportLine, database: Path) -> Loaded:
     async with open_new(database, keep=not line.options.dry_run) as connection:
         if line.options.only or line.options.owner is not None:
-            await line.look_through(documents=False)
+            await line.look_through(living=None)
         await begin(connection, into_empty=True)
         await create_schema(connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
         return await line.write(connection, into_empty=True)
@@ -233,7 +240,7 @@ async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, flo
         await require_writable_schema(connection)
         populated = await holds_rows(connection)
         if populated or line.options.only or line.options.owner is not None:
-            await line.look_through(documents=populated)
+            await line.look_through(living=connection if populated else None)
         options = line.options
         await begin(connection, into_empty=not populated, dry_run=options.dry_run, orphans=options.orphans)
         locked_at = time.monotonic()

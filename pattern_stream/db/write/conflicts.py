@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -35,7 +36,8 @@ class LoadOptions:
     part of an archive comes, so cells of rows outside that part are no finding. `new_ids`: a block is never the
     one that is there, so a taken label of the constellation's gets a number. `into_empty`: the database was missing
     or had no rows. `orphans`: what happens to rows that refer to nothing; None refuses them, but for those of a whole
-    backup that comes into an empty database.
+    backup that comes into an empty database. `kept_edits`: memory blocks that come without a history, by their ids the
+    digest of the stored document here that shows the same.
     """
 
     on_conflict: OnConflict = "fail"
@@ -45,6 +47,7 @@ class LoadOptions:
     new_ids: bool = False
     into_empty: bool = False
     orphans: Orphans | None = None
+    kept_edits: Mapping[str, bytes] = field(default_factory=dict)
 
     def resolve(self, *, exists: bool, same_owner: bool = True) -> Resolution:
         """The decision about a row whose key the database had, or had not. An owner never changes."""

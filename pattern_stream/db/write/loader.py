@@ -165,7 +165,7 @@ class Loader:
             row = self._context.pieces.in_memory_at(event.record, MemoryBlock.index("label"))
             block_id, resolution = (
                 row[MemoryBlock.index("id")],
-                self._add_block(row, with_history=event.history is not None),
+                self._add_block(row),
             )
             self._extension.open_block(block_id, resolution, event.history)
             self._nodes.append(_OpenNode(event.node, block_id, resolution))
@@ -233,7 +233,7 @@ class Loader:
 
     # --- memory blocks ----------------------------------------------------------------------------------------------
 
-    def _add_block(self, row: Row, *, with_history: bool) -> Resolution:
+    def _add_block(self, row: Row) -> Resolution:
         """Write a memory block, or not. Out: its resolution, which is that of its history."""
         blocks, node = self._context.blocks, self._nodes[-1] if self._nodes else _NO_NODE
         block_id, owner = row[MemoryBlock.index("id")], row[MemoryBlock.index("agent_id")]
@@ -251,8 +251,7 @@ class Loader:
             self.loaded.skipped[MemoryBlock.table] += 1
         elif resolution != "conflict":
             if resolution == "replace":
-                places = MemoryBlock.index("id"), MemoryBlock.index("last_seq")
-                row = blocks.without_edits(row, *places, reported=not with_history)
+                row = blocks.without_edits(row, MemoryBlock.columns)
             at = MemoryBlock.index("label")
             chosen = self._context.names.choose(MemoryBlock, block_id, owner, row[at])
             self._write(MemoryBlock, [(*row[:at], chosen, *row[at + 1 :])], resolution)

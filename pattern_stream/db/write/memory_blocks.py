@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted
 from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
+from pattern_stream.db.write.living_document import LivingDocument
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock, SharedAttachment
@@ -24,6 +25,9 @@ _ID: Final = MemoryBlock.index("id")
 _OWNER: Final = MemoryBlock.index("agent_id")
 _LABEL: Final = MemoryBlock.index("label")
 _TABLE: Final = "temp.pattern_stream_blocks"
+
+_STORED_COLUMNS: Final = ("loro_snapshot", "frontier", "last_seq")
+_STORED: Final = ", ".join(_STORED_COLUMNS)
 
 _HIGHEST_NUMBER: Final = 2**62
 """No row of an archive takes a number above this in a populated database: the next one here must find a higher one."""
@@ -46,7 +50,7 @@ class BlockStore:
         self._conflicts = conflicts
         self._report = report
         connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
-        connection.execute(f"CREATE TABLE {_TABLE} (id TEXT PRIMARY KEY, resolution TEXT) WITHOUT ROWID")
+        connection.execute(f"CREATE TABLE {_TABLE} (id TEXT PRIMARY KEY, resolution TEXT, gone TEXT) WITHOUT ROWID")
 
     def resolve(self, row: Row) -> Resolution:
         """The resolution of a block that comes for the first time; a conflict is noted."""
@@ -81,40 +85,61 @@ class BlockStore:
 
     def note(self, block_id: str, resolution: Resolution) -> None:
         """The resolution of a block; the first one counts."""
-        self._connection.execute(f"INSERT OR IGNORE INTO {_TABLE} VALUES (?, ?)", (block_id, resolution))
+        self._connection.execute(f"INSERT OR IGNORE INTO {_TABLE} VALUES (?, ?, NULL)", (block_id, resolution))
 
     def resolution_of(self, block_id: str) -> Resolution | None:
         """The resolution of a block; None where the archive has brought none of that id."""
         found = self._connection.execute(f"SELECT resolution FROM {_TABLE} WHERE id = ?", (block_id,)).fetchone()
         return None if found is None else found[0]
 
-    def without_edits(self, row: Row, id_place: int | None, seq_place: int | None, *, reported: bool = False) -> Row:
+    def without_edits(self, row: Row, columns: Sequence[str]) -> Row:
         """Delete the history of a block that is replaced. Out: its row, counting on above all numbers of its edits.
 
-        `reported`: no other history takes its place, so a warning says how much of it there was.
+        A history stays where the block comes without one and the document is the same; so does the stored document,
+        which the edits build on, or none of them could be undone.
 
         # Trap: old edits would be applied on top of the new document, and their numbers must not come again.
         """
-        if id_place is None:
+        cells = dict(zip(columns, row, strict=True))
+        block_id = cells.get("id")
+        if not isinstance(block_id, str):
             return row
+        if self._stays(block_id):
+            found = self._connection.execute(
+                f"SELECT {_STORED} FROM memory_blocks WHERE id = ?", (block_id,)
+            ).fetchone()
+            return tuple((cells | dict(zip(_STORED_COLUMNS, found, strict=True)))[column] for column in columns)
         (highest,) = self._connection.execute(
-            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (row[id_place],)
+            "SELECT max(seq) FROM memory_block_updates WHERE block_id = ?", (block_id,)
         ).fetchone()
         gone = [
             f"{deleted} {table}"
             for table in HISTORY_COLUMNS
-            if (deleted := self._balance.delete(table, "block_id", row[id_place]))
+            if (deleted := self._balance.delete(table, "block_id", block_id))
         ]
-        if gone and reported:
-            message = f"the archive has no history of this memory block, so its own is gone: {', '.join(gone)}"
-            self._warn("history-gone", str(row[id_place]), message)
-        if seq_place is None or not isinstance(row[seq_place], int):
-            return row
-        return (*row[:seq_place], max(row[seq_place], int(highest or 0)), *row[seq_place + 1 :])
+        if gone:
+            self._connection.execute(f"UPDATE {_TABLE} SET gone = ? WHERE id = ?", (", ".join(gone), block_id))
+        if isinstance(cells.get("last_seq"), int):
+            cells["last_seq"] = max(cells["last_seq"], int(highest or 0))
+        return tuple(cells[column] for column in columns)
+
+    def history_came(self, block_id: str) -> None:
+        """The archive has a history of this block, in the place of the one that is gone."""
+        self._connection.execute(f"UPDATE {_TABLE} SET gone = NULL WHERE id = ?", (block_id,))
 
     def close(self) -> None:
-        """Drop the table; a rollback does it too."""
+        """Say which histories are gone with none in their place. Drop the table; a rollback does it too."""
+        for block_id, gone in self._connection.execute(f"SELECT id, gone FROM {_TABLE} WHERE gone IS NOT NULL"):
+            message = f"the archive has no history of this memory block, so its own is gone: {gone}"
+            self._warn("history-gone", block_id, message)
         self._connection.execute(f"DROP TABLE {_TABLE}")
+
+    def _stays(self, block_id: str) -> bool:
+        """Whether the history of a block stays: nobody has changed its document since that was found the same."""
+        if block_id not in self._options.kept_edits:
+            return False
+        living = LivingDocument.read(self._connection, block_id)
+        return living is not None and living.digest == self._options.kept_edits[block_id]
 
     def _warn(self, code: str, block_id: str, message: str) -> None:
         self._report(Finding("warning", code, message, Where(table="memory_blocks", row_id=block_id)))
@@ -138,6 +163,8 @@ class HistoryRows:
     def add_of_block(self, rows: Sequence[Row], block_id: str, resolution: Resolution) -> None:
         """More rows of a memory block. Raises MalformedNode: a row of another block among them."""
         found = self._mapping.fit(rows)
+        if resolution == "replace":
+            self._context.blocks.history_came(block_id)
         for row in found:
             if self._block_of(row) != block_id:
                 where = Where(table=self._mapping.table, row_id=block_id)
@@ -156,8 +183,11 @@ class HistoryRows:
         if not isinstance(block_id, str):
             return "add"
         found = context.blocks.resolution_of(block_id)
+        if found == "replace":
+            context.blocks.history_came(block_id)
+            return "add"
         if found is not None:
-            return "add" if found == "replace" else found
+            return found
         sql = "SELECT 1 FROM memory_blocks WHERE id = ?"
         if not context.populated or context.connection.execute(sql, (block_id,)).fetchone() is None:
             return "add"

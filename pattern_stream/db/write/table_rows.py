@@ -252,7 +252,7 @@ class TableRows:
         if context.stopped:
             return
         if mapping.table == MemoryBlock.table:
-            row = context.blocks.without_edits(row, mapping.place("id"), mapping.place("last_seq"))
+            row = context.blocks.without_edits(row, mapping.writer.columns)
         if mapping.table in INDEXED:
             context.index.count(1)
         context.loaded.rows[mapping.table] += mapping.writer.update(row, key)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pattern_stream.db.write.living_document import LivingDocument
 from pattern_stream.db.write.sink import LoadOptions
 from pattern_stream.errors import MalformedNode, NameConflict, ProtocolError, UnknownContent
 from pattern_stream.items import Cells, MemoryHistory, RecordEvent
@@ -225,3 +226,20 @@ async def test_a_history_that_nothing_takes_the_place_of_is_reported(db: Path) -
     assert [("history-gone", "x")] == [(finding.code, finding.where.row_id) for finding in without]
     assert "1 memory_block_updates" in without[0].message
     assert [] == nothing
+
+
+async def test_edits_stay_while_nobody_changes_them(db: Path) -> None:
+    """The document was the same when it was looked at; one more edit, or another one, and it is not."""
+    await load(db, agent("b", edited("x", "b", update(1, "x", 1), update(2, "x", 2, active=0))))
+    with closing(sqlite3.connect(db)) as connection:
+        living = LivingDocument.read(connection, "x")
+    assert living is not None
+    keep = LoadOptions("replace", kept_edits={"x": living.digest})
+    _, kept = await load(db, agent("b", block("x", "b")), keep)
+    assert [(1, "x", 1), (2, "x", 2)] == stored(db)
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("UPDATE memory_block_updates SET is_active = 1")
+    _, changed = await load(db, agent("b", block("x", "b")), keep)
+
+    assert [[], ["history-gone"]] == [[one.code for one in found] for found in (kept, changed)]
+    assert [] == stored(db)
