@@ -156,7 +156,7 @@ def _where(results: Results) -> str:
         "Contenders take turns, each run in a process of its own; a ratio is one of medians from the same turns. What "
         "is written as a command line is measured as one, from start to end. Peak memory is that of the largest "
         "process; all processes together count what they share more than once. A stage alone is fed from prepared "
-        "input, in one process; a large export shares the work of `read_scope`, `map_rows` and `chunk` between three.",
+        "input, in one process; a large export shares the work of `read_scope`, `map_rows` and `chunk` with others.",
         f"Growth is fitted from {count(FITTED_FROM)} messages on, time as a + b n^k and peak memory as b n^k, by least "
         "squares of relative errors.",
         *_provenances(results.parts.items()),

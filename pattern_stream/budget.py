@@ -34,7 +34,10 @@ class Budget:
     """Processors that worker processes may count on; None: those that the system lets this process use."""
 
     message_workers: int = 2
-    """Processes that read messages during an export."""
+    """Processes that read messages during an export, one a processor beside its own."""
+
+    encoded_here_bytes: int = 2 * 1024 * 1024
+    """Bytes of messages that wait for their turn, encoded by the export itself when it would wait for a process."""
 
     message_slots: int = 6
     """Frames of messages that one process has ready."""
@@ -42,7 +45,7 @@ class Budget:
     message_frame_bytes: int = 256 * 1024
     """Bytes of messages that one process sends at once."""
 
-    asked_ahead: int = 4
+    asked_ahead: int = 3
     """Requests that one process has at a time."""
 
     range_rows: int = 1024

@@ -19,7 +19,7 @@ from pattern_stream.errors import ArchiveError, Finding, Report
 from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import MadeRows, Row, Section
 from pattern_stream.streams import closing
-from pattern_stream.workers.channel import may_help
+from pattern_stream.workers.channel import spare_processors
 from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested
 from pattern_stream.workers.slots import Slots
 
@@ -132,7 +132,7 @@ class ChunkPrefetch:
 
         Without rows there is little else to do here: chunks that find no slot wait too, to be decoded here.
         """
-        if self.prefetch.queue[0].worker is None or (self.with_rows and not self._free):
+        if self.prefetch.queue[0].source is None or (self.with_rows and not self._free):
             return True
         return (
             self._waiting_bytes > self.budget.most_waiting_bytes or len(self.prefetch.queue) > self.budget.most_waiting
@@ -156,7 +156,7 @@ class ChunkPrefetch:
         budget, size = self.budget, len(section.data)
         if not budget.least_chunk_bytes <= size <= MAX_BLOCK_BYTES or not section.data.startswith(_CHUNK_START, 1):
             return False
-        if self.useless_count >= budget.most_useless or not may_help(budget.processors):
+        if self.useless_count >= budget.most_useless or not spare_processors(budget.processors):
             return False
         self._seen_bytes += size
         if self._slots is None and self._seen_bytes >= budget.least_prefetch_bytes:

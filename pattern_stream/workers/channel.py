@@ -93,6 +93,13 @@ class Channel:
         del self._buffer[:length]
         return taken
 
+    def has_more(self) -> bool:
+        """Whether bytes have come that were not received yet."""
+        if not self._buffer:
+            with suppress(OSError):
+                self._buffer += os.read(self._stdout, READ_BYTES)
+        return bool(self._buffer)
+
     async def exited(self, seconds: float) -> None:
         """Give the process so much time to exit by itself, in time that this one runs."""
         with anyio.CancelScope(shield=True):
@@ -121,8 +128,8 @@ async def _until(descriptor: int, add: Callable[..., None], remove: Callable[[in
         remove(descriptor)
 
 
-def may_help(processors: int | None = None) -> bool:
-    """Whether a worker gains anything: there are two processors. `processors`: counted elsewhere."""
+def spare_processors(processors: int | None = None) -> int:
+    """How many workers find a processor beside this process. `processors`: counted elsewhere."""
     if processors is None:
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return processors >= 2
+    return max(processors - 1, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -20,26 +20,42 @@ from pattern_stream.workers.slots import Slots
 Item = TypeVar("Item")
 
 
+class FrameSource(Protocol):
+    """Who owes frames: a worker, or the caller itself, which may do what else it would wait for."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next frame need not be waited for."""
+
+    async def receive(self) -> AnswerFrame:
+        """The next frame. Raises WorkerDied."""
+
+
 @dataclass(slots=True)
 class Requested(Generic[Item]):
-    """An item in its place, and the worker that still owes frames of its answer."""
+    """An item in its place, and who still owes frames of its answer."""
 
     item: Item
-    worker: Worker | None = None
+    source: FrameSource | None = None
     complete: bool = False
-    """Whether the worker did all of it. Known when there are no more frames."""
+    """Whether the source did all of it. Known when there are no more frames."""
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether `receive` need not wait."""
+        return self.source is None or self.source.at_hand
 
     async def receive(self) -> AnswerFrame | None:
-        """The next frame; None after the last one, and where there is no worker."""
-        if self.worker is None:
+        """The next frame; None after the last one, and where nobody owes any."""
+        if self.source is None:
             return None
         try:
-            frame = await self.worker.receive()
+            frame = await self.source.receive()
         except WorkerDied:
-            self.worker = None
+            self.source = None
             return None
         if frame.kind != MORE:
-            self.worker, self.complete = None, frame.kind != REST
+            self.source, self.complete = None, frame.kind != REST
         return frame
 
 
@@ -79,9 +95,9 @@ class OrderedPrefetch(Generic[Item]):
         if request is not None and (alive := [worker for worker in self.workers if worker.alive]):
             self._turn += 1
             worker = alive[self._turn % len(alive)]
-            asked.worker = worker if worker.request(request) else None
+            asked.source = worker if worker.request(request) else None
         self.queue.append(asked)
-        return asked.worker is not None
+        return asked.source is not None
 
     def end(self) -> None:
         """End the workers. Items in the queue are the caller's work from now on."""

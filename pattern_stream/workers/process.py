@@ -74,6 +74,11 @@ class Worker:
         self.alive = self.channel.send_now(data) and self.alive
         return True
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the next frame is there, or on its way."""
+        return self.alive and self.channel.has_more()
+
     async def receive(self) -> AnswerFrame:
         """The next frame. Raises WorkerDied, and from then on."""
         try:

@@ -18,7 +18,7 @@ import pytest
 from pattern_stream.archive.chunk_prefetch import WORKER
 from pattern_stream.budget import BUDGET
 from pattern_stream.codec.dagcbor import encode_node
-from pattern_stream.workers.channel import READ_BYTES, Channel, may_help
+from pattern_stream.workers.channel import READ_BYTES, Channel, spare_processors
 from pattern_stream.workers.process import REQUEST_BYTES, AnswerFrame, Worker, WorkerDied
 from pattern_stream.workers.serving import FRAME, LAST, NO_SLOT, READY, REST, pack_request
 from pattern_stream.workers.slots import Slots
@@ -262,18 +262,18 @@ async def test_it_sees_only_what_it_is_given() -> None:
     assert {memory} == {target for number, target in found.items() if number > 2}
 
 
-@pytest.mark.parametrize(("processors", "helps"), [(1, False), (2, True), (8, True)])
-def test_one_processor_is_not_enough(processors: int, helps: bool) -> None:
-    """Where there is only one, nobody would gain anything."""
-    assert helps == may_help(processors)
+@pytest.mark.parametrize(("processors", "spare"), [(0, 0), (1, 0), (2, 1), (8, 7)])
+def test_one_processor_is_not_enough(processors: int, spare: int) -> None:
+    """One is this process's own."""
+    assert spare == spare_processors(processors)
 
 
-@pytest.mark.parametrize(("processors", "helps"), [(1, False), (2, True)])
-def test_processors_are_counted(monkeypatch: pytest.MonkeyPatch, processors: int, helps: bool) -> None:
+@pytest.mark.parametrize("processors", [1, 2])
+def test_processors_are_counted(monkeypatch: pytest.MonkeyPatch, processors: int) -> None:
     """Those that this process may use; without that knowledge, all."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(processors)), raising=False)
-    known = may_help()
+    known = spare_processors()
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
 
-    assert helps == known == may_help()
+    assert processors - 1 == known == spare_processors()

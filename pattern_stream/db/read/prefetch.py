@@ -1,8 +1,9 @@
 """Messages read ahead of an export by worker processes, which see the same moment of the database.
 
 An export spends most of its time on messages, each by itself: fetch, map, encode. Python does one thing at a time, so
-many messages are given to workers, range by range of positions; their frames are spliced in order. A range, or the rest
-of one, that they cannot do is read here, see `ordered_prefetch`.
+many messages are given to workers, range by range of positions; their frames are spliced in order. Where the next frame
+is not there yet, this process encodes a range that nobody was asked for. A range, or the rest of one, that is not plain
+is read row by row, see `ordered_prefetch`.
 
 The same moment: a third connection looks at the database before this export's transaction begins, and again when those
 of the workers have begun. Where nothing was committed in between, all of them see the same. Otherwise they are ended.
@@ -12,26 +13,31 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from pattern_stream.budget import BUDGET, Budget
+from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.cursor import limited
 from pattern_stream.db.connection.opening import READ_PRAGMAS, read_mode, reader_uri
 from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.plan import drive
+from pattern_stream.db.read.prefetch_worker import Frame, MessageEncoder
 from pattern_stream.db.read.query import Query
 from pattern_stream.db.read.ranges import by_position, message_queries
-from pattern_stream.errors import DatabaseError
+from pattern_stream.errors import DatabaseError, PatternStreamError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Encoded, Piece, Rows
 from pattern_stream.schema.model.records import Message
-from pattern_stream.workers.channel import may_help
-from pattern_stream.workers.ordered_prefetch import OrderedPrefetch
+from pattern_stream.workers.channel import spare_processors
+from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested
+from pattern_stream.workers.process import AnswerFrame
+from pattern_stream.workers.serving import MORE, REST
 from pattern_stream.workers.slots import Slots
 
 WORKER: Final = "pattern_stream.db.read.prefetch_worker"
@@ -69,11 +75,61 @@ class CommitWatch:
         return (file.st_dev, file.st_ino, *self._connection.execute("PRAGMA data_version").fetchone())
 
 
+@dataclass(slots=True)
+class _EncodedHere:
+    """A range that this process encodes, a frame at a time."""
+
+    connection: Connection
+    frames: Generator[Frame]
+    held: deque[AnswerFrame] = field(default_factory=deque)
+    ended: bool = False
+    at_hand: Final = True
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the messages that wait for their turn."""
+        return sum(len(frame.data) for frame in self.held)
+
+    async def encode(self) -> None:
+        """One frame more."""
+        kind, about, parts = await self.connection.run(self._next)
+        self.held.append(AnswerFrame(kind, about, b"".join(parts)))
+        self.ended = kind != MORE
+
+    async def receive(self) -> AnswerFrame:
+        """The next frame."""
+        if not self.held:
+            await self.encode()
+        return self.held.popleft()
+
+    async def stop(self) -> None:
+        """Leave the rest to whoever takes it. # Trap: an open statement would keep the database open after its
+        connection.
+        """
+        if not self.ended:
+            self.ended = True
+            with CancelScope(shield=True), suppress(ValueError, PatternStreamError):
+                await self.connection.run(lambda _: self.frames.close())
+            if self.held:
+                self.held.append(self.held.pop()._replace(kind=REST))
+
+    def _next(self, raw: sqlite3.Connection) -> Frame:
+        with limited(raw):
+            return next(self.frames)
+
+
 class _Range(NamedTuple):
     """A range of an agent's messages."""
 
     agent_id: str
     query: Query
+
+    @property
+    def request(self) -> tuple[str, str, dict[str, Any]] | None:
+        """What a worker is asked; None for all messages of an agent that has few."""
+        if "above" not in self.query.parameters:
+            return None
+        return by_position(self.query), self.query.sql, dict(self.query.parameters)
 
 
 @dataclass(slots=True)
@@ -84,6 +140,7 @@ class MessagePrefetch:
     budget: Budget = BUDGET
     prefetch: OrderedPrefetch[_Range] = field(default_factory=OrderedPrefetch)
     _checked: bool = False
+    _encoder: MessageEncoder | None = None
     _agents: deque[str] = field(default_factory=deque)
     _planned: deque[tuple[str, Iterator[Query]]] = field(default_factory=deque)
 
@@ -106,12 +163,12 @@ class MessagePrefetch:
         if not queue and not self._planned:
             await self._plan(reading, agent_id)
         self._agents.popleft()
-        finished = False
+        finished, asked = False, None
         try:
             await self._ask(reading)
             while queue and queue[0].item.agent_id == agent_id:
                 asked, done = queue.popleft(), 0
-                while (frame := await asked.receive()) is not None:
+                while (frame := await self._receive(reading, asked)) is not None:
                     ids, positions, sizes, most_containers = frame.about
                     encoded = Encoded(ids, positions, sizes, most_containers, frame.data)
                     done += len(ids)
@@ -127,6 +184,9 @@ class MessagePrefetch:
                 await self._ask(reading)
             finished = True
         finally:
+            for one in queue if asked is None else (asked, *queue):
+                if isinstance(one.source, _EncodedHere):
+                    await one.source.stop()
             if not finished:  # answers would be taken for those of other requests
                 self.end()
 
@@ -147,17 +207,51 @@ class MessagePrefetch:
 
     async def _ask(self, reading: Reading) -> None:
         """Ask the workers in turn, so that each has something to do, for one agent more where one is nearly done."""
-        queue = self.prefetch.queue
-        while len(queue) < self.budget.asked_ahead * self.budget.message_workers and self._planned:
+        most = self.budget.asked_ahead * len(self.prefetch.workers)
+        while len(self.prefetch.queue) - len(self._own()) < max(most, 1) and (item := await self._next(reading)):
+            self.prefetch.add(item, item.request)
+
+    def _own(self) -> list[_EncodedHere]:
+        """What this process encodes of the queue."""
+        return [asked.source for asked in self.prefetch.queue if isinstance(asked.source, _EncodedHere)]
+
+    async def _next(self, reading: Reading) -> _Range | None:
+        """The next range for which nobody was asked."""
+        while self._planned:
             agent_id, queries = self._planned[0]
             if (query := next(queries, None)) is not None:
-                divided = "above" in query.parameters
-                request = (by_position(query), query.sql, dict(query.parameters)) if divided else None
-                self.prefetch.add(_Range(agent_id, query), request)
-                continue
+                return _Range(agent_id, query)
             self._planned.popleft()
-            if self._agents and (following := self._agents[0]) not in (asked.item.agent_id for asked in queue):
+            queued = (asked.item.agent_id for asked in self.prefetch.queue)
+            if self._agents and (following := self._agents[0]) not in queued:
                 await self._plan(reading, following)
+        return None
+
+    async def _receive(self, reading: Reading, asked: Requested[_Range]) -> AnswerFrame | None:
+        """The next frame of a range; others are encoded here meanwhile."""
+        while not asked.at_hand and await self._encode(reading):
+            pass
+        return await asked.receive()
+
+    async def _encode(self, reading: Reading) -> bool:
+        """Encode a frame of the last range that is encoded here, or the first of another one; false where no more may
+        wait, or none is left.
+        """
+        own = self._own()
+        if sum(one.held_bytes for one in own) >= self.budget.encoded_here_bytes:
+            return False
+        if not own or own[-1].ended:
+            item = await self._next(reading)
+            if item is None or item.request is None:
+                self.prefetch.queue += [Requested(item)] if item is not None else []
+                return item is not None
+            if self._encoder is None:
+                longest, frame_bytes = LONGEST_MESSAGE_BYTES, self.budget.message_frame_bytes
+                self._encoder = await reading.connection.run(MessageEncoder, longest, frame_bytes)
+            own.append(_EncodedHere(reading.connection, self._encoder.frames(*item.request)))
+            self.prefetch.queue.append(Requested(item, own[-1]))
+        await own[-1].encode()
+        return True
 
 
 @asynccontextmanager
@@ -169,7 +263,7 @@ async def open_message_prefetch(path: Path, budget: Budget = BUDGET) -> AsyncGen
     """
     prefetch = None
     with suppress(sqlite3.Error, OSError, DatabaseError):
-        if may_help(budget.processors) and path.stat().st_size >= budget.least_file_bytes:
+        if spare_processors(budget.processors) and path.stat().st_size >= budget.least_file_bytes:
             prefetch = MessagePrefetch(await to_thread.run_sync(CommitWatch, path), budget)
     if prefetch is None:
         yield None
@@ -178,7 +272,8 @@ async def open_message_prefetch(path: Path, budget: Budget = BUDGET) -> AsyncGen
     opening = (uri, list(READ_PRAGMAS), LARGE_CELL_BYTES, LONGEST_MESSAGE_BYTES, frame_bytes)
     try:
         # a frame ends with its last message; larger frames go through the pipe
-        slots = (Slots(budget.message_slots, 2 * frame_bytes) for _ in range(budget.message_workers))
+        workers = min(budget.message_workers, spare_processors(budget.processors))
+        slots = (Slots(budget.message_slots, 2 * frame_bytes) for _ in range(workers))
         prefetch.prefetch.start(WORKER, opening, slots, answers_in_slots=True)
         yield prefetch
     finally:

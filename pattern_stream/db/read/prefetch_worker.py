@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import chain, pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from pattern_stream.workers.serving import LAST, MORE, REST, Send, serve
 from pattern_stream.workers.slots import Slots
 
 EncodedBatch = tuple[list[Any], list[Any], list[int], list[int], list[bytes]]
+Frame = tuple[bytes, tuple[list[Any], ...], list[bytes]]
 
 _ID, _POSITION = Message.index("id"), Message.index("position")
 
@@ -34,8 +36,13 @@ class MessageEncoder:
         self._scale, self._mapper = Scale(), row_mapper(Message)
 
     def answer(self, send: Send, sql: str, total_sql: str, parameters: dict[str, Any]) -> None:
-        """Send the messages of a statement, up to the first that is not on the fast path. `sql` has them by position
-        alone, which is quick: from where two positions tie on, `total_sql` is read.
+        """Send the frames of a statement."""
+        for frame in self.frames(sql, total_sql, parameters):
+            send(*frame)
+
+    def frames(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Generator[Frame]:
+        """The messages of a statement, up to the first that is not on the fast path. `sql` has them by position alone,
+        which is quick: from where two positions tie on, `total_sql` is read.
         """
         gathered: list[EncodedBatch] = []
         size, kind = 0, LAST
@@ -45,9 +52,9 @@ class MessageEncoder:
                 break
             gathered.append(batch)
             if (size := size + sum(batch[2])) >= self._frame_bytes:
-                send(MORE, *_joined(gathered))
+                yield (MORE, *_joined(gathered))
                 gathered, size = [], 0
-        send(kind, *_joined(gathered))
+        yield (kind, *_joined(gathered))
 
     def _batches(self, sql: str, total_sql: str, parameters: dict[str, Any]) -> Iterator[EncodedBatch | None]:
         """A few messages at a time; None where one of them is not on the fast path, and the parent will see why."""
@@ -87,10 +94,11 @@ class MessageEncoder:
         """A few rows, so that they are still in the processor's cache when they are encoded: 64 at a time cost half of
         512.
         """
-        cursor = self._connection.execute(sql, parameters)
-        while rows := cursor.fetchmany(self._scale.piece_rows):
-            self._scale.weigh(rows)
-            yield rows
+        with closing(sqlite3.Cursor(self._connection)) as cursor:
+            cursor.execute(sql, parameters)
+            while rows := cursor.fetchmany(self._scale.piece_rows):
+                self._scale.weigh(rows)
+                yield rows
 
     def _encoded(self, rows: list[Any]) -> EncodedBatch | None:
         mapped = self._mapper.map_fast(rows)

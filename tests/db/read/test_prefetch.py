@@ -28,7 +28,7 @@ from pattern_stream.items import Encoded, RowEvent, Rows
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import ResolvedScope
-from pattern_stream.workers.process import WorkerDied
+from pattern_stream.workers.process import Worker, WorkerDied
 from tests.acceptance.world import World, making
 from tests.drive import collect
 
@@ -60,10 +60,12 @@ def build(path: Path, **odd: dict[str, Any]) -> Path:
 
 
 @asynccontextmanager
-async def reading(path: Path) -> AsyncGenerator[tuple[MessagePrefetch | None, AsyncGenerator[RowEvent]]]:
+async def reading(
+    path: Path, budget: Budget = SMALL
+) -> AsyncGenerator[tuple[MessagePrefetch | None, AsyncGenerator[RowEvent]]]:
     """The rows of a constellation, with processes ahead."""
     async with (
-        open_message_prefetch(path, SMALL) as found,
+        open_message_prefetch(path, budget) as found,
         open_reader(path) as connection,
         aclosing(read_scope(connection, CONSTELLATION, prefetch=found)) as events,
     ):
@@ -175,8 +177,54 @@ async def test_ids_that_fill_a_pipe_are_read_here(tmp_path: Path) -> None:
             read = await collect(events)
 
     assert found is not None
-    assert 100 == sum(len(event.ids) for event in read if isinstance(event, Encoded))
-    assert 100 == sum(len(event.rows) for event in read if isinstance(event, Rows) and event.record is Message)
+    assert await alone(tmp_path / "a.db") == encoded(read)
+
+
+@pytest.fixture
+def no_frame_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every frame of a process is one to wait for."""
+    monkeypatch.setattr(Worker, "at_hand", False)
+
+
+@pytest.mark.usefixtures("no_frame_is_there")
+@pytest.mark.parametrize("frame_bytes", [1, BUDGET.message_frame_bytes])
+@pytest.mark.parametrize("here_bytes", [1, BUDGET.encoded_here_bytes])
+@pytest.mark.parametrize("cell", ['"plain"', "17"])
+async def test_this_process_encodes_what_it_would_wait_for(
+    tmp_path: Path, frame_bytes: int, here_bytes: int, cell: str
+) -> None:
+    """Little at a time or all it can, in many frames or one, with a message that is not plain: the same messages."""
+    path = build(tmp_path / "a.db", a50={"content_json": cell}, d55={"content_json": cell})
+    budget = replace(SMALL, message_frame_bytes=frame_bytes, encoded_here_bytes=here_bytes)
+    async with reading(path, budget) as (ahead, events):
+        assert ahead is not None
+        found = [(event, here_count(ahead)) async for event in events]
+
+    assert await alone(path) == encoded([event for event, _ in found])
+    assert any(count for _, count in found)
+
+
+def here_count(ahead: MessagePrefetch) -> int:
+    """How many ranges that wait are encoded by this process."""
+    workers: list[object] = list(ahead.prefetch.workers)
+    return sum(asked.source is not None and asked.source not in workers for asked in ahead.prefetch.queue)
+
+
+@pytest.mark.usefixtures("no_frame_is_there")
+async def test_whoever_leaves_closes_the_database(tmp_path: Path) -> None:
+    """A range that is encoded in part when the reader goes does not keep the database open: its WAL is put away."""
+    path = build(tmp_path / "a.db")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    budget = replace(SMALL, message_frame_bytes=1, encoded_here_bytes=1)
+    async with reading(path, budget) as (ahead, events):
+        assert ahead is not None
+        async for event in events:
+            if isinstance(event, Encoded) and here_count(ahead):
+                break
+
+    assert here_count(ahead)
+    assert [path] == list(tmp_path.iterdir())
 
 
 async def test_an_error_is_the_same(tmp_path: Path) -> None:
@@ -273,7 +321,7 @@ async def test_nobody_is_left_behind(tmp_path: Path) -> None:
             if isinstance(event, Encoded):
                 break
 
-    assert 2 == len(workers)
+    assert 1 == len(workers)
     assert all(worker.channel.process.returncode is not None for worker in workers)
 
 
