@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from pattern_stream.stages.mapping import map_rows, unmap_records
     from pattern_stream.stages.rebuild.records import unchunk
     from pattern_stream.stages.walk.walker import Walker, walk
-    from pattern_stream.transport.compress import unwrap
     from pattern_stream.transport.files import open_input, open_output
+    from pattern_stream.transport.wrapping import Compression, Encryption, Unwrapping, Wrapping, unwrap, wrap
 
 _HOMES = {
     "archive.reader": (
@@ -170,7 +170,7 @@ _HOMES = {
         "Walker",
         "walk",
     ),
-    "transport.compress": ("unwrap",),
+    "transport.wrapping": ("Compression", "Encryption", "Unwrapping", "Wrapping", "unwrap", "wrap"),
     "transport.files": (
         "open_input",
         "open_output",
@@ -186,9 +186,11 @@ __all__ = (
     "BlockEvent",
     "Cells",
     "Close",
+    "Compression",
     "Connection",
     "Draft",
     "DraftEvent",
+    "Encryption",
     "ExitCode",
     "ExportOptions",
     "ExportPlan",
@@ -220,10 +222,12 @@ __all__ = (
     "Selection",
     "Shelf",
     "StoredText",
+    "Unwrapping",
     "Verification",
     "WalkEvent",
     "Walker",
     "Where",
+    "Wrapping",
     "WriteResult",
     "check_documents",
     "chunk",
@@ -253,6 +257,7 @@ __all__ = (
     "unwrap",
     "verify_archive",
     "walk",
+    "wrap",
     "write_car",
     "write_rows",
 )

@@ -28,6 +28,12 @@ class Budget:
     met_log_bytes: int = 1024 * 1024
     """CIDs of blocks handed on that are logged in memory before they go to the shelf."""
 
+    unpacked_free_bytes: int = 256 * 1024 * 1024
+    """Content that compressed data may have whatever its packed form is."""
+
+    most_ratio: int = 200
+    """Content beyond that, over its packed form: no archive packs so well."""
+
     # --- worker processes ---
 
     processors: int | None = None

@@ -327,6 +327,27 @@ class UsageError(PatternStreamError):
     exit_code = ExitCode.USAGE
 
 
+class MissingExtra(UsageError):
+    """A package that only some users need is not installed. `extra`: the name that installs it."""
+
+    def __init__(self, message: str, extra: str) -> None:
+        super().__init__(f"{message}, which is not installed", hint=f"pip install 'pattern-stream[{extra}]'")
+
+
+class KeyFault(PatternStreamError):
+    """A key, a passphrase or a signature is missing, or is another than the archive's."""
+
+    exit_code = ExitCode.KEY
+
+
+class WrongKey(KeyFault):
+    """No key or passphrase that was given opens the archive."""
+
+
+class KeyMissing(KeyFault):
+    """The archive is encrypted, and no key was given."""
+
+
 class ProtocolError(PatternStreamError):
     """Stages do not fit together: items came in an order that no stage of this package sends."""
 

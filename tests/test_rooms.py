@@ -60,7 +60,7 @@ KEPT: Final = {
     "rich": ("cli/",),
     "time": ("pipelines/", "cli/", "memory/worker.py"),
     "random": ("pipelines/", "demo/"),
-    "secrets": ("pipelines/",),
+    "secrets": ("pipelines/", "transport/age.py"),
     "uuid": ("pipelines/",),
 }
 """Where a module may be imported: a file, the start of a file's path, or a folder."""

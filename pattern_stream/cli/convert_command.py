@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import click
 
-from pattern_stream.cli.export_command import compression, fixed_date, gzip_level
+from pattern_stream.cli.export_command import fixed_date
 from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
 from pattern_stream.cli.output import (
     conclude,
@@ -29,6 +29,7 @@ from pattern_stream.cli.output import (
 from pattern_stream.cli.places import STREAM, binary_input, binary_output
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.cli.wrapping import Passphrase, opening_options, unwrapping, wrapping, wrapping_options
 from pattern_stream.errors import ExitCode, UsageError
 from pattern_stream.format import FORMAT_VERSION, WIDE_VERSION
 
@@ -47,7 +48,6 @@ class ConvertArguments(TypedDict):
     old: Path
     output: Path
     force: bool
-    compress: int | None
     newest_version: str
     analyze: bool
     issues: Path | None
@@ -68,13 +68,8 @@ class ConvertArguments(TypedDict):
 @click.argument("old", type=PATH)
 @click.option("-o", "--output", type=PATH, default="-", metavar="FILE", help="Where to.  [default: -, stdout]")
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
-@click.option(
-    "-z",
-    "--compress",
-    callback=compression,
-    metavar="gzip[:LEVEL]",
-    help="Pack the archive; a FILE that ends in .gz is packed anyway.",
-)
+@wrapping_options
+@opening_options
 @click.option(
     "--format",
     "newest_version",
@@ -105,11 +100,11 @@ class ConvertArguments(TypedDict):
 def convert(session: Session, /, **given: Unpack[ConvertArguments]) -> int:
     """Read OLD, an archive of an older version, and write an archive of the present format.
 
-    OLD is recognised by what is in it, may be gzipped, and is never changed; "-" is stdin. Nothing is written before
-    all of it was read and found good. A report says what was kept, changed and dropped, and which issues a person may
-    want to decide.
+    OLD is recognised by what is in it, may be compressed or encrypted, and is never changed; "-" is stdin. Nothing is
+    written before all of it was read and found good. A report says what was kept, changed and dropped, and which issues
+    a person may want to decide.
     """
-    source, options = binary_input(given["old"]), options_of(given)
+    source, options = binary_input(given["old"]), options_of(session, given)
     if given["issues"] == STREAM:
         raise UsageError("--issues is -, expected the name of a file", hint="--analyze --json has the issues on stdout")
     analyze = given["analyze"]
@@ -147,7 +142,7 @@ async def _converted(
         return result
 
 
-def options_of(given: ConvertArguments) -> ConvertOptions:
+def options_of(session: Session, given: ConvertArguments) -> ConvertOptions:
     """The pipeline's options. Raises UsageError where they do not fit together."""
     import os
 
@@ -155,12 +150,14 @@ def options_of(given: ConvertArguments) -> ConvertOptions:
 
     if given["analyze"] and given["fail_on"] is not None:
         raise UsageError("--analyze and --fail-on were both given, expected one of them: an analysis writes nothing")
+    passphrase = Passphrase()
     return ConvertOptions(
         archival=given["archival_as"],
         fail_on=given["fail_on"],
         force=given["force"],
         newest_version=int(given["newest_version"]),
-        gzip_level=gzip_level(given["output"], given["compress"]),
+        wrapping=wrapping(session, given["output"], passphrase),
+        unwrapping=unwrapping(session, passphrase),
         spool_dir=given["spool_dir"],
         max_document_bytes=given["max_document_bytes"],
         now=fixed_date(os.environ.get("SOURCE_DATE_EPOCH")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +28,7 @@ from pattern_stream.cli.output import (
 from pattern_stream.cli.places import STREAM, binary_output, chosen_database
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.cli.wrapping import Passphrase, opening_options, unwrapping, wrapping, wrapping_options
 from pattern_stream.errors import ExitCode, UsageError
 from pattern_stream.format import (
     DEFAULT_OWNER,
@@ -42,21 +42,8 @@ if TYPE_CHECKING:
     from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
     from pattern_stream.schema.model.scopes import Scope, ScopeKind
 
-_NOT_DONE: Final = (".zst", ".xz", ".bz2", ".lz4", ".br", ".zip", ".7z", ".age", ".gpg", ".asc")
-"""Suffixes of forms that an archive is not written in."""
-
 AT_LEAST_ONE: Final = click.IntRange(min=1)
 _WHOLE: Final = "a whole backup, with deleted messages, undone edits, endpoints and source settings"
-
-
-def compression(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """`gzip` or `gzip:LEVEL` as the level; -1 is gzip's own choice."""
-    if value is None:
-        return None
-    match = re.fullmatch("gzip(?::([0-9]))?", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no compression, expected gzip or gzip:0 to gzip:9", context, parameter)
-    return int(match[1] or -1)
 
 
 class ExportArguments(TypedDict):
@@ -79,7 +66,6 @@ class ExportArguments(TypedDict):
     portable: bool
     history: bool
     newest_version: str
-    compress: int | None
     max_document_bytes: int
     db: Path | None
 
@@ -101,13 +87,8 @@ class ExportArguments(TypedDict):
 )
 @click.option("--thin", is_flag=True, help="Of a group, the configuration only: no agents, no messages.")
 @click.option("-o", "--output", type=PATH, default="-", metavar="FILE", help="Where to.  [default: -, stdout]")
-@click.option(
-    "-z",
-    "--compress",
-    callback=compression,
-    metavar="gzip[:LEVEL]",
-    help="Pack the archive; a FILE that ends in .gz is packed anyway. Level 0 to 9.  [default level: 6]",
-)
+@wrapping_options
+@opening_options
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
 @click.option("--no-messages", is_flag=True, help="Leave messages out.")
 @click.option("--no-archival", is_flag=True, help="Leave archival entries out.")
@@ -163,7 +144,7 @@ def export(session: Session, /, **given: Unpack[ExportArguments]) -> int:
 
 
 def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
-    scope, options = scope_of(given), options_of(given)
+    scope, options = scope_of(given), options_of(session, given)
     require_stdout(session)
     path = chosen_database(session, given["db"])
     from pattern_stream.pipelines.exporting import export_archive
@@ -176,7 +157,7 @@ def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
 
 
 def _plan(session: Session, given: ExportArguments, out: Path | None) -> int:
-    scope, options = scope_of(given), options_of(given)
+    scope, options = scope_of(given), options_of(session, given)
     path = chosen_database(session, given["db"])
     from pattern_stream.pipelines.exporting import plan_export
 
@@ -210,11 +191,15 @@ def scope_of(given: ExportArguments) -> Scope:
     return Scope(kind, name, given["thin"])
 
 
-def options_of(given: ExportArguments) -> ExportOptions:
+def options_of(session: Session, given: ExportArguments) -> ExportOptions:
     """The pipeline's options."""
     from pattern_stream.pipelines.exporting import ExportOptions
     from pattern_stream.schema.model.scopes import Limits
 
+    passphrase = Passphrase()
+    if given["verify"] and session.encrypt_to and not session.identity:
+        hint = "name one of the recipients' keys with --identity FILE, or verify the file where such a key is"
+        raise UsageError("--verify was given with --encrypt-to, and no key to read the file back with", hint=hint)
     return ExportOptions(
         messages=not given["no_messages"],
         archival=not given["no_archival"],
@@ -229,17 +214,9 @@ def options_of(given: ExportArguments) -> ExportOptions:
         history=given["history"],
         max_document_bytes=given["max_document_bytes"],
         newest_version=int(given["newest_version"]),
-        gzip_level=gzip_level(given["output"], given["compress"]),
+        wrapping=wrapping(session, given["output"], passphrase),
+        unwrapping=unwrapping(session, passphrase),
     )
-
-
-def gzip_level(output: Path, compress: int | None) -> int | None:
-    """The level of gzip, None for an archive as it is. Raises UsageError for the suffix of another form."""
-    suffix = output.suffix.lower()
-    if suffix in _NOT_DONE:
-        hint = "name it .car or .car.gz, and pack the finished file yourself"
-        raise UsageError(f"{path_text(output)} promises a form that export does not write: {suffix}", hint=hint)
-    return -1 if compress is None and suffix == ".gz" else compress
 
 
 def fixed_date(epoch: str | None) -> str | None:

@@ -14,6 +14,7 @@ from pattern_stream.cli.output import conclude, counted, detail, path_text, plai
 from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.cli.wrapping import opening_options, unwrapping
 from pattern_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ImportArguments(TypedDict):
 )
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
+@opening_options
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @json_output("Summary as one JSON document on stdout.")
@@ -91,10 +93,10 @@ class ImportArguments(TypedDict):
 def import_(session: Session, /, **given: Unpack[ImportArguments]) -> int:
     """Take the archive FILE into a database, in one transaction: all of it, or nothing.
 
-    FILE may be gzipped; "-" is stdin. A database that holds rows is locked only when the archive has been read and
-    found good, so the real program may have it open.
+    FILE may be compressed or encrypted; "-" is stdin. A database that holds rows is locked only when the archive has
+    been read and found good, so the real program may have it open.
     """
-    source, options = binary_input(given["file"]), options_of(given)
+    source, options = binary_input(given["file"]), options_of(session, given)
     require_stdout(session)
     from pattern_stream.pipelines.importing import import_archive
 
@@ -107,7 +109,7 @@ def import_(session: Session, /, **given: Unpack[ImportArguments]) -> int:
     return conclude(session, change, result.as_dict(), lambda: _tell(session, result))
 
 
-def options_of(given: ImportArguments) -> ImportOptions:
+def options_of(session: Session, given: ImportArguments) -> ImportOptions:
     """The pipeline's options. Raises UsageError where they do not fit together."""
     from pattern_stream.pipelines.importing import ImportOptions
 
@@ -126,6 +128,7 @@ def options_of(given: ImportArguments) -> ImportOptions:
         verify_documents=not given["no_verify_documents"],
         max_document_bytes=given["max_document_bytes"],
         spool_dir=given["spool_dir"],
+        unwrapping=unwrapping(session),
     )
 
 

@@ -13,6 +13,7 @@ from pattern_stream.cli.output import document, held, human_bytes, plain, shorte
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.cli.wrapping import opening_options, unwrapping
 
 Item = Mapping[str, Any]
 
@@ -22,6 +23,7 @@ Item = Mapping[str, Any]
     epilog=examples("pattern-stream inspect constellation.car.gz", "pattern-stream export | pattern-stream inspect -"),
 )
 @click.argument("file", type=PATH)
+@opening_options
 @document_limit
 @json_output("Everything as one JSON document on stdout.")
 @talking
@@ -29,14 +31,16 @@ Item = Mapping[str, Any]
 def inspect(session: Session, file: Path, max_document_bytes: int) -> None:
     """Show what the archive FILE holds: agents, groups, memory blocks, counts, times, and what looks wrong.
 
-    FILE may be gzipped; "-" is stdin. Every block is checked against its hash on the way.
+    FILE may be compressed or encrypted; "-" is stdin. Every block is checked against its hash on the way.
     """
-    source = binary_input(file)
+    source, keys = binary_input(file), unwrapping(session)
     from pattern_stream.pipelines.inspecting import inspect_archive
 
     inspection = run(
         session,
-        lambda progress: inspect_archive(source, max_document_bytes=max_document_bytes, progress=progress),
+        lambda progress: inspect_archive(
+            source, max_document_bytes=max_document_bytes, unwrapping=keys, progress=progress
+        ),
     )
     found = inspection.as_dict()
     if session.json:

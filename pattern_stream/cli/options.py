@@ -43,7 +43,7 @@ def talking(command: Decorated) -> Decorated:
         default="auto",
         show_default=True,
         expose_value=False,
-        callback=_keep,
+        callback=kept,
         help="How to show progress on stderr: a bar on a terminal, else a line every 30 s; json: every line an object.",
     )(command)
     command = _flag("-v", "--verbose", help="Say more; for an internal error, show the traceback.")(command)
@@ -75,10 +75,10 @@ def document_limit(command: Decorated) -> Decorated:
 
 def _flag(*names: str, help: str) -> Callable[[Decorated], Decorated]:
     # Eager: known before any other option is judged, so that a usage error already obeys it.
-    return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=_keep, help=help)
+    return click.option(*names, is_flag=True, is_eager=True, expose_value=False, callback=kept, help=help)
 
 
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+def kept(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     """Put an option into the session instead of handing it to the command."""
     if parameter.name is not None:
         setattr(context.ensure_object(Session), parameter.name, value)

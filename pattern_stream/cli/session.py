@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pattern_stream.transport.wrapping import Method
 
 ProgressMode = Literal["auto", "bar", "plain", "json", "none"]
 
@@ -12,7 +16,8 @@ ProgressMode = Literal["auto", "bar", "plain", "json", "none"]
 class Session:
     """Set while the options are read, so that even a usage error is told in the form that was asked for.
 
-    `archive_on_stdout`: standard output belongs to the archive, so nothing else may be written there.
+    `archive_on_stdout`: standard output belongs to the archive, so nothing else may be written there. The
+    last six: what lies round an archive, as the options say.
     """
 
     quiet: bool = False
@@ -20,3 +25,9 @@ class Session:
     json: bool = False
     progress: ProgressMode = "auto"
     archive_on_stdout: bool = False
+    compress: tuple[Method, int | None] | None = None
+    threads: int = 1
+    encrypt_to: tuple[str, ...] = ()
+    passphrase: bool = False
+    identity: tuple[Path, ...] = ()
+    max_expansion: int = 1

@@ -22,6 +22,7 @@ from pattern_stream.cli.output import (
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
+from pattern_stream.cli.wrapping import opening_options, unwrapping
 from pattern_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
 @click.option("--both-ways", is_flag=True, help="With --against: rows that only the database has are differences too.")
+@opening_options
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @json_output("Summary with all findings as one JSON document on stdout.")
@@ -55,12 +57,12 @@ def verify(
 ) -> int:
     """Read all of the archive FILE and list everything that is wrong with it; write nothing.
 
-    FILE may be gzipped; "-" is stdin. Exit code 0: sound. 4: damaged. 5: of a kind that this release does not know.
-    10: sound, but some records differ from the database of --against.
+    FILE may be compressed or encrypted; "-" is stdin. Exit code 0: sound. 4: damaged. 5: of a kind that this release
+    does not know. 8: encrypted, and no key opens it. 10: sound, but some records differ from the database of --against.
     """
     if both_ways and against is None:
         raise UsageError("--both-ways was given without --against, which names the database to compare with")
-    source = binary_input(file)
+    source, keys = binary_input(file), unwrapping(session)
     from pattern_stream.pipelines.verifying import verify_archive
 
     found = run(
@@ -71,6 +73,7 @@ def verify(
             against=against,
             both_ways=both_ways,
             max_document_bytes=max_document_bytes,
+            unwrapping=keys,
             progress=progress,
             spool_dir=spool_dir,
         ),

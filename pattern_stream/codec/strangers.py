@@ -14,14 +14,14 @@ _DECRYPT: Final = "decrypt it first: age -d -i KEY FILE | pattern-stream inspect
 _MAGICS: Final = (
     (b"SQLite format 3\x00", "an SQLite database", "an archive is made from it: pattern-stream export --db FILE"),
     (b"\x1f\x8b", "a gzip file inside another", _UNPACK.format("gzip")),
-    (b"\x28\xb5\x2f\xfd", "a zstd file", _UNPACK.format("zstd")),
+    (b"\x28\xb5\x2f\xfd", "a zstd file inside another", _UNPACK.format("zstd")),
     (b"\xfd7zXZ\x00", "an xz file", _UNPACK.format("xz")),
     (b"BZh", "a bzip2 file", _UNPACK.format("bzip2")),
     (b"\x04\x22\x4d\x18", "an lz4 file", _UNPACK.format("lz4")),
     (b"PK\x03\x04", "a zip file", "unpack it first, and name the archive inside"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z file", "unpack it first, and name the archive inside"),
-    (b"age-encryption.org/", "a file encrypted with age", _DECRYPT),
-    (b"-----BEGIN AGE ENCRYPTED FILE-----", "a file encrypted with age", _DECRYPT),
+    (b"age-encryption.org/", "a file encrypted with age inside another", _DECRYPT),
+    (b"-----BEGIN AGE ENCRYPTED FILE-----", "a file encrypted with age inside another", _DECRYPT),
     (b"-----BEGIN ", "a text file of keys or messages", None),
 )
 _TAR: Final = (257, b"ustar")

@@ -31,22 +31,31 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.mapping import map_rows, record_of
 from pattern_stream.stages.writing import write_documents
 from pattern_stream.streams import closing, transform
-from pattern_stream.transport.compress import GZIP_MAGIC, GzipOutput, unwrap
 from pattern_stream.transport.files import ByteSource, open_input, open_output
+from pattern_stream.transport.wrapping import (
+    WRAPPING_HEAD_BYTES,
+    Unwrapping,
+    Wrapping,
+    unwrap,
+    wrap,
+    wrapping_kind,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """How to convert. `archival`: what becomes of archival memory of versions 1 and 2. `fail_on`: the severity of an
-    issue from which on nothing is written. `newest_version`: 3 refuses what only version 4 can hold. `gzip_level`: as
-    for an export. `now`: RFC 3339 text, the archive's time where the source tells none; by default the clock.
+    issue from which on nothing is written. `newest_version`: 3 refuses what only version 4 can hold. `wrapping`,
+    `unwrapping`: what lies round the archive that is written, and round the source. `now`: RFC 3339 text, the archive's
+    time where the source tells none; by default the clock.
     """
 
     archival: Literal["entries", "blocks"] = "entries"
     fail_on: IssueSeverity | None = None
     force: bool = False
     newest_version: int = WIDE_VERSION
-    gzip_level: int | None = None
+    wrapping: Wrapping = Wrapping()
+    unwrapping: Unwrapping = Unwrapping()
     spool_dir: Path | None = None
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     now: str | None = None
@@ -155,12 +164,8 @@ async def convert_archive(
             target = out
         near = getattr(target, "folder", None)
         line = await resources.enter_async_context(open_conversion(source, options, near=near, progress=progress))
-        packed = None if options.gzip_level is None else GzipOutput(target, options.gzip_level)
-        written = await write_car(
-            line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
-        )
-        if packed is not None:
-            await packed.finish()
+        async with wrap(target, options.wrapping) as wrapped:
+            written = await write_car(line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress)
         return ConversionResult(
             source=line.source.provenance,
             report=line.conversion,
@@ -217,7 +222,7 @@ async def open_conversion(
     async with AsyncExitStack() as resources:
         resources.enter_context(few_collections())
         folders = temporary_folders(options.spool_dir, near)
-        given = await resources.enter_async_context(open_legacy(source, folders, progress))
+        given = await resources.enter_async_context(open_legacy(source, folders, progress, options.unwrapping))
         conversion = Conversion()
         now = instant_to_wire(options.now or datetime.now(UTC).isoformat())
         reading = ReadOptions(now, folders, options.archival, options.max_document_bytes, progress)
@@ -228,9 +233,12 @@ async def open_conversion(
 
 @asynccontextmanager
 async def open_legacy(
-    source: ArchiveSource, folders: list[Path], progress: ProgressCallback | None = None
+    source: ArchiveSource,
+    folders: list[Path],
+    progress: ProgressCallback | None = None,
+    unwrapping: Unwrapping = Unwrapping(),
 ) -> AsyncGenerator[LegacyInput]:
-    """What is to be converted, with its first bytes, which tell its format; gzip is taken off."""
+    """What is to be converted, with its first bytes, which tell its format; what lies round it is taken off."""
     async with AsyncExitStack() as resources:
         raw: AsyncIterator[bytes]
         if isinstance(source, Path) and source.is_dir():
@@ -241,10 +249,10 @@ async def open_legacy(
         else:
             raw = source
         path, total = (raw.path, raw.total_bytes) if isinstance(raw, ByteSource) else (None, None)
-        first, raw = await _first_bytes(watched(raw, "convert", total, progress), len(GZIP_MAGIC))
-        head, pieces = await _first_bytes(unwrap(raw), HEAD_BYTES)
+        first, raw = await _first_bytes(watched(raw, "convert", total, progress), WRAPPING_HEAD_BYTES)
+        head, pieces = await _first_bytes(unwrap(raw, unwrapping), HEAD_BYTES)
         await resources.enter_async_context(closing(pieces))
-        plain = None if first.startswith(GZIP_MAGIC) else path
+        plain = path if wrapping_kind(first) is None else None
         yield resources.enter_context(LegacyInput(plain, False, head, pieces, folders))
 
 

@@ -39,6 +39,7 @@ from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, M
 from pattern_stream.stages.edit.check_documents import check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
+from pattern_stream.transport.wrapping import Unwrapping
 
 DumpKind = Literal["agents", "groups", "blocks", "messages", "archival", "summaries", "tables"]
 
@@ -72,6 +73,7 @@ async def dump_archive(
     report: Report = ignore_findings,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
+    unwrapping: Unwrapping = Unwrapping(),
 ) -> AsyncGenerator[dict[str, Any]]:
     """The records of an archive as they stand on the wire, each with its `kind`; all of them, or those of one sort.
 
@@ -87,7 +89,7 @@ async def dump_archive(
     """
     async with AsyncExitStack() as resources:
         archive = await resources.enter_async_context(
-            open_archive(source, stage="dump", progress=progress, spool_dir=spool_dir)
+            open_archive(source, stage="dump", progress=progress, spool_dir=spool_dir, unwrapping=unwrapping)
         )
         sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         walker = Walker(await archive.reader.open(), archive.shelf, report=report)

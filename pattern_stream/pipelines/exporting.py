@@ -71,8 +71,8 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import Mapping
 from pattern_stream.streams import closing, transform
-from pattern_stream.transport.compress import GzipOutput
 from pattern_stream.transport.files import check_output, open_output
+from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -85,9 +85,9 @@ class ExportOptions:
     """How to export. `exported_at`: RFC 3339 text, by default the clock; with one, equal databases give equal bytes.
 
     `portable`: nothing beyond version 3, which a whole constellation otherwise has. `history`: the history of the
-    memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold. `gzip_level`: 0
-    to 9 where gzip is to pack the archive, -1 for its own choice. `max_document_bytes`: the largest memory document
-    that is looked into; a whole backup carries larger ones as they are stored.
+    memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold. `wrapping`:
+    compression and encryption; `unwrapping`: what `verify` opens it with. `max_document_bytes`: the largest memory
+    document that is looked into; a whole backup carries larger ones as they are stored.
     """
 
     messages: bool = True
@@ -102,7 +102,8 @@ class ExportOptions:
     portable: bool = False
     history: bool = False
     newest_version: int = WIDE_VERSION
-    gzip_level: int | None = None
+    wrapping: Wrapping = Wrapping()
+    unwrapping: Unwrapping = Unwrapping()
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     budget: Budget = BUDGET
 
@@ -324,15 +325,13 @@ async def export_archive(
             target = out
         line = await _open_line(resources, database, scope, options, progress)
         near = getattr(target, "folder", None)
-        packed = None if options.gzip_level is None else GzipOutput(target, options.gzip_level)
         with few_collections():
-            written = await write_car(
-                await line.blocks(), packed or target, spool_dir=options.spool_dir, near=near, progress=progress
-            )
-        if packed is not None:
-            await packed.finish()
+            async with wrap(target, options.wrapping) as wrapped:
+                written = await write_car(
+                    await line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress
+                )
         if options.verify:
-            await _read_back(target, written, options.max_document_bytes)
+            await _read_back(target, written, options)
         return _result(line, written, time.monotonic() - started)
 
 
@@ -370,7 +369,7 @@ async def plan_export(
             problems.append(error)
         elapsed = time.monotonic() - started
         total = size + CAR_HEADER_BYTES if size else 0
-        if out is not None and options.gzip_level is None and out.parent.is_dir():
+        if out is not None and not options.wrapping and out.parent.is_dir():
             free = shutil.disk_usage(out.parent).free
             if total > free:
                 raise StorageFull(f"the archive is {total} bytes, but {free} are free in {out.parent}")
@@ -472,14 +471,15 @@ def section_bytes(block: Block) -> int:
     return len(encode_varint(inner)) + inner
 
 
-async def _read_back(target: AsyncWriter, written: WriteResult, max_document_bytes: int) -> None:
+async def _read_back(target: AsyncWriter, written: WriteResult, options: ExportOptions) -> None:
     """Read a file whole before it gets its name. Raises TransportError where it is not what was written."""
     path = getattr(target, "partial", None)
     if not isinstance(path, Path):
         raise UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
     from pattern_stream.pipelines.verifying import verify_archive  # 4 MB that an export alone does not need
 
-    found = await verify_archive(path, max_document_bytes=max_document_bytes)
+    limit, unwrapping = options.max_document_bytes, options.unwrapping
+    found = await verify_archive(path, max_document_bytes=limit, unwrapping=unwrapping)
     if found.ok and found.root == cid_text(written.root):
         return
     fault = next((str(finding) for finding in found.findings if finding.severity == "error"), f"root {found.root}")

@@ -13,6 +13,7 @@ from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
 from pattern_stream.stages.edit.table_of_contents import part_of_archive
+from pattern_stream.transport.wrapping import Unwrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class ImportOptions:
     verify_documents: bool = True
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     spool_dir: Path | None = None
+    unwrapping: Unwrapping = Unwrapping()
     budget: Budget = BUDGET
 
     def __post_init__(self) -> None:

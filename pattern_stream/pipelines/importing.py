@@ -142,6 +142,7 @@ class _ImportLine:
                 progress=self.progress,
                 spool_dir=self.options.spool_dir,
                 near=self.near,
+                unwrapping=self.options.unwrapping,
             )
         )
         root = await archive.reader.open()

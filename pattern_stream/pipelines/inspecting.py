@@ -18,6 +18,7 @@ from pattern_stream.pipelines.surveying import Survey
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
+from pattern_stream.transport.wrapping import Unwrapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ async def inspect_archive(
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
+    unwrapping: Unwrapping = Unwrapping(),
 ) -> Inspection:
     """Read a whole archive and say what is in it. Memory: an entry for each agent, group and memory block.
 
@@ -81,7 +83,7 @@ async def inspect_archive(
     log = FindingLog()
     async with AsyncExitStack() as resources:
         archive = await resources.enter_async_context(
-            open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir)
+            open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir, unwrapping=unwrapping)
         )
         walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
         sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes, find_deleted=True))

@@ -14,8 +14,8 @@ from pattern_stream.errors import Report, storage_errors
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Progress, ProgressCallback
 from pattern_stream.streams import closing
-from pattern_stream.transport.compress import unwrap
 from pattern_stream.transport.files import ByteSource, open_input
+from pattern_stream.transport.wrapping import Unwrapping, unwrap
 
 ArchiveSource = Path | AsyncIterator[bytes] | None
 """Where an archive is read from: a file, any async iterator of bytes, or None for standard input."""
@@ -38,8 +38,9 @@ async def open_archive(
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
     near: Path | None = None,
+    unwrapping: Unwrapping = Unwrapping(),
 ) -> AsyncGenerator[OpenArchive]:
-    """Open an archive, gzipped or not. A plain file is looked into again instead of keeping what came too early."""
+    """Open an archive, whatever lies round it. A plain file is looked into again: nothing of it is kept."""
     async with AsyncExitStack() as resources:
         raw: AsyncIterator[bytes]
         if source is None or isinstance(source, Path):
@@ -50,7 +51,7 @@ async def open_archive(
         total = raw.total_bytes if isinstance(raw, ByteSource) else None
         folders, archive = temporary_folders(spool_dir, near), _plain_archive(resources, plain)
         shelf = resources.enter_context(Shelf(folders, archive=archive))
-        pieces = unwrap(watched(raw, stage, total, progress))
+        pieces = unwrap(watched(raw, stage, total, progress), unwrapping)
         await resources.enter_async_context(closing(pieces))
         yield OpenArchive(ArchiveReader(pieces, damage=damage), shelf)
 

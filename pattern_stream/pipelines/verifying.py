@@ -33,6 +33,7 @@ from pattern_stream.stages.edit.check_documents import Replayed, check_one, unch
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import Tally, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
+from pattern_stream.transport.wrapping import Unwrapping
 
 _UNSUPPORTED = frozenset(
     error("").code for error in (*UnsupportedArchive.__subclasses__(), UnsupportedArchive, LimitExceeded)
@@ -116,6 +117,7 @@ async def verify_archive(
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
+    unwrapping: Unwrapping = Unwrapping(),
     budget: Budget = BUDGET,
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
@@ -133,7 +135,9 @@ async def verify_archive(
         chunks = resources.enter_context(open_chunk_prefetch(with_rows=False, budget=budget))
         damage = chunks.in_turn(check.report)
         archive = await resources.enter_async_context(
-            open_archive(source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir)
+            open_archive(
+                source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir, unwrapping=unwrapping
+            )
         )
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:

@@ -21,9 +21,10 @@ from pattern_stream.codec.cid import cid_of
 from pattern_stream.errors import StorageFull
 from pattern_stream.items import Begin, Block, BlockEvent, Placement, Root
 from pattern_stream.transport import files
-from pattern_stream.transport.compress import GzipOutput
 from pattern_stream.transport.descriptors import free_bytes
 from pattern_stream.transport.files import FileOutput, open_output
+from pattern_stream.transport.filters import PackedOutput
+from pattern_stream.transport.gzip import GzipPacker
 from tests.archive.lines import Sink, Tree, big_line, wide
 from tests.drive import feed
 
@@ -126,12 +127,12 @@ async def test_the_room_is_looked_at_first(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(out, "device", None)
         monkeypatch.setattr(files, "free_bytes", lambda target: 12288)
         monkeypatch.setattr(out, "write", lambda data: written.append(len(data)))
-        for target in (out, GzipOutput(out), GzipOutput(out, 0)):
+        for target in (out, PackedOutput(out, GzipPacker()), PackedOutput(out, GzipPacker(0))):
             with pytest.raises(StorageFull, match=r"the archive is \d+ bytes, 12288 are free for .*out\.car"):
                 await write_car(big_line(40, 20_000), target, near=out.folder, budget=ON_DISK)
-        await GzipOutput(out).require_room(12288 * 32)
+        await PackedOutput(out, GzipPacker()).require_room(12288 * 32)
         with pytest.raises(StorageFull):
-            await GzipOutput(out, 0).require_room(12289)
+            await PackedOutput(out, GzipPacker(0)).require_room(12289)
 
     assert [] == written
 

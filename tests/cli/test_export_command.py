@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyrage
 import pytest
 
 from pattern_stream.cli.export_command import fixed_date
@@ -299,6 +300,50 @@ def test_a_packed_archive_is_the_same_archive(cli: Cli, home: Path, small: Path,
     assert 0 == cli("verify", home / more[1], "-q").code
 
 
+KEY = pyrage.x25519.Identity.generate()
+RECIPIENT = str(KEY.to_public())
+
+
+@pytest.mark.parametrize("suffix", [".zst", ".age", ".zst.age"])
+def test_each_command_reads_a_wrapped_archive(cli: Cli, home: Path, small: Path, suffix: str) -> None:
+    """Compressed, encrypted, both: all commands read it, from a file and from a pipe."""
+    (home / "key").write_text(str(KEY))
+    to = ("--encrypt-to", RECIPIENT) if ".age" in suffix else ()
+    keys = ("-i", home / "key") if to else ()
+    out = home / f"o.car{suffix}"
+
+    assert 0 == cli("export", "--db", small, "-o", out, "-q", "--verify", *to, *keys).code
+    assert 0 == cli("verify", out, "-q", *keys).code
+    assert 0 == cli("inspect", out, *keys).code
+    assert 0 == cli("dump", out, "agents", "-q", *keys).code
+    assert 0 == cli("import", "-", "--db", home / "n.db", "-q", *keys, input=out.read_bytes()).code
+
+
+def test_a_passphrase_comes_from_a_command(cli: Cli, home: Path, small: Path) -> None:
+    """Split into words, run without a shell; a wrong one is exit 8, and so is a command that fails."""
+    given = {"PATTERN_STREAM_PASSPHRASE_COMMAND": "echo 'two words; $HOME'"}
+    out = home / "o.age"
+
+    assert 0 == cli("export", "--db", small, "-o", out, "-q", "--passphrase", "--verify", env=given).code
+    assert 0 == cli("verify", out, "-q", env=given).code
+    assert 8 == cli("verify", out, env={"PATTERN_STREAM_PASSPHRASE_COMMAND": "echo two words"}).code
+    failed = cli("import", out, "--db", home / "n.db", env={"PATTERN_STREAM_PASSPHRASE_COMMAND": "false --secret"})
+    assert 8 == failed.code
+    assert "--secret" not in failed.err
+    assert not (home / "n.db").exists()
+
+
+def test_a_missing_key_is_told(cli: Cli, home: Path, small: Path) -> None:
+    """Exit 8 and what it is encrypted to; a key file that is not there is exit 6, before anything is read."""
+    assert 0 == cli("export", "--db", small, "-o", "o.age", "-q", "--encrypt-to", RECIPIENT).code
+
+    refused = cli("import", "o.age", "--db", home / "n.db")
+    assert (8, False) == (refused.code, (home / "n.db").exists())
+    assert "X25519" in refused.err
+    assert "--identity FILE" in refused.err
+    assert 6 == cli("verify", "o.age", "-i", "gone").code
+
+
 def test_a_failed_export_keeps_the_packed_file(cli: Cli, home: Path) -> None:
     """No database: yesterday's file stays, and nothing lies beside it."""
     (home / "o.car.gz").write_bytes(b"yesterday")
@@ -311,13 +356,16 @@ def test_a_failed_export_keeps_the_packed_file(cli: Cli, home: Path) -> None:
 @pytest.mark.parametrize(
     "more",
     [
-        ("-o", "o.car.zst"),
+        ("-o", "o.car.xz"),
         ("-o", "o.car.age"),
-        ("-z", "zstd", "-o", "o.car"),
-        (
-            "-z",
-            "gzip:10",
-        ),
+        ("-z", "zstd", "-o", "o.car.gz"),
+        ("-z", "gzip:10", "-o", "o.car"),
+        ("-z", "zstd:20", "-o", "o.car"),
+        ("-o", "o.car.age", "--encrypt-to", "age1yubikey1qwerty"),
+        ("-o", "o.car.age", "--encrypt-to", "age1nonsense"),
+        ("-o", "o.car.age", "--encrypt-to", "ssh-ed25519 nonsense"),
+        ("-o", "o.car.age", "--encrypt-to", RECIPIENT, "--passphrase"),
+        ("-o", "o.car.age", "--encrypt-to", RECIPIENT, "--verify"),
     ],
 )
 def test_a_form_that_is_not_written_is_refused(cli: Cli, home: Path, small: Path, more: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ from pattern_stream.items import Section
 from pattern_stream.stages.mapping import unmap_records
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import walk
-from pattern_stream.transport.compress import unwrap
+from pattern_stream.transport.wrapping import unwrap
 from tests.drive import dribble
 from tests.fuzz.edits import edited_archive
 

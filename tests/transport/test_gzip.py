@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
-from pattern_stream.transport.compress import Gunzip, unwrap
+from pattern_stream.transport.gzip import Gunzip
+from pattern_stream.transport.wrapping import unwrap
 from tests.contracts import check_stage
 from tests.drive import collect, dribble, feed
 
