@@ -37,13 +37,14 @@ RecordDict = dict[str, Any]
 class Open:
     """A node starts. `record` is its own row (before mapping: a `Row`) or record (after), None where it has none.
 
-    `key` is the id that later `Ref`s use; None where nothing refers to it. Five types of node have more to say, each in
-    an event of its own.
+    `key` is the id that later `Ref`s use; None where nothing refers to it. `archive_id`: the id in the archive, where
+    the record has a new one. Five types of node have more to say, each in an event of its own.
     """
 
     node: type[NodeType]
     record: Any = None
     key: str | None = None
+    archive_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,6 +156,8 @@ def _tell(session: Session, result: ImportResult) -> None:
     for what, counts in (("replaced", result.replaced), ("skipped", result.skipped), ("dropped", result.dropped)):
         if counts:
             say(session, f"{what}: {counted(counts)}")
+    if result.moved_blocks is not None:
+        say(session, f"memory blocks that went to --owner: {result.moved_blocks}")
     for what, found in (("agents", result.agents), ("groups", result.groups)):
         if found:
             detail(session, f"{what}: {', '.join(plain(one.name) for one in found)}")

@@ -76,7 +76,8 @@ class ImportResult:
     """What was imported. `locked_seconds`: how long nobody else could write; 0 for a database that was made here.
 
     `replaced`: those of `rows` that took the place of rows that were there. `not_carried`: rows by table that belong to
-    what was asked for and stayed behind, or were left out by an option.
+    what was asked for and stayed behind, or were left out by an option. `moved_blocks`: memory blocks that went to the
+    owner that was asked for; None where none was.
     """
 
     db: Path
@@ -93,6 +94,7 @@ class ImportResult:
     replaced: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     not_carried: dict[str, int] = field(default_factory=dict)
+    moved_blocks: int | None = None
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,6 +112,7 @@ class ImportResult:
             "skipped": self.skipped,
             "dropped": self.dropped,
             "not_carried": self.not_carried,
+            "moved_blocks": self.moved_blocks,
             "warnings": [finding.as_dict() for finding in self.findings],
             "seconds": round(self.seconds, 3),
             "locked_seconds": round(self.locked_seconds, 3),

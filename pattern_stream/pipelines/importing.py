@@ -35,7 +35,8 @@ from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import check_documents
-from pattern_stream.stages.edit.rename import Renamer, reassign
+from pattern_stream.stages.edit.reassign import Reassigner
+from pattern_stream.stages.edit.rename import Renamer
 from pattern_stream.stages.edit.select import Filter, select, without
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose
 from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
@@ -80,10 +81,22 @@ class _ImportLine:
     survey: TableOfContents | None = None
     filter: Filter | None = None
     kept: KeptEdits | None = None
+    renamer: Renamer = field(default_factory=Renamer)
+    reassigner: Reassigner | None = None
     checked: bool = False
     walker: Walker | None = None
     agents: list[Imported] = field(default_factory=list)
     groups: list[Imported] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        renames = self.options.renames
+        whole = next((new for old, new in renames if old is None), None)
+        self.renamer = Renamer(whole, {old: new for old, new in renames if old is not None})
+
+    @property
+    def needs_survey(self) -> bool:
+        """Whether the whole archive has to be known before the first row is made."""
+        return bool(self.options.only) or self.options.owner is not None or self.renamer.by_id
 
     async def look_through(self, *, living: Connection | None) -> None:
         """Read the whole archive and believe it, before anything is locked or chosen. `living`: a target with rows."""
@@ -98,6 +111,7 @@ class _ImportLine:
             async with closing(events):
                 async for event in events:
                     self.survey.add(event)
+                    self.renamer.learn(event)
                     if self.kept is not None:
                         await self.kept.add(event)
 
@@ -176,18 +190,17 @@ class _ImportLine:
         """Names, owners and ids as they are asked for, in one generator; then rows."""
         options, identity, report = self.options, self.identity, self.log.report
         steps: list[Callable[[Any], RecordEvent | RowEvent | None]] = []
-        whole = next((new for old, new in options.renames if old is None), None)
-        renamer = Renamer(whole, {old: new for old, new in options.renames if old is not None})
         if options.renames:
-            steps.append(renamer.rename)
+            steps.append(self.renamer.rename)
         if options.owner is not None and self.survey is not None:
-            steps.append(partial(reassign, owner=options.owner, owners=self.survey.owners))
+            self.reassigner = Reassigner(options.owner, self.survey.owners)
+            steps.append(self.reassigner.reassign)
             if identity is not None and options.owner not in self.survey.owners:
                 identity = replace(identity, kept=frozenset({options.owner}))
         steps += [partial(watch_batch_ids, report=report, minted=identity is not None), partial(self._note, identity)]
         if identity is not None:
             steps.append(Translator(identity, report).translate)
-        return transform(events, *steps, partial(unmap_event, report=report), finish=renamer.finish)
+        return transform(events, *steps, partial(unmap_event, report=report), finish=self.renamer.finish)
 
     def _note(self, identity: Identity | None, event: RecordEvent) -> RecordEvent:
         """Agents and groups for the summary."""
@@ -228,7 +241,7 @@ async def import_archive(
 
 async def _into_new(line: _ImportLine, database: Path) -> Loaded:
     async with open_new(database, keep=not line.options.dry_run) as connection:
-        if line.options.only or line.options.owner is not None:
+        if line.needs_survey:
             await line.look_through(living=None)
         await begin(connection, into_empty=True)
         await create_schema(connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
@@ -240,7 +253,7 @@ async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, flo
     async with open_writer(database) as connection:
         await require_writable_schema(connection)
         populated = await holds_rows(connection)
-        if populated or line.options.only or line.options.owner is not None:
+        if populated or line.needs_survey:
             await line.look_through(living=connection if populated else None)
         options = line.options
         await begin(connection, into_empty=not populated, dry_run=options.dry_run, orphans=options.orphans)
@@ -287,5 +300,6 @@ def _result(
         locked_seconds=locked_seconds,
         dropped=dict(loaded.dropped),
         not_carried=not_carried,
+        moved_blocks=line.reassigner.moved if line.reassigner is not None else None,
         findings=line.log.findings(),
     )

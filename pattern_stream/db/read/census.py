@@ -99,7 +99,8 @@ def _rest(rows: Mapping[str, int], less: Mapping[str, int]) -> dict[str, int]:
 
 def _names_in_list(column: str, owners: str) -> str:
     """Whether a JSON array of `t` has one of the owners in it; anything else there has none."""
-    array = f"CASE WHEN typeof(t.{column}) = 'text' AND json_valid(t.{column}) THEN t.{column} ELSE '[]' END"
+    is_array = f"typeof(t.{column}) = 'text' AND json_valid(t.{column}) AND json_type(t.{column}) = 'array'"
+    array = f"CASE WHEN {is_array} THEN t.{column} ELSE '[]' END"
     return f"EXISTS (SELECT 1 FROM json_each({array}) e WHERE e.value {owners})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +23,11 @@ Resolution = Literal["add", "replace", "skip", "conflict"]
 _EXAMPLES: Final = 20
 """Rows that are named one by one, where they are no agents, groups or memory blocks."""
 
-_HINT: Final = (
-    "--on-conflict skip or replace acts where the id is equal; --new-ids goes round taken ids, "
-    "--rename OLD=NEW round taken names, --rename block:LABEL=NEW round taken labels"
-)
+SAME_ID: Final = "--on-conflict skip or --on-conflict replace acts where the id is equal"
+OTHER_OWNER: Final = "--new-ids goes round ids that belong to another agent here"
+ONLY_SKIP: Final = "--on-conflict skip leaves out rows that exclude one of the database"
+NEW_DATABASE: Final = "import into a new database, by a --db that is missing"
+"""Ways round conflicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,34 @@ class LoadOptions:
 
 @dataclass(slots=True)
 class Conflicts:
-    """Agents, groups and memory blocks in full, other rows counted, the first of them named. False while empty."""
+    """Agents, groups and memory blocks in full, other rows counted, the first of them named. False while empty.
+
+    `ways`: round them, as options; those of names are ready to be pasted.
+    """
 
     named: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
+    renames: dict[str, None] = field(default_factory=dict)
+    ways: dict[str, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.named or self.counts)
 
-    def add_row(self, table: str, row_id: str) -> None:
+    def add(self, message: str, way: str) -> None:
+        """An agent, group, memory block or name that is taken, and the way round it."""
+        self.named.append(message)
+        self.ways[way] = None
+
+    def add_name(self, message: str, old: str, free: str) -> None:
+        """A name that is taken. `old`: what --rename knows its row by; `free`: a name that nobody has."""
+        self.named.append(message)
+        self.renames[f"--rename {shlex.quote(f'{_escaped(old)}={free}')}"] = None
+
+    def add_row(self, table: str, row_id: str, way: str = SAME_ID) -> None:
         """Any row that is no agent, group or memory block."""
         self.counts[table] += 1
+        self.ways[way] = None
         if len(self.examples) < _EXAMPLES:
             self.examples.append(f"{table} {row_id}")
 
@@ -86,7 +104,13 @@ class Conflicts:
             lines += self.examples
             if self.counts.total() > len(self.examples):
                 lines.append(f"and {self.counts.total() - len(self.examples)} more rows")
-        return NameConflict("\n".join(lines), hint=_HINT)
+        renames = " ".join(self.renames)
+        by_name = f"{renames} (--rename OLD=NEW and --rename block:LABEL=NEW go by name)"
+        return NameConflict("\n".join(lines), hint="; ".join([*([by_name] if renames else []), *self.ways]))
+
+
+def _escaped(old: str) -> str:
+    return old.replace("=", "\\=")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from pattern_stream.db.connection.sql_text import Row
 from pattern_stream.db.write.already_seen import TakenBatches
-from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
+from pattern_stream.db.write.conflicts import OTHER_OWNER, SAME_ID, Conflicts, LoadOptions, Resolution
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.model.records import Message, Record
 
@@ -48,10 +48,11 @@ class ExistingRows:
             if row_id not in there:
                 added.append(row)
                 continue
-            resolution = self._options.resolve(exists=True, same_owner=there[row_id] == row[owner])
+            same_owner = there[row_id] == row[owner]
+            resolution = self._options.resolve(exists=True, same_owner=same_owner)
             found[resolution].append(row)
             if resolution == "conflict":
-                self._conflicts.add_row(record.table, row_id)
+                self._conflicts.add_row(record.table, row_id, SAME_ID if same_owner else OTHER_OWNER)
             elif resolution == "replace":
                 if row_id in replaced:
                     where = Where(table=record.table, row_id=row_id)

@@ -16,9 +16,10 @@ import orjson
 from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.catalog.sequences import SEQUENCE_COLUMNS, SEQUENCES, raise_marks
 from pattern_stream.db.connection.sql_text import Row, assigned, equal, parameters, quoted
-from pattern_stream.db.write.conflicts import Resolution
+from pattern_stream.db.write.conflicts import NEW_DATABASE, Resolution
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.memory_blocks import HistoryRows
+from pattern_stream.db.write.names import NAME_COLUMNS
 from pattern_stream.db.write.table_rows import INDEXED, ColumnMapping, TableRows
 from pattern_stream.errors import Finding, MalformedNode, ProtocolError, Where
 from pattern_stream.items import CELLS_TABLE, Cells, MemoryHistory, OpenTable
@@ -185,7 +186,11 @@ class LossyCellWriter:
                 where = Where(table=target.name, row_id=name, field=column)
                 message = f"cell cannot be stored beside the rest of the archive: {error}"
                 raise MalformedNode(message, where=where) from error
-            self._context.loaded.conflicts.named.append(f"row {name} of {target.name}: its {column} is taken ({error})")
+            message = f"row {name} of {target.name}: its {column} is taken ({error})"
+            if column == NAME_COLUMNS.get(DECLARED[target.name]):
+                self._context.loaded.conflicts.add_name(message, f"id:{name}", f"{name} ({column})")
+            else:
+                self._context.loaded.conflicts.add(message, NEW_DATABASE)
 
 
 def _malformed(message: str) -> MalformedNode:

@@ -15,7 +15,7 @@ from pattern_stream.db.catalog.catalog import read_targets
 from pattern_stream.db.connection.sql_text import Row, has_staged, shown
 from pattern_stream.db.write.already_seen import SeenAttachments
 from pattern_stream.db.write.balance import Balance
-from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Resolution, UnknownTables
+from pattern_stream.db.write.conflicts import SAME_ID, Loaded, LoadOptions, Resolution, UnknownTables
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.existing_rows import ExistingRows
 from pattern_stream.db.write.extension import Extension
@@ -165,7 +165,7 @@ class Loader:
             row = self._context.pieces.in_memory_at(event.record, MemoryBlock.index("label"))
             block_id, resolution = (
                 row[MemoryBlock.index("id")],
-                self._add_block(row),
+                self._add_block(row, event.archive_id),
             )
             self._extension.open_block(block_id, resolution, event.history)
             self._nodes.append(_OpenNode(event.node, block_id, resolution))
@@ -202,11 +202,11 @@ class Loader:
         self._nodes.append(_OpenNode(event.node, row_id, resolution))
         if resolution == "conflict":
             message = f"{record.noun} {row_id} ({name!r}) is there, named {shown(found[0])!r}"
-            self.loaded.conflicts.named.append(message)
+            self.loaded.conflicts.add(message, SAME_ID)
         if resolution == "skip":
             self.loaded.skipped[record.table] += 1
         else:
-            chosen = context.names.choose(record, row_id, None, name)
+            chosen = context.names.choose(record, row_id, None, name, archive_id=event.archive_id or row_id)
             self._write(record, [(*row[:at], chosen, *row[at + 1 :])], resolution)
         if isinstance(event, OpenGroupConfig):
             members = self._listed_members(event)
@@ -233,7 +233,7 @@ class Loader:
 
     # --- memory blocks ----------------------------------------------------------------------------------------------
 
-    def _add_block(self, row: Row) -> Resolution:
+    def _add_block(self, row: Row, archive_id: str | None) -> Resolution:
         """Write a memory block, or not. Out: its resolution, which is that of its history."""
         blocks, node = self._context.blocks, self._nodes[-1] if self._nodes else _NO_NODE
         block_id, owner = row[MemoryBlock.index("id")], row[MemoryBlock.index("agent_id")]
@@ -253,7 +253,8 @@ class Loader:
             if resolution == "replace":
                 row = blocks.without_edits(row, MemoryBlock.columns)
             at = MemoryBlock.index("label")
-            chosen = self._context.names.choose(MemoryBlock, block_id, owner, row[at])
+            old = archive_id or block_id
+            chosen = self._context.names.choose(MemoryBlock, block_id, owner, row[at], archive_id=old)
             self._write(MemoryBlock, [(*row[:at], chosen, *row[at + 1 :])], resolution)
         return resolution
 

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted
 from pattern_stream.db.write.balance import Balance
-from pattern_stream.db.write.conflicts import Conflicts, LoadOptions, Resolution
+from pattern_stream.db.write.conflicts import (
+    ONLY_SKIP,
+    OTHER_OWNER,
+    SAME_ID,
+    Conflicts,
+    LoadOptions,
+    Resolution,
+)
 from pattern_stream.db.write.living_document import LivingDocument
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
@@ -59,9 +66,10 @@ class BlockStore:
         same_owner = found is not None and found[0] == owner
         resolution = self._options.resolve(exists=found is not None, same_owner=same_owner)
         if resolution == "conflict" and not same_owner:
-            self._conflicts.named.append(f"memory block {block_id} is there, owned by {found[0]}, not by {owner}")
+            message = f"memory block {block_id} is there, owned by {found[0]}, not by {owner}"
+            self._conflicts.add(message, OTHER_OWNER)
         elif resolution == "conflict":
-            self._conflicts.named.append(f"memory block {block_id} ({row[_LABEL]!r} of {owner}) is there")
+            self._conflicts.add(f"memory block {block_id} ({row[_LABEL]!r} of {owner}) is there", SAME_ID)
         self.note(block_id, resolution)
         return resolution
 
@@ -193,7 +201,7 @@ class HistoryRows:
             return "add"
         if context.options.on_conflict == "skip":
             return "skip"
-        context.loaded.conflicts.add_row(self._mapping.table, f"of memory block {block_id}")
+        context.loaded.conflicts.add_row(self._mapping.table, f"of memory block {block_id}", ONLY_SKIP)
         return "conflict"
 
     def _block_of(self, row: Row) -> object:

@@ -42,12 +42,25 @@ class Names:
         self._loaded = loaded
         self._blocks = blocks
         self._balance = balance
+        self._offered: set[tuple[type[Record], str | None, str]] = set()
         self._report = report
         connection.execute(f"DROP TABLE IF EXISTS {_TABLE}")
-        connection.execute(f"CREATE TABLE {_TABLE} (number INTEGER PRIMARY KEY, record, id, owner, name)")
+        connection.execute(f"CREATE TABLE {_TABLE} (number INTEGER PRIMARY KEY, record, id, owner, name, old)")
 
-    def choose(self, record: type[Record], row_id: str, owner: str | None, name: str, *, last: bool = False) -> str:
-        """The name that a row gets: its own, a provisional one unless this is the `last` time, or a numbered label."""
+    def choose(
+        self,
+        record: type[Record],
+        row_id: str,
+        owner: str | None,
+        name: str,
+        *,
+        archive_id: str | None = None,
+        last: bool = False,
+    ) -> str:
+        """The name that a row gets: its own, a provisional one unless this is the `last` time, or a numbered label.
+
+        `archive_id`: the id in the archive, by which the row can be renamed; None where that is not known.
+        """
         holder = self._holder(record, row_id, owner, name)
         if holder is None:
             return name
@@ -55,28 +68,24 @@ class Names:
         if record is MemoryBlock:
             came = self._blocks.resolution_of(holder) is not None
         if self._options.on_conflict == "replace" and not came and not last:
-            return self.defer(record, row_id, owner, name)
-        makes_way = came or (self._options.new_ids and owner == CONSTELLATION_OWNER)
-        if record is MemoryBlock and makes_way:
-            number = 2
-            while self._holder(record, row_id, owner, f"{name} ({number})") is not None:
-                number += 1
+            sql = f"INSERT INTO {_TABLE} (record, id, owner, name, old) VALUES (?, ?, ?, ?, ?)"
+            self._connection.execute(sql, (record.table, row_id, owner, name, archive_id))
+            return _provisional(row_id)
+        free = self._free(record, row_id, owner, name)
+        if record is MemoryBlock and (came or (self._options.new_ids and owner == CONSTELLATION_OWNER)):
             held = "there twice" if came else "that of another memory block here"
-            message = f"label {name!r} is {held} under {owner}: now {f'{name} ({number})'!r}"
+            message = f"label {name!r} is {held} under {owner}: now {free!r}"
             self._report(Finding("warning", "label-twice", message, Where(table=record.table, row_id=row_id)))
-            return f"{name} ({number})"
+            return free
         if record is MemoryBlock:
             its, whose = f"its label {name!r} of owner {owner}", ""
         else:
             its, whose = f"its name {name!r}", " of the archive" if came else " in the database"
-        self._loaded.conflicts.named.append(f"{record.noun} {row_id}: {its} is that of {record.noun} {holder}{whose}")
+        message = f"{record.noun} {row_id}: {its} is that of {record.noun} {holder}{whose}"
+        self._offered.add((record, owner, free))
+        by_name = f"block:{name}" if record is MemoryBlock else name
+        self._loaded.conflicts.add_name(message, by_name if archive_id is None else f"id:{archive_id}", free)
         return name
-
-    def defer(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str:
-        """Decide on a name when all rows are in. Out: the provisional name until then."""
-        sql = f"INSERT INTO {_TABLE} (record, id, owner, name) VALUES (?, ?, ?, ?)"
-        self._connection.execute(sql, (record.table, row_id, owner, name))
-        return _provisional(row_id)
 
     def settle(self) -> None:
         """Give the rows that have a provisional name their own, or note a conflict.
@@ -84,16 +93,25 @@ class Names:
         Only after the full-text indexes are whole: a label is indexed, and an update un-indexes the old one.
         """
         for record, column in NAME_COLUMNS.items():
-            waiting = f"SELECT id, owner, name FROM {_TABLE} WHERE record = ? ORDER BY number"
-            for row_id, owner, name in self._connection.execute(waiting, (record.table,)):
+            waiting = f"SELECT id, owner, name, old FROM {_TABLE} WHERE record = ? ORDER BY number"
+            for row_id, owner, name, old in self._connection.execute(waiting, (record.table,)):
                 provisional = (row_id, _provisional(row_id))
                 where = f"WHERE id = ? AND {column} = ?"  # a cell of the archive may have changed it since
                 if self._connection.execute(f"SELECT 1 FROM {record.table} {where}", provisional).fetchone():
-                    found = self.choose(record, row_id, owner, name, last=True)
+                    found = self.choose(record, row_id, owner, name, archive_id=old, last=True)
                     if not self._loaded.conflicts:
                         sql = f"UPDATE {record.table} SET {column} = ? {where}"
                         self._balance.change(record.table, row_id, sql, (found, *provisional))
         self._connection.execute(f"DROP TABLE {_TABLE}")
+
+    def _free(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str:
+        """The name with the first number under which nobody has it, and nobody else was told to take it."""
+        number = 2
+        while True:
+            found = f"{name} ({number})"
+            if (record, owner, found) not in self._offered and self._holder(record, row_id, owner, found) is None:
+                return found
+            number += 1
 
     def _holder(self, record: type[Record], row_id: str, owner: str | None, name: str) -> str | None:
         """The id of another row that has this name."""

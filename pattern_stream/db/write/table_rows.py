@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.connection.sql_text import Row, equal, has_staged, mark, parameters, quoted, shown
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
-from pattern_stream.db.write.conflicts import Resolution
+from pattern_stream.db.write.conflicts import ONLY_SKIP, OTHER_OWNER, SAME_ID, Resolution
 from pattern_stream.db.write.context import ImportContext
 from pattern_stream.db.write.memory_blocks import HistoryRows
 from pattern_stream.db.write.names import NAME_COLUMNS
 from pattern_stream.db.write.rows import TableWriter
-from pattern_stream.errors import MalformedNode, Where
+from pattern_stream.errors import Finding, MalformedNode, Where
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.id_columns import BATCH_AGENTS
 from pattern_stream.schema.model.records import DECLARED, MemoryBlock
@@ -25,7 +25,9 @@ INDEXED: Final = frozenset(index.base for index in FULL_TEXT)
 _OWNERS: Final = {table: record.owner for table, record in DECLARED.items() if record.owner is not None}
 """Tables whose rows share the resolution of an agent or group, and the column that names it."""
 
-_READ_HERE: Final = frozenset({*_OWNERS.values(), *BATCH_AGENTS.values(), "batch_id", "block_id", "last_seq"})
+_READ_HERE: Final = frozenset(
+    {*_OWNERS.values(), *BATCH_AGENTS.values(), *NAME_COLUMNS.values(), "batch_id", "block_id", "last_seq"}
+)
 """Columns whose cells Python looks at, and not SQLite alone."""
 
 
@@ -149,7 +151,8 @@ class TableRows:
             self._history.add_of_table(found)
             return
         found, added, replaced = self._with_free_batches(found), list[Row](), set[Row]()
-        if target.highest is None and self._owner is None:
+        named = DECLARED.get(target.name) in NAME_COLUMNS
+        if target.highest is None and self._owner is None and not named:
             found, added = [], found
         for row in found:
             resolution, row = self._resolve(row, target)
@@ -160,6 +163,12 @@ class TableRows:
                 self._context.loaded.skipped[target.name] += 1
             elif resolution == "replace":
                 self._replace(row, replaced)
+            if named:  # the next row may have its name
+                self._insert(added, target)
+                added = []
+        self._insert(added, target)
+
+    def _insert(self, added: list[Row], target: Target) -> None:
         if added and not self._context.stopped:
             if target.name in INDEXED:
                 self._context.index.count(len(added))
@@ -188,10 +197,10 @@ class TableRows:
         context, mapping = self._context, self._mapping
         if self._owner is not None and context.loaded.resolution_of_owner(row[self._owner]) == "skip":
             return "skip", row
-        if target.highest is None:
-            return "add", row
         key, found = mapping.key_of(row), None
-        if key is not None:
+        if target.highest is None:
+            pass
+        elif key is not None:
             owners = () if self._owner is None else (row[self._owner],)
             same = equal([_OWNERS[target.name]], owners) if owners else "1"
             sql = f"SELECT {same} FROM {quoted(target.name)} WHERE {equal(target.key, key)} AND {target.before}"
@@ -200,11 +209,13 @@ class TableRows:
                 return "skip", row
         elif mapping.key_places and mapping.has_equal(row):  # NULL in the key, which finds no row
             return "skip", row
-        resolution = context.options.resolve(exists=found is not None, same_owner=found is None or bool(found[0]))
+        same_owner = found is None or bool(found[0])
+        resolution = context.options.resolve(exists=found is not None, same_owner=same_owner)
         if resolution == "conflict":
-            context.loaded.conflicts.add_row(target.name, mapping.writer.name_of(row))
-        elif resolution != "skip":
-            for columns in target.unique:
+            name = mapping.writer.name_of(row)
+            context.loaded.conflicts.add_row(target.name, name, SAME_ID if same_owner else OTHER_OWNER)
+        for columns in target.unique if resolution in ("add", "replace") else ():
+            if resolution in ("add", "replace"):
                 resolution, row = self._with_unique(row, target, columns, key, resolution)
         return resolution, row
 
@@ -213,35 +224,59 @@ class TableRows:
     ) -> tuple[Resolution, Row]:
         """The same row, if its cells in these columns, which must be unique, are those of no other row that was there.
 
-        A name waits for a row of the archive that may free it; anything else is a conflict.
+        A name waits for a row of the archive that may free it, or gets a number where the rules say so. Anything else
+        is a conflict; with `skip` a row that cannot be renamed stays out.
         """
         context, mapping = self._context, self._mapping
         places = [at for column in columns if (at := mapping.place(column)) is not None]
-        cells = tuple(row[at] for at in places)
-        if resolution == "conflict" or len(cells) < len(columns) or None in cells:
+        cells, row_id, at = tuple(row[one] for one in places), self._cell(row, "id"), places[-1] if places else 0
+        if len(cells) < len(columns) or None in cells:
             return resolution, row
-        record, own_id = DECLARED.get(target.name), mapping.place("id")
-        if record is not None and columns[-1] == NAME_COLUMNS.get(record) and context.options.on_conflict == "replace":
+        record, is_named = DECLARED.get(target.name), isinstance(row_id, str) and isinstance(cells[-1], str)
+        if record is not None and is_named and columns[-1] == NAME_COLUMNS.get(record):
+            before = len(context.loaded.conflicts.named)
             owner = row[self._owner] if self._owner is not None else None
-            if own_id is not None and isinstance(row[own_id], str) and isinstance(cells[-1], str):
-                chosen = context.names.choose(record, row[own_id], owner, cells[-1])
-                row = (*row[: places[-1]], chosen, *row[places[-1] + 1 :])
-                return "conflict" if context.loaded.conflicts else resolution, row
-        # Trap: a key may be text that is no UTF-8, which only comes out as bytes.
-        names = ", ".join(f"CAST({quoted(column)} AS BLOB)" for column in target.key) or "NULL"
-        others = "1" if key is None else f"NOT ({equal(target.key, key)})"
-        found = context.connection.execute(
-            f"SELECT {names} FROM {quoted(target.name)} WHERE {equal(columns, cells)} AND {target.before} AND {others}",
-            parameters((*cells, *(key or ()))),
-        ).fetchone()
+            old = None if context.options.new_ids else row_id
+            name = context.names.choose(record, row_id, owner, cells[-1], archive_id=old)
+            if len(context.loaded.conflicts.named) > before:
+                return "conflict", row
+            return resolution, (*row[:at], name, *row[at + 1 :])
+        found = self._other(target, columns, cells, key) if target.highest is not None else None
         if found is None:
             return resolution, row
         its = " and ".join(f"{column} {shown(cell)!r}" for column, cell in zip(columns, cells, strict=True))
         name = mapping.writer.name_of(row)
-        context.loaded.conflicts.named.append(
-            f"row {name} of {target.name}: its {its} is that of row {' '.join(map(shown, found))} in the database"
-        )
+        message = f"row {name} of {target.name}: its {its} is that of row {found} in the database"
+        if is_named and columns[-1] == "name":
+            number = 2
+            while self._other(target, columns, (*cells[:-1], f"{cells[-1]} ({number})"), key) is not None:
+                number += 1
+            free = f"{cells[-1]} ({number})"
+            if context.options.new_ids:
+                where = Where(table=target.name, row_id=row_id)
+                context.report(Finding("warning", "name-twice", f"{message}: now {free!r}", where))
+                return resolution, (*row[:at], free, *row[at + 1 :])
+            context.loaded.conflicts.add_name(message, f"id:{row_id}", free)
+        elif context.options.on_conflict == "skip":
+            return "skip", row
+        else:
+            context.loaded.conflicts.add(message, ONLY_SKIP)
         return "conflict", row
+
+    def _other(self, target: Target, columns: Sequence[str], cells: Row, key: Row | None) -> str | None:
+        """The key of another row that has these cells."""
+        # Trap: a key may be text that is no UTF-8, which only comes out as bytes.
+        names = ", ".join(f"CAST({quoted(column)} AS BLOB)" for column in target.key) or "NULL"
+        others = "1" if key is None else f"NOT ({equal(target.key, key)})"
+        found = self._context.connection.execute(
+            f"SELECT {names} FROM {quoted(target.name)} WHERE {equal(columns, cells)} AND {target.before} AND {others}",
+            parameters((*cells, *(key or ()))),
+        ).fetchone()
+        return None if found is None else " ".join(map(shown, found))
+
+    def _cell(self, row: Row, column: str) -> Any:
+        at = self._mapping.place(column)
+        return None if at is None else row[at]
 
     def _replace(self, row: Row, replaced: set[Row]) -> None:
         context, mapping, key = self._context, self._mapping, self._mapping.key_of(row) or ()

@@ -44,7 +44,8 @@ class NamingColumns:
             references = dict.fromkeys(AGENT_COLUMNS, "agent")
         lists = AGENT_LISTS.get(table, ())
         self.owned = not _NAMES_OWNER.isdisjoint(references.values()) or bool(lists)
-        self.id_at = columns.index("id") if "id" in columns and table in _OWNED_PARENTS else None
+        self.own_id_at = columns.index("id") if "id" in columns else None
+        self.id_at = self.own_id_at if table in _OWNED_PARENTS else None
         places = {name: at for at, name in enumerate(columns) if name != "id"}
         self._owners = [at for name, at in places.items() if references.get(name) in _NAMES_OWNER]
         self._lists = [at for name, at in places.items() if name in lists]

@@ -18,7 +18,7 @@ from pattern_stream.schema.model.nodes import (
     MemoryBlockExport,
     NodeType,
 )
-from pattern_stream.schema.model.records import Member
+from pattern_stream.schema.model.records import Agent, Group, Member
 from pattern_stream.stages.edit.owned_rows import NamingColumns, OwnedRows, RowKey
 
 GROUP_NODES = frozenset({GroupExport, GroupExportThin, GroupConfigExport})
@@ -43,13 +43,14 @@ class TableOfContents:
     agents: list[tuple[str, str]] = field(default_factory=list)
     groups: list[ListedGroup] = field(default_factory=list)
     owned_rows: OwnedRows = field(default_factory=OwnedRows)
+    _beyond: set[str] = field(default_factory=set)
     _open: list[type[NodeType]] = field(default_factory=list)
     _table: tuple[str, NamingColumns] | None = None
 
     @property
     def owners(self) -> frozenset[str]:
-        """Ids of the agents and groups: who owns memory blocks."""
-        return frozenset((*(agent for agent, _ in self.agents), *(group.id for group in self.groups)))
+        """Ids of the agents and groups, rows beyond version 3 too: who owns memory blocks."""
+        return frozenset((*(agent for agent, _ in self.agents), *(group.id for group in self.groups), *self._beyond))
 
     def add(self, event: RecordEvent) -> None:
         """Take note of one more event."""
@@ -61,7 +62,10 @@ class TableOfContents:
             self._table = None
         elif isinstance(event, Cells):
             if self._table is not None:
-                self.owned_rows.add(*self._table, event.rows)
+                table, columns = self._table
+                self.owned_rows.add(table, columns, event.rows)
+                if table in (Agent.table, Group.table) and (at := columns.own_id_at) is not None:
+                    self._beyond.update(row[at] for row in event.rows if isinstance(row[at], str))
         elif isinstance(event, Records) and event.record is Member:
             self.groups[-1].members.update(record["agent_id"] for record in event.records)
         elif isinstance(event, Ref) and event.node is MemoryBlockExport and self._in_group():

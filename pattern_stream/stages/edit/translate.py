@@ -135,4 +135,4 @@ def _translate_open(event: Open, identity: Identity) -> Open:
     if isinstance(event, OpenGroupConfig):
         candidates = [(identity.mint(member, "agent"), member) for member in event.member_agent_ids]
         event = replace(event, member_candidates=candidates)
-    return replace(event, record=record, key=key)
+    return replace(event, record=record, key=key, archive_id=event.record.get("id"))

@@ -261,3 +261,34 @@ async def test_rows_that_name_an_agent_in_any_column(tmp_path: Path, table: str,
     assert {table: 1} == found["b"].not_carried
     assert {} == found["c"].not_carried
     assert ({} if table == "coordination_state" else {table: 1}) == found["a"].not_carried
+
+
+@pytest.mark.parametrize(
+    ("involved", "names_b"),
+    [
+        ('["a", "b"]', True),
+        ('["b", "b"]', True),
+        ('["bb", "a"]', False),
+        ('[["b"], 7, null]', False),
+        ('{"b": "b"}', False),
+        ('["b"', False),
+        ("b", False),
+        (None, False),
+    ],
+)
+async def test_rows_that_name_agents_in_a_list(tmp_path: Path, involved: str | None, names_b: bool) -> None:
+    """A row whose JSON array has the agent stays behind, once; text that is no array names nobody."""
+    path = build(tmp_path / "a.db")
+    with closing(sqlite3.connect(path)) as connection:
+        for agent in ("b", "c"):
+            add_agent(connection, agent)
+        connection.execute(
+            "INSERT INTO notable_events (id, timestamp, event_type, description, agents_involved, importance, "
+            "created_at) VALUES ('n', ?, 'e', 'd', ?, 'high', ?)",
+            (AT, involved, AT),
+        )
+        connection.commit()
+    found = {name: await census(path, Selection(), ResolvedScope("agent", name)) for name in "bc"}
+
+    assert ({"notable_events": 1} if names_b else {}) == found["b"].not_carried
+    assert {} == found["c"].not_carried

@@ -240,7 +240,7 @@ async def test_attachments_come_before_the_blocks_of_no_agent(tmp_path: Path) ->
     assert ["own", "Rows", "free", "Ref"] == kinds
 
 
-async def test_the_living_document_is_the_base(tmp_path: Path) -> None:
+async def test_the_stored_document_is_the_base(tmp_path: Path) -> None:
     """An empty document starts from the newest checkpoint, and yet its base is what is stored: nothing."""
     path = run(
         build(tmp_path / "a.db"), block("b"), block("c"),

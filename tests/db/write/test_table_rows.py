@@ -354,7 +354,7 @@ async def test_a_row_of_another_owner_is_always_a_conflict(db: Path) -> None:
 async def test_a_label_that_is_taken_is_a_conflict(db: Path) -> None:
     """Labels are unique with their owner."""
     await load(db, agent("b", block("x", "b", "persona")))
-    with pytest.raises(NameConflict, match="its agent_id 'b' and label 'persona' is that of row x"):
+    with pytest.raises(NameConflict, match="its label 'persona' of owner b is that of memory block x"):
         await load(db, table("memory_blocks", BLOCK, inactive("y", "b", "persona")), SKIP)
 
 
