@@ -249,6 +249,21 @@ class MadeRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """Records of a type, or rows of a table, which a walk only counted: the first value of the node of their block.
+
+    `ends`: the first and the last of them, where these were decoded.
+    """
+
+    kind: type[Record] | str
+    count: int
+    ends: list[RecordDict] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """A block that is made later belongs here: before everything that follows until its own `Block`.
 
@@ -359,10 +374,10 @@ Fold = Callable[[bytes, Sequence[tuple[int, bytes]], str | None], Awaitable[Fold
 """fold(stored snapshot, [(seq, update bytes), ...] in seq order, metadata JSON text) -> Folded."""
 
 __all__ = [
-    "CELLS_TABLE", "AsyncWriter", "Begin", "Block", "BlockEvent", "Cells", "Close", "Draft", "DraftEvent", "Fold",
-    "Folded", "MadeRows", "MemoryHistory", "Node", "Open", "OpenConstellation", "OpenGroupConfig", "OpenHistory",
-    "OpenMemoryBlock", "OpenTable", "Piece", "Progress", "ProgressCallback", "RangeWriter", "Record", "RecordDict",
-    "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
+    "CELLS_TABLE", "AsyncWriter", "Begin", "Block", "BlockEvent", "Cells", "Close", "Counted", "Draft", "DraftEvent",
+    "Fold", "Folded", "MadeRows", "MemoryHistory", "Node", "Open", "OpenConstellation", "OpenGroupConfig",
+    "OpenHistory", "OpenMemoryBlock", "OpenTable", "Piece", "Progress", "ProgressCallback", "RangeWriter", "Record",
+    "RecordDict", "RecordEvent", "Records", "Ref", "Root", "Row", "RowEvent", "Rows", "Section", "WalkEvent",
 ]  # fmt: skip
 
 RowEvent = Open | Rows | Encoded | Cells | Piece | Ref | Close

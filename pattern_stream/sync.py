@@ -57,6 +57,8 @@ def verify_archive(
     return asyncio.run(_verify_archive(source, documents=documents, against=against, progress=progress))
 
 
-def inspect_archive(source: ArchiveSource, *, progress: ProgressCallback | None = None) -> Inspection:
+def inspect_archive(
+    source: ArchiveSource, *, full: bool = False, progress: ProgressCallback | None = None
+) -> Inspection:
     """As `pattern_stream.inspect_archive`."""
-    return asyncio.run(_inspect_archive(source, progress=progress))
+    return asyncio.run(_inspect_archive(source, full=full, progress=progress))

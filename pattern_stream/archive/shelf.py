@@ -71,6 +71,7 @@ class Shelf:
         self._database.executescript(TEMPORARY_PRAGMAS + _TABLES)
         self._grown_bytes = 0
         self._block_count = 0
+        self._early_now = 0
         self._name_count = 0
         self._met = bytearray()
 
@@ -95,11 +96,15 @@ class Shelf:
         row = (*_KEY.unpack(cid), offset, len(found), stored, kept)
         if self._run("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", row).rowcount:
             self._block_count += 1
+            self._early_now += not kept
             self._grow(_ROW_BYTES if stored is None else _ROW_BYTES + len(stored))
 
     def take(self, cid: bytes, *, keep: bool = False) -> Section | None:
-        """The block of that CID, if it is here; it leaves the shelf unless it is to be kept for other links."""
-        if not self._block_count:
+        """The block of that CID, if it is here; it leaves the shelf unless it is to be kept for other links.
+
+        A block that was kept is only for links that keep it too: most links are followed without asking the database.
+        """
+        if not (self._block_count if keep else self._early_now):
             return None
         key = _KEY.unpack(cid)
         row = self._run("SELECT offset, size, data, kept FROM block WHERE key = ?", key).fetchone()
@@ -116,6 +121,7 @@ class Shelf:
         elif not kept:
             self._run("UPDATE block SET kept = 1 WHERE key = ?", key)
         self.early_count += not kept
+        self._early_now -= not kept
         return Section(offset, cid, data)
 
     def _read_again(self, cid: bytes, offset: int, size: int) -> bytes:

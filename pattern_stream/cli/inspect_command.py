@@ -24,14 +24,16 @@ Item = Mapping[str, Any]
 )
 @click.argument("file", type=PATH)
 @opening_options
+@click.option("--full", is_flag=True, help="Decode and check messages, entries and rows too, not only count them.")
 @document_limit
 @json_output("Everything as one JSON document on stdout.")
 @talking
 @click.pass_obj
-def inspect(session: Session, file: Path, max_document_bytes: int) -> None:
+def inspect(session: Session, file: Path, full: bool, max_document_bytes: int) -> None:
     """Show what the archive FILE holds: agents, groups, memory blocks, counts, times, and what looks wrong.
 
-    FILE may be compressed or encrypted; "-" is stdin. Every block is checked against its hash on the way.
+    FILE may be compressed or encrypted; "-" is stdin. Every block is checked against its hash on the way. Messages,
+    archival entries, summaries and rows beyond version 3 are counted without looking into them, unless --full is given.
     """
     source, keys = binary_input(file), unwrapping(session)
     from pattern_stream.pipelines.inspecting import inspect_archive
@@ -39,7 +41,7 @@ def inspect(session: Session, file: Path, max_document_bytes: int) -> None:
     inspection = run(
         session,
         lambda progress: inspect_archive(
-            source, max_document_bytes=max_document_bytes, unwrapping=keys, progress=progress
+            source, full=full, max_document_bytes=max_document_bytes, unwrapping=keys, progress=progress
         ),
     )
     found = inspection.as_dict()
@@ -67,9 +69,16 @@ def report(found: Item) -> Iterator[str]:
         yield from ("", f"rows of memory history: {edits:,}")
     if found["blocks_with_deleted_text"]:
         yield from ("", f"memory blocks whose history holds deleted text: {found['blocks_with_deleted_text']:,}")
+    if found["decoded"] == "shown":
+        yield from ("", _NOT_DECODED)
     if found["findings"]:
         yield from ("", f"looks wrong: {len(found['findings'])}", *map(_finding_line, found["findings"]))
 
+
+_NOT_DECODED = (
+    "messages, archival entries, summaries and rows beyond version 3 were hashed and counted, not decoded: "
+    "--full decodes them, verify checks all"
+)
 
 _AGENT_HEADERS = (
     "name",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding
@@ -14,7 +14,7 @@ from pattern_stream.items import ProgressCallback
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog
-from pattern_stream.pipelines.surveying import Survey
+from pattern_stream.pipelines.surveying import NOT_SHOWN, Survey
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
@@ -27,6 +27,7 @@ class Inspection:
 
     `tables`: rows by table beyond version 3. `cells`: cells of version 3 rows that only a whole backup has.
     `blocks_with_deleted_text`: memory blocks whose document still holds, in its history, text that was deleted.
+    `decoded`: "shown" where leaves that are only counted were not decoded, so nothing is known of what is in them.
     """
 
     version: int
@@ -44,6 +45,7 @@ class Inspection:
     tables: dict[str, int] = field(default_factory=dict)
     cells: int = 0
     blocks_with_deleted_text: int = 0
+    decoded: Literal["shown", "all"] = "all"
     findings: list[Finding] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class Inspection:
             "created_by": self.created_by,
             "bytes": self.bytes,
             "sections": self.sections,
+            "decoded": self.decoded,
             "stats": self.stats,
             "agents": self.agents,
             "groups": self.groups,
@@ -71,12 +74,16 @@ class Inspection:
 async def inspect_archive(
     source: ArchiveSource,
     *,
+    full: bool = False,
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
     unwrapping: Unwrapping = Unwrapping(),
 ) -> Inspection:
     """Read a whole archive and say what is in it. Memory: an entry for each agent, group and memory block.
+
+    `full`: decode and check everything. Otherwise messages, entries, summaries and rows beyond version 3 are hashed and
+    counted, and of each chunk of messages only the first and the last are decoded.
 
     Raises ArchiveError where it is damaged, TransportError and OSError where it cannot be read.
     """
@@ -85,10 +92,15 @@ async def inspect_archive(
         archive = await resources.enter_async_context(
             open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir, unwrapping=unwrapping)
         )
-        walker = Walker(await archive.reader.open(), archive.shelf, report=log.report)
+        walker = Walker(
+            await archive.reader.open(),
+            archive.shelf,
+            report=log.report,
+            only_counted=frozenset() if full else NOT_SHOWN,
+        )
         sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes, find_deleted=True))
         survey = Survey(log, sandbox, lambda: is_ours(walker.manifest or {}))
-        nodes = survey.count_chunks(walk(archive.reader.sections(), walker, archive.shelf))
+        nodes = survey.count_leaves(walk(archive.reader.sections(), walker, archive.shelf))
         await survey.take(unchunk(nodes, max_document_bytes=max_document_bytes))
         manifest = walker.manifest or {}
         return Inspection(
@@ -107,5 +119,6 @@ async def inspect_archive(
             tables=survey.tables,
             cells=survey.cells,
             blocks_with_deleted_text=survey.blocks_with_deleted_text,
+            decoded="all" if full else "shown",
             findings=log.findings(),
         )

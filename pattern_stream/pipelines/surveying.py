@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from pattern_stream.errors import DamagedDocument, DocumentTooLarge, Finding, LimitExceeded, Where
@@ -11,6 +13,7 @@ from pattern_stream.items import (
     CELLS_TABLE,
     Cells,
     Close,
+    Counted,
     Node,
     Open,
     OpenGroupConfig,
@@ -28,13 +31,20 @@ from pattern_stream.schema.mapping.instants import instant_sort_key
 from pattern_stream.schema.model.cells import Large, in_short
 from pattern_stream.schema.model.nodes import (
     AgentExport,
+    ArchivalEntryExport,
+    ArchiveSummaryExport,
+    CheckpointChunk,
     ConstellationExport,
     GroupConfigExport,
     GroupExport,
     GroupExportThin,
+    History,
     MemoryBlockExport,
     MessageChunk,
     NodeType,
+    TableChunk,
+    TableExport,
+    UpdateChunk,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, ArchiveSummary, Member, Message, Record, SharedAttachment
 from pattern_stream.stages.edit.check_documents import check_one, unchecked
@@ -50,6 +60,11 @@ _COUNTED: Final[dict[type[Record], str]] = {
     ArchiveSummary: "archive_summaries",
 }
 
+
+NOT_SHOWN: Final[frozenset[type[NodeType]]] = frozenset(
+    {MessageChunk, ArchivalEntryExport, ArchiveSummaryExport, TableChunk, UpdateChunk, CheckpointChunk}
+)
+"""Leaves of which a survey shows how many there are, and of messages when the first and the last were sent."""
 
 _HISTORY: Final = {"memory_block_updates": "updates", "memory_block_checkpoints": "checkpoints"}
 
@@ -82,20 +97,31 @@ class Survey:
         self._agent: dict[str, Any] = {}
         self._block: dict[str, Any] = {}
         self._columns: tuple[str, ...] = ()
-        self._chunks: dict[str, int] = {}
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._spans: dict[str, tuple[str, str]] = {}
+        self._edits: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._blocks: set[str] = set()
         self._dangling: list[tuple[str, str, str]] = []
 
-    async def count_chunks(self, events: AsyncIterator[WalkEvent]) -> AsyncGenerator[WalkEvent]:
-        """Pass everything through; note how many message chunks each agent has."""
-        agent_id = ""
+    async def count_leaves(self, events: AsyncIterator[WalkEvent]) -> AsyncGenerator[WalkEvent]:
+        """Note how many message chunks each agent has, and what was only counted; pass everything else through."""
+        agent_id = block_id = ""
         async with closing(events):
             async for event in events:
                 if isinstance(event, Node):
                     if event.node is AgentExport:
                         agent_id = event.value["agent"]["id"]
                     elif event.node is MessageChunk:
-                        self._chunks[agent_id] = self._chunks.get(agent_id, 0) + 1
+                        self._counts[agent_id]["chunks"] += 1
+                    elif event.node in (History, TableExport):
+                        block_id = event.value["block_id"] if event.node is History else ""
+                    counted = next(iter(event.value.values()), None) if event.node in NOT_SHOWN else None
+                    if isinstance(counted, Counted):
+                        if isinstance(counted.kind, str):
+                            self._count_rows(counted.kind, counted.count, block_id)
+                        else:
+                            self._count(counted.kind, counted.count, counted.ends, agent_id)
+                        continue
                 yield event
 
     async def take(self, events: AsyncGenerator[RecordEvent]) -> None:
@@ -104,16 +130,23 @@ class Survey:
             async for event in events:
                 await self._add(event)
         for agent_id, agent in self.agents.items():
-            agent["chunks"] = self._chunks.get(agent_id, 0)
+            agent |= self._counts[agent_id]
+            agent["first_message_at"], agent["last_message_at"] = self._spans.get(agent_id, (None, None))
+        for block in chain(self.unowned_blocks, *(agent["memory_blocks"] for agent in self.agents.values())):
+            if block["id"] in self._edits:
+                block["history"] = dict(self._edits[block["id"]])
         self._name_dangling()
 
     async def _add(self, event: RecordEvent) -> None:
         if isinstance(event, Open):
             await self._start(event)
         elif isinstance(event, Records):
-            self._count(event)
+            self._add_records(event)
         elif isinstance(event, Cells):
-            self._count_cells(event)
+            in_block = self._open[-1] is MemoryBlockExport
+            self._count_rows(event.table, len(event.rows), self._block["id"] if in_block else "")
+            if event.table == Message.table:
+                self._count_deleted(event)
         elif isinstance(event, Close):
             self._open.pop()
         elif isinstance(event, Ref) and event.node is MemoryBlockExport and self._open[-1] in _GROUPS:
@@ -130,16 +163,13 @@ class Survey:
             self._keep_block(await self._block_entry(event), event.record)
         self._open.append(event.node)
 
-    def _count_cells(self, event: Cells) -> None:
-        if self._open[-1] is MemoryBlockExport:
-            key, history = _HISTORY[event.table], self._block.setdefault("history", {})
-            history[key] = history.get(key, 0) + len(event.rows)
-        elif event.table == CELLS_TABLE:
-            self.cells += len(event.rows)
+    def _count_rows(self, table: str, count: int, block_id: str) -> None:
+        if (key := _HISTORY.get(table)) is not None and block_id:
+            self._edits[block_id][key] += count
+        elif table == CELLS_TABLE:
+            self.cells += count
         else:
-            self.tables[event.table] = self.tables.get(event.table, 0) + len(event.rows)
-            if event.table == Message.table:
-                self._count_deleted(event)
+            self.tables[table] = self.tables.get(table, 0) + count
 
     def _count_deleted(self, event: Cells) -> None:
         """Deleted messages by agent: of a whole backup, the rows of messages that version 3 has no place for."""
@@ -160,20 +190,20 @@ class Survey:
         if parent in _GROUPS:
             self.groups[-1]["shared_blocks"] += 1
 
-    def _count(self, event: Records) -> None:
-        if (key := _COUNTED.get(event.record)) is not None:
-            self._agent[key] += len(event.records)
-            if event.record is Message:
-                self._span(event.records)
+    def _add_records(self, event: Records) -> None:
+        if event.record in _COUNTED:
+            self._count(event.record, len(event.records), event.records, self._agent["id"])
         elif event.record is Member:
             self._keep_members(event.records)
         elif event.record is SharedAttachment:
             self._keep_attachments(event.records)
 
-    def _span(self, messages: list[RecordDict]) -> None:
-        texts = [message["created_at"] for message in messages]
-        known = [text for text in (self._agent["first_message_at"], self._agent["last_message_at"]) if text]
-        self._agent["first_message_at"], self._agent["last_message_at"] = _first_and_last([*known, *texts])
+    def _count(self, record: type[Record], count: int, known: Sequence[RecordDict], agent_id: str) -> None:
+        """Records of an agent. `known`: those of which more than their number is known."""
+        self._counts[agent_id][_COUNTED[record]] += count
+        if record is Message and known:
+            texts = [message["created_at"] for message in known]
+            self._spans[agent_id] = _first_and_last([*self._spans.get(agent_id, ()), *texts])
 
     def _keep_members(self, members: list[RecordDict]) -> None:
         for member in members:

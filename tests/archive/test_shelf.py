@@ -225,3 +225,15 @@ def test_the_shelf_is_a_mapping(steps: list[tuple[int, str]], small: bool) -> No
                 assert model.pop(each.cid, None) == shelf.take(each.cid)
             else:
                 assert model.get(each.cid) == shelf.take(each.cid, keep=True)
+
+
+def test_a_kept_block_is_only_for_links_that_keep_it() -> None:
+    """Most links find out without the database that nothing came too early."""
+    kept, early = section(1), section(2)
+    with Shelf() as shelf:
+        shelf.put(kept, kept=True)
+        assert shelf.take(kept.cid) is None
+
+        shelf.put(early)
+        assert [early, None] == [shelf.take(early.cid), shelf.take(early.cid)]
+        assert kept == shelf.take(kept.cid, keep=True)

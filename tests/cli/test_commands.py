@@ -219,6 +219,13 @@ def test_inspect_as_json(cli: Cli, archive: Path, agent: str) -> None:
     assert agent in [entry["name"] for entry in found["agents"]]
 
 
+def test_inspect_says_what_it_did_not_decode(cli: Cli, archive: Path) -> None:
+    """A person and a script learn whether the messages were looked into."""
+    assert ["shown", "all"] == [cli("inspect", archive, "--json", *full).json["decoded"] for full in ((), ("--full",))]
+    shown, whole = (cli("inspect", archive, *full).out.decode() for full in ((), ("--full",)))
+    assert [True, False] == ["hashed and counted, not decoded" in said for said in (shown, whole)]
+
+
 def test_inspect_from_a_pipe_and_gzipped(cli: Cli, archive: Path, tmp_path: Path) -> None:
     """stdin and gzip give the same document as the file."""
     gzipped = tmp_path / "whole.car.gz"
@@ -283,7 +290,7 @@ def test_the_report_trusts_no_text() -> None:
         "type": evil, "version": 3, "exported_at": evil, "root": "bafy", "stats": {"agent_count": 1}, "agents": [agent],
         "groups": [{"id": evil, "name": evil, "pattern_type": evil, "members": [member], "shared_blocks": 1}],
         "unowned_blocks": [block | {"owner_id": evil}], "attachments": 1, "tables_beyond_version_3": {evil: 1},
-        "blocks_with_deleted_text": 1,
+        "blocks_with_deleted_text": 1, "decoded": "shown",
         "findings": [{"severity": "warning", "code": "x", "message": evil, "where": {"row_id": evil}}],
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.acceptance.car import Link, cid_of, encode
 from tests.archives import Archive, agent_record, entry_record, framed, message_record
 
-COMMANDS = ("verify", "import", "inspect", "dump")
+COMMANDS = ("verify", "import", "inspect --full", "dump", "inspect")
 
 SOUND, CORRUPT, UNSUPPORTED = 0, 4, 5
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.demo.database import make_demo
-from pattern_stream.errors import MissingBlock
+from pattern_stream.errors import MalformedNode, MissingBlock, StatsMismatch
 from pattern_stream.pipelines.dumping import dump_archive
 from pattern_stream.pipelines.exporting import export_archive
 from pattern_stream.pipelines.inspecting import inspect_archive
@@ -22,6 +24,7 @@ from tests.archives import (
     constellation_archive,
     group_archive,
     memory_record,
+    message_chunk,
     message_record,
     thin_archive,
 )
@@ -99,7 +102,7 @@ async def test_times_of_messages_are_compared_as_instants() -> None:
         messages = [message_record(number, created_at=instant) for number, instant in enumerate(instants)]
         archive.finish("Agent", archive.agent(chunks=[messages]))
 
-        agent = (await inspect_archive(dribble(archive.to_bytes()))).agents[0]
+        agent = (await inspect_archive(dribble(archive.to_bytes()), full=True)).agents[0]
 
         assert (first, last) == (agent["first_message_at"], agent["last_message_at"])
 
@@ -190,3 +193,118 @@ async def test_first_lines_are_those_of_the_documents(tmp_path: Path) -> None:
         id: line if len(line) <= 200 else line[:199] + "…" for id, line in first.items()
     }
     assert "emptied-document" not in {finding.code for finding in found.findings}
+
+
+# --- what is shown, without the rest -----------------------------------------------------------------------------
+
+
+async def _both(archive: Archive) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two inspections of an archive: what is shown, and all."""
+    data = archive.to_bytes()
+    return (await inspect_archive(dribble(data, 999))).as_dict(), (
+        await inspect_archive(dribble(data, 999), full=True)
+    ).as_dict()
+
+
+@pytest.mark.parametrize("make", [agent_archive, group_archive, thin_archive, constellation_archive])
+async def test_shown_or_all_is_the_same_of_a_sound_archive(make: Callable[[], Archive]) -> None:
+    """Counting gives what decoding gives, and the document says which was done."""
+    shown, whole = await _both(make())
+
+    assert ("shown", "all") == (shown.pop("decoded"), whole.pop("decoded"))
+    assert whole == shown
+
+
+async def test_shown_or_all_of_a_whole_backup(tmp_path: Path) -> None:
+    """Rows beyond version 3, cells, memory history and deleted messages too."""
+    await make_demo(tmp_path / "d.db", messages=3000)
+    await export_archive(tmp_path / "d.db", tmp_path / "a.car")
+    shown, whole = [(await inspect_archive(tmp_path / "a.car", full=full)).as_dict() for full in (False, True)]
+
+    assert ("shown", "all") == (shown.pop("decoded"), whole.pop("decoded"))
+    assert any(agent["deleted_messages"] for agent in shown["agents"])
+    assert any("history" in block for agent in shown["agents"] for block in agent["memory_blocks"])
+    assert whole == shown
+
+
+async def test_times_are_those_of_the_ends_of_each_chunk() -> None:
+    """Between the first and the last message of a chunk nothing is decoded."""
+    archive = Archive()
+    times = [["2026-01-02T00:00:00Z", "2030-01-01T00:00:00Z", "2026-01-03T00:00:00Z"], ["2026-01-05T00:00:00Z"]]
+    chunks = [[message_record(number, created_at=at) for number, at in enumerate(chunk)] for chunk in times]
+    shown, whole = await _both(archive.finish("Agent", archive.agent(chunks=chunks)))
+
+    assert ["2026-01-05T00:00:00Z", "2030-01-01T00:00:00Z"] == [
+        found["agents"][0]["last_message_at"] for found in (shown, whole)
+    ]
+
+
+def _with_chunk(chunk: dict[str, Any], stated: int, **manifest: Any) -> Archive:
+    archive = Archive()
+    link = archive.add(
+        {"agent": agent_record(), "memory_block_cids": [], "message_chunk_cids": [archive.add(chunk)]}
+        | {"archival_entry_cids": [], "archive_summary_cids": []}
+    )
+    counts = {"agent_count": 1, "chunk_count": 1, "message_count": stated}
+    return archive.finish("Agent", link, stats=counts, **manifest)
+
+
+OURS = {"created_by": "pattern-stream 0"}
+
+
+async def test_faults_inside_what_is_only_counted_are_for_full() -> None:
+    """A message in the middle that is none: counted, and refused where all is decoded."""
+    chunk = message_chunk(0, [message_record(number) for number in range(3)])
+    chunk["messages"][1]["role"] = 7
+    data = _with_chunk(chunk, 3).to_bytes()
+
+    assert 3 == (await inspect_archive(dribble(data))).agents[0]["messages"]
+    with pytest.raises(MalformedNode):
+        await inspect_archive(dribble(data), full=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"chunk_index": -1}, MalformedNode),
+        ({"end_position": 5}, MalformedNode),
+        ({"message_count": "3"}, MalformedNode),
+        ({"start_position": None}, MalformedNode),
+        ({"messages": "none"}, MalformedNode),
+        ({"messages": [7, 8, 9]}, MalformedNode),
+    ],
+)
+async def test_hostile_tails(change: dict[str, Any], error: type[Exception]) -> None:
+    """What is shown is checked as strictly as ever, and what is not plainly a chunk is decoded."""
+    chunk = message_chunk(0, [message_record(number) for number in range(3)]) | change
+
+    for full in (False, True):
+        with pytest.raises(error):
+            await inspect_archive(dribble(_with_chunk(chunk, 3).to_bytes()), full=full)
+
+
+@pytest.mark.parametrize("place", [0, -1])
+async def test_the_messages_at_the_ends_are_checked(place: int) -> None:
+    """The first and the last one are decoded, so their faults are found."""
+    chunk = message_chunk(0, [message_record(number) for number in range(3)])
+    chunk["messages"][place]["created_at"] = "yesterday"
+
+    with pytest.raises(MalformedNode):
+        await inspect_archive(dribble(_with_chunk(chunk, 3).to_bytes()))
+
+
+async def test_a_tail_that_counts_otherwise_is_not_believed() -> None:
+    """The chunk says 1,000 messages and has three: three are counted, as by who decodes it."""
+    chunk = message_chunk(0, [message_record(number) for number in range(3)]) | {"message_count": 1000}
+    shown, whole = await _both(_with_chunk(chunk, 3))
+
+    assert [3, 3] == [found["agents"][0]["messages"] for found in (shown, whole)]
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_sums_are_compared_with_the_manifest(full: bool) -> None:
+    """A head that promises fewer messages than the manifest does not pass as whole."""
+    chunk = message_chunk(0, [message_record(number) for number in range(3)])
+
+    with pytest.raises(StatsMismatch, match="message_count is 4, found 3"):
+        await inspect_archive(dribble(_with_chunk(chunk, 4, **OURS).to_bytes()), full=full)

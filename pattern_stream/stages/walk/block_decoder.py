@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Container, MutableMapping
 from functools import partial
 from typing import Any, Final
 
 from pattern_stream.codec.byte_string_blocks import decode_piece
 from pattern_stream.codec.cid import cid_text
+from pattern_stream.codec.counted_arrays import count_array
 from pattern_stream.codec.dagcbor import decode
 from pattern_stream.codec.message_arrays import MessageArrayReader
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
-from pattern_stream.items import MadeRows, Node, Section
+from pattern_stream.items import Counted, MadeRows, Node, Section
 from pattern_stream.schema.checks.check_nodes import check_node
 from pattern_stream.schema.checks.unknown_keys import unknown_keys, unknown_links
 from pattern_stream.schema.checks.versions import check_data_version, check_version, data_node_type, is_version_4
-from pattern_stream.schema.model.nodes import ExportManifest, MessageChunk, NodeType, SnapshotChunk, ValueChunk
+from pattern_stream.schema.model.nodes import (
+    EXTENSIONS,
+    HISTORY_TABLES,
+    ExportManifest,
+    MessageChunk,
+    NodeType,
+    SnapshotChunk,
+    ValueChunk,
+)
+from pattern_stream.schema.model.records import Message
+from pattern_stream.stages.walk.expectations import RowsOf
 from pattern_stream.stages.walk.pending_links import Links
 
 _PIECES: Final = frozenset({SnapshotChunk, ValueChunk})
@@ -33,20 +44,29 @@ class BlockDecoder:
     """Reads blocks of one archive. The manifest comes first: `is_version_4` is then whether it is of version 4.
 
     `made`: what others made of a chunk already, by its CID; what is used is taken out of it.
+    `only_counted`: types of leaves whose records and rows are counted instead of decoded.
     """
 
     def __init__(
-        self, report: Report, *, drop_unknown: bool, made: MutableMapping[bytes, MadeRows] | None = None
+        self,
+        report: Report,
+        *,
+        drop_unknown: bool,
+        made: MutableMapping[bytes, MadeRows] | None = None,
+        only_counted: Container[type[NodeType]] = (),
     ) -> None:
         self.is_version_4 = False
         self.manifest: dict[str, Any] | None = None
         self._report = report
         self._drop_unknown = drop_unknown
         self._made = {} if made is None else made
+        self._only_counted = only_counted
         self._alike = MessageArrayReader()
 
     def read(self, links: Links, section: Section) -> Node:
         """The node of a block that is wanted. Raises ArchiveError."""
+        if links.node in self._only_counted and (counted := self._count(links, section)) is not None:
+            return Node(links.node, counted, section.cid, section.offset, len(section.data))
         if links.node is MessageChunk and not self.is_version_4 and links.expected is None:
             if (made := self._made.pop(section.cid, None)) is not None:
                 value = made.fields | {"messages": made}
@@ -73,6 +93,30 @@ class BlockDecoder:
         if node is ValueChunk:
             checked["of"] = links.of
         return Node(node, checked, section.cid, section.offset, len(section.data))
+
+    def _count(self, links: Links, section: Section) -> dict[str, Any] | None:
+        """The value of a leaf, which begins with Counted. None where it has to be decoded: it may lead to other blocks,
+        it has deleted messages, which are counted by agent, or it is not plainly of its type.
+        """
+        node, data, expected = links.node, section.data, links.expected
+        if (self.is_version_4 or node in EXTENSIONS) and _LINK_HEAD in data:
+            return None
+        if node.record is not None:
+            return {"records": Counted(node.record, 1)}
+        if isinstance(expected, RowsOf) and expected.table == Message.table:
+            return None
+        is_messages = node is MessageChunk
+        if (found := count_array(data, node.keys, ends=is_messages)) is None:
+            return None
+        name = node.keys[0]
+        checked = check_node(node, found.fields | {name: found.ends}, version_4=self.is_version_4)
+        if is_messages and checked["message_count"] != found.length:
+            return None
+        kind = Message if is_messages else HISTORY_TABLES.get(node) or checked["table"]
+        value = {name: Counted(kind, found.length, checked.pop(name)), **checked}
+        if expected is not None:
+            expected.take(node, value)
+        return value
 
     def _look_for_unknown(self, node: type[NodeType], value: dict[str, Any], section: Section, *, at_top: bool) -> None:
         """Name unknown keys. Raises UnknownLink: one of version 4 leads to further blocks, which would be lost."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import VALUE_PIECE_BYTES
+from pattern_stream.items import Counted
 from pattern_stream.schema.checks.version_4 import collection_edge
 from pattern_stream.schema.model.nodes import NodeType
 
@@ -75,9 +76,10 @@ class RowsOf(Numbered):
         Numbered.take(self, node, value)
         if self.table is not None and value["table"] != self.table:
             raise malformed(f"found rows of {value['table']!r}, expected {self.table!r}", "table")
-        if value["rows"] and len(value["rows"][0]) != self.width:
-            raise malformed(f"found rows of {len(value['rows'][0])} cells, expected {self.width}", "rows")
-        self.found += len(value["rows"])
+        rows = value["rows"]
+        if rows and not isinstance(rows, Counted) and len(rows[0]) != self.width:
+            raise malformed(f"found rows of {len(rows[0])} cells, expected {self.width}", "rows")
+        self.found += len(rows)
 
     def finish(self) -> None:
         """Whether all rows were there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Container, Iterator, MutableMapping
 from typing import Any
 
 from pattern_stream.codec.cid import cid_text
@@ -54,6 +54,7 @@ class Walker:
     `damage`: where faults go that do not stop the walk, which then goes round what is damaged; None raises the first.
     `drop_unknown`: keys of a later version are left behind with what they lead to, and said, instead of refused.
     `made`: what others made of chunks of messages, by CID, when they are wanted.
+    `only_counted`: types of leaves that are counted instead of decoded, see Counted.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Walker:
         damage: Report | None = None,
         drop_unknown: bool = False,
         made: MutableMapping[bytes, MadeRows] | None = None,
+        only_counted: Container[type[NodeType]] = (),
     ) -> None:
         self.tally = Tally()
         self.manifest: dict[str, Any] | None = None
@@ -73,7 +75,7 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
-        self._decoder = BlockDecoder(report, drop_unknown=drop_unknown, made=made)
+        self._decoder = BlockDecoder(report, drop_unknown=drop_unknown, made=made, only_counted=only_counted)
         self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False

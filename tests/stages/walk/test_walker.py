@@ -367,18 +367,18 @@ def message_chunk_of_one() -> dict[str, Any]:
     return {"messages": [record], "message_count": 1, **ends}
 
 
-def test_a_piece_linked_as_something_else_is_judged_as_that() -> None:
-    """A piece of a document that was just met is no entry, though it is at hand."""
+def test_a_piece_linked_as_something_else_is_refused() -> None:
+    """A piece of a document that was just met is no entry: only links that may repeat lead to it again."""
     archive = Archive()
     memory = archive.memory(memory_record(), [b"piece"])
     piece = Link(archive.blocks[-1][0])
     node = agent_archive_node() | {"memory_block_cids": [memory], "archival_entry_cids": [piece]}
     archive.finish("Agent", archive.put_before(0, node))
 
-    with pytest.raises(MalformedNode) as caught:
+    with pytest.raises(HostileShape, match="linked again by agent 'a1'") as caught:
         walked(archive)
 
-    assert (cid_text(bytes(piece)), 1003) == (caught.value.where.cid, caught.value.where.offset)
+    assert (cid_text(bytes(piece)), "archival_entry_cids") == (caught.value.where.cid, caught.value.where.field)
 
 
 def test_too_many_links_to_one_block_are_refused() -> None:
