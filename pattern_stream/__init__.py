@@ -48,11 +48,12 @@ if TYPE_CHECKING:
     from pattern_stream.memory.sandbox import Sandbox
     from pattern_stream.pipelines.creating import create_database
     from pattern_stream.pipelines.dumping import dump_archive
-    from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult, export_archive, plan_export
+    from pattern_stream.pipelines.exporting import ExportOptions, ExportResult, export_archive
     from pattern_stream.pipelines.import_terms import ImportOptions, ImportResult
     from pattern_stream.pipelines.importing import import_archive
     from pattern_stream.pipelines.inspecting import Inspection, inspect_archive
     from pattern_stream.pipelines.listing import list_database
+    from pattern_stream.pipelines.planning import ExportPlan, plan_export
     from pattern_stream.pipelines.reading import open_archive
     from pattern_stream.pipelines.verifying import Verification, verify_archive
     from pattern_stream.schema.mapping.lossy_types import LossyTypes
@@ -123,10 +124,8 @@ _HOMES = {
     "pipelines.dumping": ("dump_archive",),
     "pipelines.exporting": (
         "ExportOptions",
-        "ExportPlan",
         "ExportResult",
         "export_archive",
-        "plan_export",
     ),
     "pipelines.import_terms": (
         "ImportOptions",
@@ -138,6 +137,10 @@ _HOMES = {
         "inspect_archive",
     ),
     "pipelines.listing": ("list_database",),
+    "pipelines.planning": (
+        "ExportPlan",
+        "plan_export",
+    ),
     "pipelines.reading": ("open_archive",),
     "pipelines.verifying": (
         "Verification",

@@ -386,6 +386,14 @@ def memory_limit() -> int | None:
     return None if most == resource.RLIM_INFINITY else most
 
 
+def file_size_limit() -> int | None:
+    """The largest file that this process may make, None where it is not limited."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return None if most == resource.RLIM_INFINITY else most
+
+
+FILE_SIZE_HINT: Final = "the limit on file size (ulimit -f) or of the file system is reached"
+
 _FULL: Final = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
@@ -397,7 +405,7 @@ def storage_error(error: OSError, doing: str) -> TransportError:
     kind = StorageFull if error.errno in _FULL else TransportError
     hint = resource_hint(error.errno)
     if error.errno == errno.EFBIG:
-        hint = "the limit on file size (ulimit -f) or of the file system is reached"
+        hint = FILE_SIZE_HINT
     elif kind is StorageFull:
         hint = "free some space, or name another place: -o, --spool-dir, $TMPDIR"
     return kind(f"{doing}: {error.strerror or error}", hint=hint)

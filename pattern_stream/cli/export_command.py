@@ -39,7 +39,8 @@ from pattern_stream.format import (
 )
 
 if TYPE_CHECKING:
-    from pattern_stream.pipelines.exporting import ExportOptions, ExportPlan, ExportResult
+    from pattern_stream.pipelines.exporting import ExportOptions, ExportResult
+    from pattern_stream.pipelines.planning import ExportPlan
     from pattern_stream.schema.model.scopes import Scope, ScopeKind
 
 AT_LEAST_ONE: Final = click.IntRange(min=1)
@@ -135,12 +136,12 @@ def export(session: Session, /, **given: Unpack[ExportArguments]) -> int:
     NAME is a name or an id; an exact id wins. Nothing is written before the whole archive is known to be good.
     SOURCE_DATE_EPOCH, where set, is the archive's date: the same database then gives the same bytes.
     """
-    if given["dry_run"]:
-        return _plan(session, given, None if given["output"] == STREAM else binary_output(session, given["output"]))
-    out = binary_output(session, given["output"])
-    if given["verify"] and out is None:
+    to_file = given["output"] != STREAM
+    if given["verify"] and not to_file:
         raise UsageError("--verify was given without a file: stdout cannot be read back", hint="name one with -o FILE")
-    return _export(session, given, out)
+    if given["dry_run"]:
+        return _plan(session, given, binary_output(session, given["output"]) if to_file else None)
+    return _export(session, given, binary_output(session, given["output"]))
 
 
 def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
@@ -159,7 +160,7 @@ def _export(session: Session, given: ExportArguments, out: Path | None) -> int:
 def _plan(session: Session, given: ExportArguments, out: Path | None) -> int:
     scope, options = scope_of(given), options_of(session, given)
     path = chosen_database(session, given["db"])
-    from pattern_stream.pipelines.exporting import plan_export
+    from pattern_stream.pipelines.planning import plan_export
 
     plan = run(session, lambda progress: plan_export(path, out, scope=scope, options=options, progress=progress))
     _warn(session, plan, portable=given["portable"])

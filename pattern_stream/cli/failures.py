@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from pattern_stream.cli.output import plain
-from pattern_stream.errors import MEMORY_HINT, ExitCode, PatternStreamError, resource_hint
+from pattern_stream.errors import FILE_SIZE_HINT, MEMORY_HINT, ExitCode, PatternStreamError, resource_hint
 
 _STORAGE: Final = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS,
@@ -29,7 +29,7 @@ _OS_EXITS: Final = {
 _OS_HINTS: Final = {
     errno.ENOSPC: "free some space, or name another place: --spool-dir, $TMPDIR",
     errno.EDQUOT: "free some space, or name another place: --spool-dir, $TMPDIR",
-    errno.EFBIG: "the limit on file size (ulimit -f) or of the file system is reached",
+    errno.EFBIG: FILE_SIZE_HINT,
     errno.EACCES: "check the permissions of the file and its folder",
     errno.EPERM: "check the permissions of the file and its folder",
     errno.EISDIR: "name a file, not a folder",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pattern_stream import __version__
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.budget import BUDGET, Budget
+from pattern_stream.codec.car import encode_section_head
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.codec.varint import encode_varint
 from pattern_stream.db.catalog.scope import resolve_scope
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader
@@ -29,17 +28,12 @@ from pattern_stream.db.read.scope_reader import read_scope
 from pattern_stream.errors import (
     Finding,
     LimitExceeded,
-    PatternStreamError,
-    StorageFull,
     TransportError,
     UsageError,
     Where,
     refuse,
 )
-from pattern_stream.files.temporary import open_temporary, temporary_folders
 from pattern_stream.format import (
-    CAR_HEADER_BYTES,
-    CID_BYTES,
     DEFAULT_OWNER,
     FORMAT_VERSION,
     MAX_DOCUMENT_BYTES,
@@ -55,7 +49,6 @@ from pattern_stream.items import (
     Open,
     Progress,
     ProgressCallback,
-    Root,
     RowEvent,
     Rows,
 )
@@ -70,8 +63,8 @@ from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import Mapping
-from pattern_stream.streams import closing, transform
-from pattern_stream.transport.files import check_output, open_output
+from pattern_stream.streams import transform
+from pattern_stream.transport.files import open_output
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 if TYPE_CHECKING:
@@ -176,51 +169,9 @@ class ExportResult:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ExportPlan:
-    """What an export would do. `bytes` is the length of the archive, measured by making it without keeping it."""
-
-    scope: ResolvedScope
-    version: int
-    bytes: int
-    sections: int
-    stats: dict[str, int]
-    census: Census
-    seconds: float
-    blocks_with_deleted_text: int = 0
-    problems: list[PatternStreamError] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def loss(self) -> bool:
-        """Whether the export would lose something that it was asked to tolerate (--salvage)."""
-        return has_errors(self.findings)
-
-    def as_dict(self) -> dict[str, object]:
-        """The plan as the command line prints it."""
-        return {
-            "scope": "thin group" if self.scope.thin else self.scope.kind,
-            "name": self.scope.name,
-            "id": self.scope.id,
-            "version": self.version,
-            "dry_run": True,
-            "bytes": self.bytes,
-            "sections": self.sections,
-            "stats": self.stats,
-            "rows": self.census.carried,
-            "blocks_with_deleted_text": self.blocks_with_deleted_text,
-            "beyond_version_3": self.census.beyond,
-            "not_carried": self.census.not_carried,
-            "derived": self.census.derived,
-            "does_not_fit": [{"code": p.code, "message": p.message, "where": p.where.as_dict()} for p in self.problems],
-            "warnings": [finding.as_dict() for finding in self.findings],
-            "seconds": round(self.seconds, 3),
-        }
-
-
 @dataclass(slots=True)
-class _ExportLine:
-    """An export line before its sink: open resources, and what is counted on the way."""
+class ExportLine:
+    """An export line before its sink: open resources, and what is counted on the way. A dry run has no other."""
 
     connection: Connection
     scope: ResolvedScope
@@ -316,78 +267,29 @@ async def export_archive(
     """
     started = time.monotonic()
     if isinstance(out, Path):
-        await _refuse_source(database, out)
+        await refuse_source(database, out)
     async with AsyncExitStack() as resources:
         target: AsyncWriter
         if out is None or isinstance(out, Path):
             target = await resources.enter_async_context(open_output(out, force=options.force))
         else:
             target = out
-        line = await _open_line(resources, database, scope, options, progress)
+        unfinished = getattr(target, "partial", None)
+        if options.verify and unfinished is None:
+            raise no_file_to_verify()
+        line = await open_line(resources, database, scope, options, progress)
         near = getattr(target, "folder", None)
         with few_collections():
             async with wrap(target, options.wrapping) as wrapped:
                 written = await write_car(
                     await line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress
                 )
-        if options.verify:
-            await _read_back(target, written, options)
+        if options.verify and unfinished is not None:
+            await _read_back(unfinished, written, options)
         return _result(line, written, time.monotonic() - started)
 
 
-async def plan_export(
-    database: Path | Connection | AsyncConnection,
-    out: Path | None = None,
-    *,
-    scope: Scope = Scope(),  # noqa: B008  frozen
-    options: ExportOptions = ExportOptions(),
-    progress: ProgressCallback | None = None,
-) -> ExportPlan:
-    """Go through a whole export without keeping its bytes: counts, size, and what would not fit one block.
-
-    `out`: the file that the export would go to; whatever would keep the export from writing it is raised here too.
-    """
-    started = time.monotonic()
-    sections, size, stats, version = 0, 0, {}, FORMAT_VERSION
-    problems: list[PatternStreamError] = []
-    if out is not None:
-        await _refuse_source(database, out)
-        await check_output(out, force=options.force)
-    folders = temporary_folders(options.spool_dir, None if out is None else out.absolute().parent)
-    open_temporary(folders, "the spool")[0].close()
-    async with AsyncExitStack() as resources:
-        line = await _open_line(resources, database, scope, options, progress)
-        line.too_large = problems.append
-        try:
-            async with closing(await line.blocks()) as blocks:
-                async for event in blocks:
-                    if isinstance(event, Block):
-                        sections, size = sections + 1, size + section_bytes(event)
-                    elif isinstance(event, Root):
-                        stats, version = dict(event.stats), event.version
-        except LimitExceeded as error:  # a cell that has no place in the format at all
-            problems.append(error)
-        elapsed = time.monotonic() - started
-        total = size + CAR_HEADER_BYTES if size else 0
-        if out is not None and not options.wrapping and out.parent.is_dir():
-            free = shutil.disk_usage(out.parent).free
-            if total > free:
-                raise StorageFull(f"the archive is {total} bytes, but {free} are free in {out.parent}")
-        return ExportPlan(
-            scope=line.scope,
-            version=version,
-            bytes=total,
-            sections=sections,
-            stats=stats,
-            census=line.census,
-            seconds=elapsed,
-            blocks_with_deleted_text=line.blocks_with_deleted_text,
-            problems=problems,
-            findings=line.findings(),
-        )
-
-
-async def _refuse_source(source: Path | Connection | AsyncConnection, out: Path) -> None:
+async def refuse_source(source: Path | Connection | AsyncConnection, out: Path) -> None:
     """Raise UsageError where the archive would take the place of the database, or of a file that is a part of it."""
     database = source if isinstance(source, Path) else (await Connection.of(source)).path
     if database is None:
@@ -401,13 +303,14 @@ async def _refuse_source(source: Path | Connection | AsyncConnection, out: Path)
             )
 
 
-async def _open_line(
+async def open_line(
     resources: AsyncExitStack,
     database: Path | Connection | AsyncConnection,
     scope: Scope,
     options: ExportOptions,
     progress: ProgressCallback | None,
-) -> _ExportLine:
+) -> ExportLine:
+    """Everything that the line needs, opened into `resources`. Raises as `export_archive`."""
     prefetch = None
     if isinstance(database, Path) and options.messages:
         prefetch = await resources.enter_async_context(open_message_prefetch(database, options.budget))
@@ -431,7 +334,7 @@ async def _open_line(
     if many:  # while they start, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
-    line = _ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)
+    line = ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)
     for table, collation in census.unreadable.items():
         message = f"rows stand in the order of {collation!r}, which only another program has: all of them stay behind"
         line.log.report(Finding("warning", "table-unreadable", message, Where(table=table)))
@@ -443,7 +346,7 @@ async def _open_line(
     return line
 
 
-def _result(line: _ExportLine, written: WriteResult, seconds: float) -> ExportResult:
+def _result(line: ExportLine, written: WriteResult, seconds: float) -> ExportResult:
     return ExportResult(
         scope=line.scope,
         version=written.version,
@@ -467,15 +370,16 @@ def _exported_at(options: ExportOptions) -> str:
 
 def section_bytes(block: Block) -> int:
     """The length of a block as framed: length, CID and data, in bytes."""
-    inner = CID_BYTES + len(block.data)
-    return len(encode_varint(inner)) + inner
+    return len(encode_section_head(block.cid, len(block.data))) + len(block.data)
 
 
-async def _read_back(target: AsyncWriter, written: WriteResult, options: ExportOptions) -> None:
+def no_file_to_verify() -> UsageError:
+    """The error of --verify where the output is none that can be read back."""
+    return UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
+
+
+async def _read_back(path: Path, written: WriteResult, options: ExportOptions) -> None:
     """Read a file whole before it gets its name. Raises TransportError where it is not what was written."""
-    path = getattr(target, "partial", None)
-    if not isinstance(path, Path):
-        raise UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
     from pattern_stream.pipelines.verifying import verify_archive  # 4 MB that an export alone does not need
 
     limit, unwrapping = options.max_document_bytes, options.unwrapping

@@ -157,16 +157,27 @@ async def open_output(target: Path | None = None, *, force: bool = False) -> Asy
                 await thread.run(os.fsync, descriptor)
 
 
-async def check_output(target: Path | None, *, force: bool = False) -> None:
-    """Find out whether `open_output` would open this output; nothing of it stays. Raises as `open_output` does."""
+async def check_output(target: Path | None, *, force: bool = False) -> Path | None:
+    """Find out whether `open_output` would open this output; nothing of it stays. Raises as `open_output` does.
+
+    Out:     the folder of a file, None for an output that has no place of its own.
+    """
     target = _named(target)
     if target is None:
         _standard(_STDOUT)
     elif _is_plain(target):
-        with _partial_file(Path(os.path.realpath(target)), force):
-            pass
-    elif not os.access(target, os.W_OK):
-        raise TransportError(f"opening {target}: {os.strerror(errno.EACCES)}")
+        place = Path(os.path.realpath(target))
+        with _partial_file(place, force):
+            return place.parent
+    elif target.is_fifo():  # which is not opened: that would wait for its reader
+        if not os.access(target, os.W_OK):
+            raise TransportError(f"opening {target}: {os.strerror(errno.EACCES)}")
+    else:
+        async with _opened(target, os.O_WRONLY | os.O_NOCTTY) as (descriptor, name, thread):
+            _refuse_terminal(descriptor, name)
+            with storage_errors(f"writing {name}"):
+                await thread.run(os.write, descriptor, b"")  # a full device refuses even nothing
+    return None
 
 
 @asynccontextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import socket
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -384,13 +386,26 @@ def test_a_form_that_is_not_written_is_refused(cli: Cli, home: Path, small: Path
         ("-o", "database.db", "--force"),
         ("-o", "o.car.xz"),
         ("-o", "new.car"),
+        ("-o", "socket"),
+        ("-o", "link.car"),
+        ("-o", "/dev/full"),
+        ("-o", "/dev/null", "--verify"),
+        ("-o", "database.db/x.car"),
+        ("-o", "n" * 256),
+        ("--verify",),
     ],
 )
-def test_a_dry_run_ends_as_the_run_would(cli: Cli, home: Path, small: Path, more: tuple[str, ...]) -> None:
+def test_a_dry_run_ends_as_the_run_would(
+    cli: Cli, home: Path, small: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
     """Whatever is wrong with the output: the same exit code, the same error, and nothing is written."""
     shutil.copy(small, home / "database.db")
     (home / "there.car").touch()
     (home / "folder").mkdir()
+    (home / "link.car").symlink_to("none/o.car")
+    with closing(socket.socket(socket.AF_UNIX)) as end:
+        monkeypatch.chdir(home)  # its whole path would be too long for a socket
+        end.bind("socket")
     before = sorted(path.name for path in home.iterdir())
     dry = cli("export", "--db", "database.db", "-q", "--dry-run", *more)
     after = sorted(path.name for path in home.iterdir())

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pattern_stream.demo.database import make_demo
-from pattern_stream.pipelines.exporting import ExportOptions, export_archive, plan_export
+from pattern_stream.pipelines.exporting import ExportOptions, export_archive
 from pattern_stream.pipelines.inspecting import inspect_archive
+from pattern_stream.pipelines.planning import plan_export
 from pattern_stream.pipelines.verifying import verify_archive
 from pattern_stream.schema.model.scopes import Scope
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog
 from pattern_stream.db.connection.connection import Connection
+from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Orphans
 from pattern_stream.db.write.foreign_keys import note_earlier_faults, settle_orphans
 from pattern_stream.db.write.loader import Loader
-from pattern_stream.errors import DatabaseStorage, Report, ignore_findings
+from pattern_stream.errors import FILE_SIZE_HINT, DatabaseStorage, Report, file_size_limit, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
 from pattern_stream.streams import closing
@@ -42,6 +43,12 @@ _SAMPLED: Final = 16
 _SWITCH_SECONDS: Final = 0.000_05
 """How long a thread waits for Python's lock before the other one gives it up. Python's own is 5 ms: SQLite, which works
 without the lock, would wait for it as long as it worked."""
+
+_LEAST_PAGES: Final = 10
+"""The smallest page cache that SQLite works with, and what it writes at a commit when all else is written."""
+
+_SHM_BYTES: Final = 32 * 1024
+"""The length of the -shm file of a new database."""
 
 
 @dataclass(slots=True)
@@ -165,12 +172,42 @@ def _end(connection: sqlite3.Connection, dry_run: bool, rule: Orphans | None, lo
 
 
 def _require_room(connection: sqlite3.Connection) -> None:
-    """Raise DatabaseStorage where a commit would not fit the disk, which a dry run would else not meet."""
+    """Raise DatabaseStorage where the disk has no room for what a commit writes, which a dry run would else not meet.
+
+    A rollback journal stands already, so the database has to grow by its new pages, and a new one gets its -shm. In WAL
+    mode a commit writes all pages that were changed, which nobody counts: they go to the -wal now, and SQLite says
+    whether they fit.
+    """
     (pages,), (page_bytes,) = (connection.execute(f"PRAGMA page_{what}").fetchone() for what in ("count", "size"))
     path = next(Path(file) for _, name, file in connection.execute("PRAGMA database_list") if name == "main")
-    needed, free = pages * page_bytes - path.stat().st_size, shutil.disk_usage(path.parent).free
+    (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if journal == "wal":
+        _write_pages(connection, path.with_name(f"{path.name}-wal"))
+        needed = _LEAST_PAGES * page_bytes
+        largest = 0
+    else:
+        largest = pages * page_bytes
+        needed = largest - path.stat().st_size + (_SHM_BYTES if journal == "memory" else 0)  # of a new database
+    free, most = shutil.disk_usage(path.parent).free, file_size_limit()
+    if most is not None and largest > most:
+        raise DatabaseStorage(f"the database grows to {largest} bytes, limit is {most}", hint=FILE_SIZE_HINT)
     if needed > free:
         raise DatabaseStorage(f"the import needs {needed} bytes more, but {free} are free in {path.parent}")
+
+
+def _write_pages(connection: sqlite3.Connection, wal: Path) -> None:
+    """Have SQLite write its changed pages, all but _LEAST_PAGES, to the -wal: it does so when its cache is too small.
+
+    Each page that is read into a full cache drives out one; so all tables are read until the -wal grows no more.
+    """
+    (before,) = connection.execute("PRAGMA cache_size").fetchone()
+    tables = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0").fetchall()
+    connection.execute(f"PRAGMA cache_size = {_LEAST_PAGES}")
+    size = -1
+    while size < (size := wal.stat().st_size):
+        for (table,) in tables:
+            connection.execute(f"SELECT count(*) FROM {quoted(table)} NOT INDEXED").fetchone()
+    connection.execute(f"PRAGMA cache_size = {before}")
 
 
 async def holds_rows(connection: Connection) -> bool:
