@@ -18,6 +18,7 @@ import pattern_stream
 from pattern_stream.cli.main import COMMANDS, commands
 from pattern_stream.errors import ExitCode
 from tests.cli.terminal import call, environment
+from tests.legacy.test_versions_1_and_2 import variants
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SECONDS: Final = 120
@@ -116,7 +117,7 @@ def test_documented_options_exist() -> None:
     assert set() == said - known
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/coming-from.md"])
 def test_links_lead_somewhere(document: str) -> None:
     """A relative link leads to a file of the project."""
     targets = re.findall(r"\]\((?!\w+:)([^)#]+)", text_of(document))
@@ -140,6 +141,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a demo, `constellation.db`, in which the documents' blocks are run one after another."""
     folder = tmp_path_factory.mktemp("desk")
     assert 0 == call(folder, "demo", "--db", "constellation.db", "--messages", "60", "-q").code
+    (folder / "old.car").write_bytes(variants()["2b constellation"])
     script = folder / "bin/pattern-stream"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pattern_stream "$@"\n')
@@ -158,6 +160,14 @@ def _run(desk: Path, *command: str) -> None:
 @pytest.mark.parametrize("block", [block for block in blocks(text_of("README.md"), "sh") if first_words(block) <= OURS])
 def test_shell_blocks_run(desk: Path, block: str) -> None:
     """A block of our own commands does what it says, on a demo, from top to bottom of the README."""
+    _run(desk, "bash", "-euo", "pipefail", "-c", block)
+
+
+@pytest.mark.parametrize("block", blocks(text_of("docs/coming-from.md"), "sh"))
+def test_recipes_run(desk: Path, block: str) -> None:
+    """Each recipe does what it says, on a small source of its kind."""
+    for made in ("new.car", "converted.db"):
+        (desk / made).unlink(missing_ok=True)
     _run(desk, "bash", "-euo", "pipefail", "-c", block)
 
 

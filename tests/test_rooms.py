@@ -55,13 +55,13 @@ KEPT: Final = {
     "loro": ("memory/worker.py", "demo/author_worker.py"),
     "sqlalchemy": ("db/ddl/",),
     "aiosqlite": ("db/",),
-    "sqlite3": ("db/", "archive/shelf.py", "files/"),
+    "sqlite3": ("db/", "archive/shelf.py", "files/", "legacy/pattern_archive/store.py"),
     "click": ("cli/",),
     "rich": ("cli/",),
     "time": ("pipelines/", "cli/", "memory/worker.py"),
     "random": ("pipelines/", "demo/"),
     "secrets": ("pipelines/", "transport/age.py"),
-    "uuid": ("pipelines/",),
+    "uuid": ("pipelines/", "legacy/pattern_archive/records.py"),
 }
 """Where a module may be imported: a file, the start of a file's path, or a folder."""
 

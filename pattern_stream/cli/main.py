@@ -21,6 +21,7 @@ from pattern_stream.errors import ExitCode
 COMMANDS: Final[Mapping[str, str]] = {
     "export": "pattern_stream.cli.export_command:export",
     "import": "pattern_stream.cli.import_command:import_",
+    "convert": "pattern_stream.cli.convert_command:convert",
     "list": "pattern_stream.cli.list_command:list_",
     "inspect": "pattern_stream.cli.inspect_command:inspect",
     "verify": "pattern_stream.cli.verify_command:verify",

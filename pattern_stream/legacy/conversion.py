@@ -149,10 +149,14 @@ class Issue:
 
 @dataclass(slots=True)
 class Conversion:
-    """The report of one conversion, which readers and stages fill. Memory: bounded, whatever the source holds."""
+    """The report of one conversion, which readers and stages fill. Memory: bounded, whatever the source holds.
+
+    `facts`: of the source as a whole, for which the present format has no record.
+    """
 
     kept: Counter[str] = field(default_factory=Counter)
     issues: list[Issue] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
     issue_counts: Counter[tuple[IssueSeverity, IssueCode]] = field(default_factory=Counter)
     _changed: dict[tuple[str, str], Deviation] = field(default_factory=dict)
     _dropped: dict[tuple[str, str], Deviation] = field(default_factory=dict)
@@ -194,6 +198,7 @@ class Conversion:
         """The report, as the command line prints it."""
         counts = sorted(self.issue_counts.items(), key=lambda item: (-SEVERITIES.index(item[0][0]), item[0][1]))
         return {
+            "facts": self.facts,
             "kept": dict(sorted(self.kept.items())),
             "changed": [deviation.as_dict() for deviation in self.changed],
             "dropped": [deviation.as_dict() for deviation in self.dropped],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from pattern_stream.errors import UnknownFormat
+from pattern_stream.legacy.pattern_archive.reader import PatternArchive
 from pattern_stream.legacy.source import LegacyInput, Reader
 
-READERS: Final[tuple[Reader, ...]] = ()
+READERS: Final[tuple[Reader, ...]] = (PatternArchive(),)
 """One instance of each reader. A reader recognises its format for sure, so the order decides nothing."""
 
 

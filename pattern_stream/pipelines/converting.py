@@ -16,7 +16,18 @@ from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding, GraveIssues, UsageError
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.format import CAR_HEADER_BYTES, MAX_DOCUMENT_BYTES, WIDE_VERSION
-from pattern_stream.items import AsyncWriter, Block, BlockEvent, Cells, Open, ProgressCallback, Root, RowEvent, Rows
+from pattern_stream.items import (
+    AsyncWriter,
+    Block,
+    BlockEvent,
+    Cells,
+    Close,
+    Open,
+    ProgressCallback,
+    Root,
+    RowEvent,
+    Rows,
+)
 from pattern_stream.legacy.conversion import Conversion, IssueSeverity, Provenance
 from pattern_stream.legacy.detect import require_reader
 from pattern_stream.legacy.source import HEAD_BYTES, LegacyInput, LegacySource, ReadOptions
@@ -26,6 +37,8 @@ from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, watched
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.mapping.instants import instant_to_wire
+from pattern_stream.schema.model.nodes import GroupExportThin, NodeType
+from pattern_stream.schema.model.records import SharedAttachment
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.mapping import map_rows, record_of
@@ -104,6 +117,7 @@ class ConversionLine:
     options: ConvertOptions
     conversion: Conversion
     log: FindingLog = field(default_factory=FindingLog)
+    _open: list[type[NodeType]] = field(default_factory=list)
 
     def blocks(self) -> AsyncGenerator[BlockEvent]:
         """The line itself: straight calls, one stage a line. Raises GraveIssues before the root is given away."""
@@ -120,8 +134,13 @@ class ConversionLine:
         return transform(blocks, finish=self._judge)
 
     def _count(self, event: RowEvent) -> RowEvent:
+        if isinstance(event, Open):
+            self._open.append(event.node)
+        elif isinstance(event, Close):
+            self._open.pop()
         if isinstance(event, Rows):
-            self.conversion.keep(event.record.table, len(event.rows))
+            if self._open[-1] is not GroupExportThin or event.record is not SharedAttachment:  # which the whole repeats
+                self.conversion.keep(event.record.table, len(event.rows))
         elif isinstance(event, Cells):
             self.conversion.keep(event.table, len(event.rows))
         elif isinstance(event, Open) and event.record is not None:

@@ -24,7 +24,7 @@ _FIRST_ROOTS: Final = (
 """Roots of the oldest archives, which have no manifest: the keys that tell them, and what they hold."""
 
 _VERSIONS: Final = f"version {FORMAT_VERSION} or {WIDE_VERSION}"
-_OLD_HINT: Final = f"this release reads {_VERSIONS}; Pattern's own converter turns some older archives into version 3"
+_OLD_HINT: Final = "make one of today of it: pattern-stream convert OLD -o NEW.car"
 
 
 def check_version(value: Any) -> None:
