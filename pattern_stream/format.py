@@ -38,6 +38,10 @@ MAX_PAGE_BYTES: Final = 900_000
 MAX_CHUNK_MESSAGES: Final = 1_000
 """Messages in one chunk (caller may change it). Source: docs/format.md#where-chunks-close."""
 
+BORDER_ONE_IN: Final = 256
+"""One key in so many starts a chunk of messages or rows, by its hash. Ours.
+Source: docs/format.md#where-chunks-close."""
+
 MAX_CHUNK_ROWS: Final = 20_000
 """Rows of a table beyond the declared records in one chunk: each is an array, which costs its reader memory. Ours."""
 

@@ -92,13 +92,15 @@ class OpenHistory(Open):
 class OpenTable(Open):
     """An extension table starts, or the lossy cells (None). `count`: of its rows, as the archive says.
 
-    `untranslated`: nobody knows which of its columns hold ids, and the ids of all other rows are new.
+    `key_columns`: those of its key, on the way out; none where it has no key. `untranslated`: nobody knows which of its
+    columns hold ids, and the ids of all other rows are new.
     """
 
     node: type[NodeType] = TableExport
     table: str | None
     columns: Sequence[Mapping[str, Any]]
     count: int | None = None
+    key_columns: Sequence[str] = ()
     untranslated: bool = False
 
     @property
@@ -159,13 +161,15 @@ class Encoded:
     """A batch of messages that were read, mapped and encoded elsewhere, belonging to the innermost open node.
 
     One element a message: what names it, its position, its length in `data`, where it follows the one before, and
-    `most_containers` as in Records. None of them is larger than MAX_BLOCK_CONTAINERS bytes.
+    `most_containers` as in Records. None of them is larger than MAX_BLOCK_CONTAINERS bytes. `borders`: the places of
+    those that start a chunk, see `codec.chunk_borders`.
     """
 
     ids: list[str]
     positions: list[str]
     sizes: list[int]
     most_containers: list[int]
+    borders: list[int]
     data: bytes
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import Final
 
+from pattern_stream.codec.chunk_borders import chunk_borders
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.errors import ProtocolError, Where
 from pattern_stream.format import (
@@ -21,7 +22,6 @@ from pattern_stream.items import (
     Draft,
     DraftEvent,
     Encoded,
-    Open,
     OpenHistory,
     OpenMemoryBlock,
     OpenTable,
@@ -31,7 +31,6 @@ from pattern_stream.items import (
     Rows,
 )
 from pattern_stream.schema.model.nodes import (
-    AgentExport,
     MessageChunk,
     SnapshotChunk,
 )
@@ -58,12 +57,16 @@ _key_of: Final[Callable[[RecordDict], _Key]] = itemgetter("id", "position")
 
 @dataclass(frozen=True, slots=True)
 class _EncodedBatch:
-    """Encoded messages, one element each. `records`: None for what surely fits a block by itself."""
+    """Encoded messages, one element each. `records`: None for what surely fits a block by itself.
+
+    `borders`: the places of those that start a chunk.
+    """
 
     keys: list[_Key]
     sizes: list[int]
     most_containers: list[int]
     records: Sequence[RecordDict | None]
+    borders: list[int]
 
 
 class ChunkBuilder:
@@ -73,7 +76,6 @@ class ChunkBuilder:
         self._limits = limits
         self._rows = RowChunks(limits)
         self._room = 0
-        self._index = 0
         self._begin_chunk()
 
     def add(self, event: RecordEvent) -> Iterator[DraftEvent]:
@@ -91,17 +93,11 @@ class ChunkBuilder:
             raise ProtocolError("rows came where records are chunked", where=Where(stage="chunk"))
         yield from self._flush()
         yield from self._rows.flush()
-        if isinstance(event, Open):
-            self._begin_node(event)
+        if isinstance(event, (OpenTable, OpenHistory)):
+            self._rows.begin(event)
         yield event
         if isinstance(event, OpenMemoryBlock):
             yield from cut_snapshot(event.document or b"", row_id=event.record["id"])
-
-    def _begin_node(self, event: Open) -> None:
-        if event.node is AgentExport:
-            self._index = 0
-        elif isinstance(event, (OpenTable, OpenHistory)):
-            self._rows.begin(event)
 
     def _add_messages(self, event: Records) -> Iterator[Draft]:
         if len(event.records) == 1 and stands_apart(event.records[0].values()):
@@ -110,38 +106,43 @@ class ChunkBuilder:
             return
         most = event.most_containers or [MAX_BLOCK_CONTAINERS] * len(event.records)
         parts = encode_records(event.records)
-        batch = _EncodedBatch(list(map(_key_of, event.records)), list(map(len, parts)), most, event.records)
+        keys = list(map(_key_of, event.records))
+        borders = chunk_borders(identity.encode() for identity, _ in keys)
+        batch = _EncodedBatch(keys, list(map(len, parts)), most, event.records, borders)
         yield from self._add_batch(batch, lambda start, stop: parts[start:stop])
 
     def _add_encoded(self, event: Encoded) -> Iterator[Draft]:
         ends = [0, *accumulate(event.sizes)]
         keys = list(zip(event.ids, event.positions, strict=True))
-        batch = _EncodedBatch(keys, event.sizes, event.most_containers, [None] * len(keys))
+        batch = _EncodedBatch(keys, event.sizes, event.most_containers, [None] * len(keys), event.borders)
         yield from self._add_batch(batch, lambda start, stop: [event.data[ends[start] : ends[stop]]])
 
     def _add_batch(self, batch: _EncodedBatch, parts: Callable[[int, int], list[bytes]]) -> Iterator[Draft]:
         """Encoded messages; `parts` gives the bytes of a run of them."""
-        at = 0
-        while at < len(batch.keys):
-            if count := self._room_for(batch.sizes, at):
-                self._take(batch, at, at + count, parts)
-                at += count
-                continue
-            yield from self._flush()
-            record = batch.records[at]
-            if record is not None and not self._fits_alone(batch.keys[at], parts(at, at + 1)[0]):
-                yield self._alone(record)
-            else:
-                self._room = min(self._limits.max_chunk_bytes, MAX_BLOCK_BYTES - _envelope_bytes(batch.keys[at]))
-                self._take(batch, at, at + 1, parts)
-            at += 1
+        for start, stop in pairwise([0, *batch.borders, len(batch.keys)]):
+            if start in batch.borders:
+                yield from self._flush()
+            at = start
+            while at < stop:
+                if count := self._room_for(batch.sizes[at:stop]):
+                    self._take(batch, at, at + count, parts)
+                    at += count
+                    continue
+                yield from self._flush()
+                record = batch.records[at]
+                if record is not None and not self._fits_alone(batch.keys[at], parts(at, at + 1)[0]):
+                    yield self._alone(record)
+                else:
+                    self._room = min(self._limits.max_chunk_bytes, MAX_BLOCK_BYTES - _envelope_bytes(batch.keys[at]))
+                    self._take(batch, at, at + 1, parts)
+                at += 1
 
-    def _room_for(self, sizes: list[int], at: int) -> int:
+    def _room_for(self, sizes: list[int]) -> int:
         """How many of the next messages go into the open chunk; none where there is no chunk yet."""
         if not self._parts:
             return 0
         most = max(self._limits.max_messages - len(self._keys), 0)
-        return bisect_right(list(accumulate(sizes[at : at + most])), self._room - self._part_bytes)
+        return bisect_right(list(accumulate(sizes[:most])), self._room - self._part_bytes)
 
     def _take(self, batch: _EncodedBatch, start: int, stop: int, parts: Callable[[int, int], list[bytes]]) -> None:
         self._keys += batch.keys[start:stop]
@@ -158,9 +159,7 @@ class ChunkBuilder:
 
     def _alone(self, record: RecordDict) -> Draft:
         """A message that outgrows a block: what of it moves out is the encoder's to see."""
-        draft = self._draft([_key_of(record)], ())
-        self._index += 1
-        return replace(draft, wide=record)
+        return replace(self._draft([_key_of(record)], ()), wide=record)
 
     def _flush(self) -> Iterator[Draft]:
         if not self._parts:
@@ -170,7 +169,6 @@ class ChunkBuilder:
         self._begin_chunk()
         whole = self._draft(keys, tuple(parts))
         if fits_surely or fits(encode_chunk(whole, parts)):
-            self._index += 1
             yield whole
             return
         for key, record, encoded in zip(keys, records, _cut(b"".join(parts), sizes), strict=True):
@@ -179,7 +177,6 @@ class ChunkBuilder:
                 yield self._alone(record)
                 continue
             yield self._draft([key], (encoded,))
-            self._index += 1
 
     def _begin_chunk(self) -> None:
         self._keys: list[_Key] = []
@@ -197,7 +194,7 @@ class ChunkBuilder:
     def _draft(self, keys: list[_Key], parts: tuple[bytes, ...]) -> Draft:
         (first_id, start_position), (_, end_position) = keys[0], keys[-1]
         fields = {
-            "chunk_index": self._index,
+            "chunk_index": 0,
             "end_position": end_position,
             "message_count": len(keys),
             "start_position": start_position,
@@ -221,11 +218,11 @@ async def chunk(
     """Group messages and rows into drafts that fit one block, cut memory documents into pieces; the rest passes.
 
     In:      Records grouped by agent, in source order; Cells inside the Open of their table or history.
-    Out:     Draft of MessageChunk: the sum of its messages <= limits.max_chunk_bytes, and at most
-             limits.max_messages of them, index from 0 per agent. Draft of SnapshotChunk after the memory block's Open.
-             Draft of TableChunk, UpdateChunk, CheckpointChunk: the same for rows, at most MAX_CHUNK_ROWS of them, index
-             from 0 per table. A message or row that outgrows a block, or has Large cells, is alone in its draft, not
-             encoded yet.
+    Out:     Draft of MessageChunk: its first message is a border or follows a full chunk, none after it is a border;
+             the sum of its messages <= limits.max_chunk_bytes, and at most limits.max_messages of them.
+             Draft of SnapshotChunk after the memory block's Open.
+             Draft of TableChunk, UpdateChunk, CheckpointChunk: the same for rows, at most MAX_CHUNK_ROWS of them.
+             A message or row that outgrows a block, or has Large cells, is alone in its draft, not encoded yet.
     Memory:  the open chunk and one batch.
     Source:  docs/format.md#snapshot-chunks, #where-chunks-close, #memory-history.
     """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from tests.acceptance.flat import AgentPart, Flat, GroupPart, Wire
+from tests.acceptance.flat import AgentPart, Chunk, Flat, GroupPart, Wire
 from tests.acceptance.wire import difference
 
 
@@ -79,6 +80,16 @@ def mended(real: Flat, ours: Flat) -> Flat:
         group.attachments = _held(group.attachments, real)
     assert sorted(real.standalone) == sorted(ours.standalone)
     real.agents, real.standalone, real.attachments = agents, ours.standalone, _held(real.attachments, real)
+    return real
+
+
+def divided(real: Flat, ours: Flat) -> Flat:
+    """The same with the messages of each agent, in their order, in chunks of as many messages as ours have."""
+    for key, part in real.agents.items():
+        chunks, rest = ours.agents[key].chunks, iter(part.messages)
+        assert len(part.messages) == sum(chunk.count for chunk in chunks)
+        groups = [list(islice(rest, chunk.count)) for chunk in chunks]
+        part.chunks = [Chunk(0, one[0]["position"], one[-1]["position"], len(one), one) for one in groups]
     return real
 
 

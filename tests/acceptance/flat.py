@@ -29,26 +29,24 @@ GROUP_KEYS = {"group", "members", "shared_memory_cids", "shared_attachment_expor
 
 @dataclass
 class Chunk:
-    """A message chunk: its envelope, its messages, and its CID where it came from an archive."""
+    """A message chunk: its envelope and its messages."""
 
     index: int
     start: str
     end: str
     count: int
     messages: list[Wire]
-    cid: Link | None = None
 
 
 @dataclass
 class AgentPart:
-    """An agent and what is its own; `cids` names the blocks of entries and summaries by id."""
+    """An agent and what is its own."""
 
     record: Wire
     memory: list[str] = field(default_factory=list)
     chunks: list[Chunk] = field(default_factory=list)
     entries: list[Wire] = field(default_factory=list)
     summaries: list[Wire] = field(default_factory=list)
-    cids: dict[str, Link] = field(default_factory=dict)
 
     @property
     def messages(self) -> list[Wire]:
@@ -152,10 +150,12 @@ class _Loader:
     def table(self, part: Wire, name: str) -> Table:
         must(set(part) == {"columns", "count", "chunks"}, f"keys of table {name}: {sorted(part)}")
         found = Table([(column["name"], column["type"]) for column in part["columns"]])
-        for index, link in enumerate(part["chunks"]):
+        numbered = 0
+        for link in part["chunks"]:
             chunk = self.archive.node(link)
             must(set(chunk) == {"index", "rows", "table"}, f"keys of a table chunk: {sorted(chunk)}")
-            must((chunk["index"], chunk["table"]) == (index, name), f"chunk {index} of table {name} is out of line")
+            numbered += chunk["index"] != 0
+            must((chunk["index"], chunk["table"]) in ((0, name), (numbered, name)), f"a chunk of {name} is out of line")
             found.rows += [list(map(self.cell, row)) for row in chunk["rows"]]
         must(len(found.rows) == part["count"], f"table {name} says {part['count']} rows, has {len(found.rows)}")
         must(all(len(row) == len(found.columns) for row in found.rows), f"rows of table {name} have other widths")
@@ -171,10 +171,8 @@ class _Loader:
         part = AgentPart(item["agent"])
         part.memory = [self.memory(link) for link in item["memory_block_cids"]]
         part.chunks = [self.chunk(link) for link in item["message_chunk_cids"]]
-        for key, found in (("archival_entry_cids", part.entries), ("archive_summary_cids", part.summaries)):
-            for link in item[key]:
-                found.append(self.archive.node(link))
-                part.cids[found[-1]["id"]] = link
+        part.entries = [self.archive.node(link) for link in item["archival_entry_cids"]]
+        part.summaries = [self.archive.node(link) for link in item["archive_summary_cids"]]
         name: str = part.record["id"]
         must(name not in self.flat.agents, f"agent {name} stands twice")
         self.flat.agents[name] = part
@@ -185,7 +183,6 @@ class _Loader:
         must(set(node) == {"messages", "chunk_index", "end_position", "message_count", "start_position"}, "chunk keys")
         return Chunk(
             node["chunk_index"], node["start_position"], node["end_position"], node["message_count"], node["messages"],
-            link,
         )  # fmt: skip
 
     def memory(self, link: Link) -> str:
@@ -207,9 +204,9 @@ class _Loader:
 
     def rows(self, links: list[Link]) -> list[list[Any]]:
         found = []
-        for index, link in enumerate(links):
+        for link in links:
             chunk = self.archive.node(link)
-            must(set(chunk) == {"index", "rows"} and chunk["index"] == index, f"history chunk {index} is out of line")
+            must(set(chunk) == {"index", "rows"} and chunk["index"] == 0, "a history chunk is out of line")
             found += [list(map(self.cell, row)) for row in chunk["rows"]]
         return found
 

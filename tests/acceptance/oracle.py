@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
 from tests.acceptance.car import encode
 from tests.acceptance.flat import AgentPart, Chunk, Flat, GroupPart, MemoryPart, Wire
 from tests.acceptance.wire import ReadFloat, Row, moment, record
@@ -26,6 +28,8 @@ class Options:
     chunk_bytes: int = 900_000
     chunk_messages: int = 1_000
     owner: str = "cli-user"
+    real_program: bool = False
+    """Chunks are to be those of the real program: no borders, and counted."""
 
 
 DEFAULT = Options()
@@ -90,18 +94,19 @@ def descending(text: str) -> tuple[int, ...]:
 
 
 def chunks_of(messages: list[Wire], options: Options) -> list[Chunk]:
-    """Message chunks by the rules of docs/format.md#where-chunks-close."""
+    """Message chunks by the rules of docs/format.md#where-chunks-close, or as the real program has them."""
     groups: list[list[Wire]] = []
     total = 0
     for message in messages:
         size = len(encode(message))
         full = groups and (total + size > options.chunk_bytes or len(groups[-1]) >= options.chunk_messages)
-        if not groups or full:
+        border = int.from_bytes(blake3(message["id"].encode()).digest()[:8], "little") % 256 == 0
+        if not groups or full or (border and not options.real_program):
             groups, total = [*groups, []], 0
         groups[-1].append(message)
         total += size
     return [
-        Chunk(index, group[0]["position"], group[-1]["position"], len(group), group)
+        Chunk(index * options.real_program, group[0]["position"], group[-1]["position"], len(group), group)
         for index, group in enumerate(groups)
     ]
 

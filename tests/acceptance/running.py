@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -111,8 +111,8 @@ class Case:
         thin = ("--thin",) if self.scope == "thin" else ()
         return ("--scope", self.scope.replace("thin", "group"), *thin, *self.arguments, "--", self.row_id(database))
 
-    def expected(self, database: Database) -> Flat:
-        build = Expected(database, self.options)
+    def expected(self, database: Database, *, real_program: bool = False) -> Flat:
+        build = Expected(database, replace(self.options, real_program=real_program))
         if self.scope == "constellation":
             return build.constellation_scope()
         scopes = {"agent": build.agent_scope, "group": build.group_scope, "thin": build.thin_scope}

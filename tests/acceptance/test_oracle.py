@@ -27,7 +27,7 @@ def test_the_oracle_explains_every_archive_of_the_real_program(name: str, folder
     for label, case in here.cases.items():
         real = here.real(label)
         if real is not None:
-            expected = case.expected(rows)
+            expected = case.expected(rows, real_program=True)
             assert [] == list(differences(expected, mended(real, expected))), label
             compared += 1
 
@@ -105,13 +105,16 @@ def test_the_real_programs_order_is_not_ours(folder: Callable[[str], Folder]) ->
 
 
 def test_chunks_close_where_the_rules_say() -> None:
-    """A chunk may reach its limits exactly, and one message alone may exceed the target."""
-    messages = [{"position": str(n), "text": "x" * n} for n in (10, 10, 10, 2000)]
+    """A chunk may reach its limits exactly, one message alone may exceed the target, and a border (m173) starts one."""
+    messages = [{"id": f"m{at}", "position": str(n), "text": "x" * n} for at, n in enumerate((10, 10, 10, 2000))]
     size = len(encode(messages[0]))
 
     assert [3, 1] == [c.count for c in chunks_of(messages, Options(chunk_bytes=3 * size))]
     assert [2, 1, 1] == [c.count for c in chunks_of(messages, Options(chunk_bytes=3 * size - 1))]
     assert [2, 2] == [c.count for c in chunks_of(messages, Options(chunk_messages=2))]
+    messages[1]["id"] = "m173"
+    assert [1, 3] == [c.count for c in chunks_of(messages, Options())]
+    assert [4] == [c.count for c in chunks_of(messages, Options(real_program=True))]
     assert size < MAX_BLOCK_BYTES
 
 

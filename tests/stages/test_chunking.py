@@ -1,4 +1,4 @@
-"""Messages to chunks, documents to pieces. Borders are those of the original.
+"""Messages to chunks, documents to pieces.
 Source: docs/format.md#where-chunks-close."""
 
 from __future__ import annotations
@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pattern_stream.codec.chunk_borders import chunk_borders
 from pattern_stream.codec.dagcbor import encode_record
 from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, OpenMemoryBlock, RecordEvent, Records
 from pattern_stream.schema.model.cells import Large
@@ -36,13 +38,23 @@ def drafts(events: list[RecordEvent], limits: Limits) -> list[DraftEvent]:
     return [draft for event in events for draft in builder.add(event)]
 
 
-def borders(sizes: list[int], limits: Limits) -> list[list[int]]:
-    """The rule as the original states it, in the plainest form: indexes of messages by chunk."""
+BORDERS = (173, 429, 642, 702, 967)
+"""The numbers n below 1000 of which blake3 of `m<n>` is 0 modulo 256."""
+
+
+def is_border(identity: str) -> bool:
+    """The rule of docs/format.md in its own words."""
+    return int.from_bytes(blake3(identity.encode()).digest()[:8], "little") % 256 == 0
+
+
+def chunked(messages: list[dict[str, Any]], limits: Limits) -> list[list[int]]:
+    """The whole rule in its plainest form: indexes of messages by chunk."""
     chunks: list[list[int]] = []
     total = 0
-    for index, size in enumerate(sizes):
+    for index, record in enumerate(messages):
+        size = len(encode_record(record))
         full = chunks and (total + size > limits.max_chunk_bytes or len(chunks[-1]) >= limits.max_messages)
-        if not chunks or full:
+        if not chunks or full or is_border(record["id"]):
             chunks.append([])
             total = 0
         chunks[-1].append(index)
@@ -50,41 +62,48 @@ def borders(sizes: list[int], limits: Limits) -> list[list[int]]:
     return chunks
 
 
-@given(
-    st.lists(st.integers(60, 400), max_size=40),
-    st.integers(1, 1200),
-    st.integers(1, 8),
-    st.integers(1, 7),
-)
-def test_borders_are_the_originals(sizes: list[int], most_bytes: int, most: int, batch: int) -> None:
-    """However messages are batched, chunks close where the rule says, indexes count from 0, positions are the ends."""
+def test_borders_of_ids() -> None:
+    """They are a constant of the format: archives of other days, machines and releases have the same."""
+    ids = [f"m{number}" for number in range(1000)]
+
+    assert list(BORDERS) == chunk_borders(identity.encode() for identity in ids)
+    assert list(BORDERS) == [number for number, identity in enumerate(ids) if is_border(identity)]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Messages of small sizes, one in a few of which starts a chunk by its id."""
+    sizes = draw(st.lists(st.integers(60, 400), max_size=40))
+    places = draw(st.lists(st.integers(0, 40), max_size=len(BORDERS), unique=True))
+    numbers = dict(zip(places, BORDERS, strict=False))
+    return [message(numbers.get(place, place), size) for place, size in enumerate(sizes)]
+
+
+@given(conversations(), st.integers(1, 1200), st.integers(1, 8), st.integers(1, 7))
+def test_chunks_close_where_the_rule_says(
+    messages: list[dict[str, Any]], most_bytes: int, most: int, batch: int
+) -> None:
+    """However messages are batched, chunks close where the rule says, every index is 0, positions are the ends."""
     limits = Limits(most_bytes, most)
-    messages = [message(index, size) for index, size in enumerate(sizes)]
     batches = [messages[at : at + batch] for at in range(0, len(messages), batch)]
     events: list[RecordEvent] = [Records(Message, records) for records in batches]
-    expected = borders([len(encode_record(record)) for record in messages], limits)
+    expected = chunked(messages, limits)
 
     found = [draft for draft in drafts([*events, Close()], limits) if isinstance(draft, Draft)]
 
     assert [tuple(encode_record(messages[i]) for i in indexes) for indexes in expected] == [d.parts for d in found]
-    assert list(range(len(expected))) == [draft.fields["chunk_index"] for draft in found]
+    assert {0} >= {draft.fields["chunk_index"] for draft in found}
     assert [len(indexes) for indexes in expected] == [draft.fields["message_count"] for draft in found]
     assert [(messages[i[0]]["position"], messages[i[-1]]["position"]) for i in expected] == [
         (draft.fields["start_position"], draft.fields["end_position"]) for draft in found
     ]
 
 
-@given(
-    st.lists(st.integers(60, 400), max_size=40),
-    st.integers(1, 1200),
-    st.integers(1, 8),
-    st.integers(1, 7),
-)
+@given(conversations(), st.integers(1, 1200), st.integers(1, 8), st.integers(1, 7))
 def test_messages_encoded_elsewhere_come_to_the_same_chunks(
-    sizes: list[int], most_bytes: int, most: int, batch: int
+    messages: list[dict[str, Any]], most_bytes: int, most: int, batch: int
 ) -> None:
     """Whether messages come as records or encoded, or both in turn: the blocks are the same."""
-    messages = [message(index, size) for index, size in enumerate(sizes)]
     batches = [messages[at : at + batch] for at in range(0, len(messages), batch)]
     records: list[RecordEvent] = [Records(Message, found) for found in batches]
     mixed = [encoded_of(found) if at % 3 else Records(Message, found) for at, found in enumerate(batches)]
@@ -109,8 +128,25 @@ def encoded_of(messages: list[dict[str, Any]]) -> Encoded:
         [record["position"] for record in messages],
         list(map(len, parts)),
         [1] * len(parts),
+        chunk_borders(record["id"].encode() for record in messages),
         b"".join(parts),
     )
+
+
+@given(conversations(), st.integers(1, 40), st.integers(300, 1200), st.integers(1, 8))
+def test_newer_messages_change_no_chunk_behind_the_first_border(
+    older: list[dict[str, Any]], newer: int, most_bytes: int, most: int
+) -> None:
+    """Messages travel newest first: from the first border on, all chunks of yesterday's archive are in today's."""
+    first = next((at for at, record in enumerate(older) if is_border(record["id"])), len(older))
+    today = [message(1000 + number, 100) for number in range(newer)] + older
+
+    kept, found = (
+        [encode_chunk(draft, draft.parts) for draft in drafts(events, Limits(most_bytes, most))[:-1]]  # type: ignore[arg-type, union-attr]
+        for events in ([Records(Message, older[first:]), Close()], [Records(Message, today), Close()])
+    )
+
+    assert kept == found[len(found) - len(kept) :]
 
 
 def test_encoded_messages_that_could_not_be_read_back_together_go_apart() -> None:
@@ -124,8 +160,8 @@ def test_encoded_messages_that_could_not_be_read_back_together_go_apart() -> Non
     assert [1, 1, 1] == [draft.fields["message_count"] for draft in found]
 
 
-def test_the_index_starts_anew_for_each_agent_and_chunks_come_before_what_follows() -> None:
-    """An agent's open chunk goes out before its summaries; the next agent counts from 0."""
+def test_chunks_come_before_what_follows() -> None:
+    """An agent's open chunk goes out before its summaries, and before the next agent."""
     one = Records(Message, [message(1, 100)])
     summaries = Records(ArchiveSummary, [])
     events: list[RecordEvent] = [
@@ -134,24 +170,25 @@ def test_the_index_starts_anew_for_each_agent_and_chunks_come_before_what_follow
 
     found = drafts(events, Limits(max_messages=1))
 
-    kinds = [event.fields["chunk_index"] if isinstance(event, Draft) else type(event).__name__ for event in found]
-    assert ["Open", 0, 1, "Records", "Close", "Open", 0, "Close"] == kinds
+    assert ["Open", "Draft", "Draft", "Records", "Close", "Open", "Draft", "Close"] == [
+        type(event).__name__ for event in found
+    ]
 
 
 def test_a_message_larger_than_a_block_is_alone_and_not_encoded() -> None:
     """One that fits its block exactly is encoded here; one byte more, and what moves out of it is the encoder's to see.
 
-    The chunks before and after it keep their order and number.
+    The chunks before and after it keep their order.
     """
-    around = len(encode_chunk(Draft(MessageChunk, fields_of(message(1, 100), 0)), [b""]))
+    around = len(encode_chunk(Draft(MessageChunk, fields_of(message(1, 100))), [b""]))
     fitting, larger = message(1, 1_000_000 - around), message(2, 1_000_001 - around)
 
     found = drafts([Records(Message, [fitting, larger, message(3, 100)]), Close()], Limits())
 
     assert [
-        Draft(MessageChunk, fields_of(fitting, 0), (encode_record(fitting),), "m1"),
-        Draft(MessageChunk, fields_of(larger, 1), (), "m2", larger, 1),
-        Draft(MessageChunk, fields_of(message(3, 100), 2), (encode_record(message(3, 100)),), "m3"),
+        Draft(MessageChunk, fields_of(fitting), (encode_record(fitting),), "m1"),
+        Draft(MessageChunk, fields_of(larger), (), "m2", larger, 1),
+        Draft(MessageChunk, fields_of(message(3, 100)), (encode_record(message(3, 100)),), "m3"),
         Close(),
     ] == found
 
@@ -166,8 +203,7 @@ def test_messages_that_could_not_be_read_back_together_go_apart() -> None:
 
     found = drafts([Records(Message, [*crowded, hopeless]), Close()], Limits())
 
-    assert [(0, 1), (1, 1), (2, 0)] == [(d.fields["chunk_index"], len(d.parts)) for d in found if isinstance(d, Draft)]
-    assert [None, None, hopeless] == [draft.wide for draft in found if isinstance(draft, Draft)]
+    assert [(1, None), (1, None), (0, hopeless)] == summary(found)
 
 
 def test_what_cannot_be_read_back_begins_no_chunk() -> None:
@@ -177,7 +213,7 @@ def test_what_cannot_be_read_back_begins_no_chunk() -> None:
 
     found = drafts([Records(Message, [*small[:2], hopeless, *small[2:]]), Close()], Limits(max_messages=2))
 
-    assert [(0, 2, None), (1, 0, hopeless), (2, 2, None)] == summary(found)
+    assert [(2, None), (0, hopeless), (2, None)] == summary(found)
 
 
 def test_what_cannot_be_read_back_takes_none_with_it() -> None:
@@ -187,13 +223,13 @@ def test_what_cannot_be_read_back_takes_none_with_it() -> None:
 
     found = drafts([Records(Message, [*small[:2], hopeless, *small[2:]]), Close()], Limits())
 
-    assert [(0, 1, None), (1, 1, None), (2, 0, hopeless), (3, 1, None), (4, 1, None)] == summary(found)
+    assert [(1, None), (1, None), (0, hopeless), (1, None), (1, None)] == summary(found)
     assert ["m0", "m1", "m9", "m2", "m3"] == [draft.row_id for draft in found if isinstance(draft, Draft)]
 
 
-def summary(found: list[DraftEvent]) -> list[tuple[int, int, Any]]:
-    """Of each draft its index, how many parts it has, and the record that is not encoded."""
-    return [(d.fields["chunk_index"], len(d.parts), d.wide) for d in found if isinstance(d, Draft)]
+def summary(found: list[DraftEvent]) -> list[tuple[int, Any]]:
+    """Of each draft how many parts it has, and the record that is not encoded."""
+    return [(len(draft.parts), draft.wide) for draft in found if isinstance(draft, Draft)]
 
 
 @pytest.mark.parametrize(("arrays", "is_wide"), [(249_996, False), (249_997, True)])
@@ -251,13 +287,13 @@ def test_a_last_position_that_is_long() -> None:
 
 
 def test_a_message_with_a_large_cell_comes_after_those_before_it() -> None:
-    """One that is not encoded here closes the open chunk, and counts as a chunk."""
+    """One that is not encoded here closes the open chunk, and is a chunk of its own."""
     large = message(2, 100) | {"content_json": Large(2_000_000, text=True)}
     batches = [[message(0, 100), message(1, 100)], [large], [message(3, 100)]]
 
     found = drafts([*(Records(Message, records) for records in batches), Close()], Limits())
 
-    assert [(0, 2, None), (1, 0, large), (2, 1, None)] == summary(found)
+    assert [(2, None), (0, large), (1, None)] == summary(found)
 
 
 def test_pieces_name_their_memory_block() -> None:
@@ -269,10 +305,10 @@ def test_pieces_name_their_memory_block() -> None:
     assert [event, "b1", "b1", Close()] == [one.row_id if isinstance(one, Draft) else one for one in found]
 
 
-def fields_of(record: dict[str, Any], index: int) -> dict[str, Any]:
+def fields_of(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chunk that holds one message."""
     position = record["position"]
-    return {"chunk_index": index, "end_position": position, "message_count": 1, "start_position": position}
+    return {"chunk_index": 0, "end_position": position, "message_count": 1, "start_position": position}
 
 
 def test_a_callers_limit_leaves_room_for_the_map_around() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -65,11 +65,13 @@ def agent_events(*inside: RecordEvent) -> list[RecordEvent]:
     return [Open(AgentExport, agent_record(), "a1"), *inside, Close()]
 
 
-def table_events(name: str | None, columns: tuple[str, ...], *batches: list[Row]) -> list[RecordEvent]:
-    """A table with its rows, as import has it."""
+def table_events(
+    name: str | None, columns: tuple[str, ...], *batches: list[Row], key: tuple[str, ...] = ()
+) -> list[RecordEvent]:
+    """A table with its rows, as import has it; with `key` as export has it."""
     declared = [{"name": column, "type": "TEXT"} for column in columns]
     return [
-        OpenTable(table=name, columns=declared, count=sum(map(len, batches))),
+        OpenTable(table=name, columns=declared, count=sum(map(len, batches)), key_columns=key),
         *(Cells(CELLS_TABLE if name is None else name, rows) for rows in batches),
         Close(),
     ]
@@ -203,7 +205,7 @@ def test_without_tables_there_is_no_key() -> None:
 
 
 def test_chunks_of_rows_close_by_bytes_and_by_rows() -> None:
-    """A chunk closes before the row that would take it over the limit, and at MAX_CHUNK_ROWS; indexes run from 0."""
+    """A chunk closes before the row that would take it over the limit, and at MAX_CHUNK_ROWS."""
     row: Row = ("x" * 90,)
     size = len(encode_rows([row])[0])
     small = exported(constellation_events(*table_events("t", ("a",), [row] * 7)), Limits(max_chunk_bytes=3 * size))
@@ -213,8 +215,38 @@ def test_chunks_of_rows_close_by_bytes_and_by_rows() -> None:
         chunks = [node for node in nodes_of(archive) if "rows" in node]
 
         assert expected == [len(chunk["rows"]) for chunk in chunks]
-        assert list(range(len(expected))) == [chunk["index"] for chunk in chunks]
         assert {"t"} == {chunk["table"] for chunk in chunks}
+
+
+BORDER_KEYS: Final = [65, 228, 232]
+"""The numbers below 256 that are borders as the one cell of a key: blake3 of their DAG-CBOR is 0 modulo 256."""
+
+
+@pytest.mark.parametrize(("size", "batch"), [(256, 256), (256, 9), (233, 1)])
+def test_a_row_whose_key_is_a_border_starts_a_chunk(size: int, batch: int) -> None:
+    """Rows on both sides of it stay in their chunks whatever comes or goes elsewhere; every index is 0."""
+    rows: list[Row] = [("v", number) for number in range(size)]
+    batches = [rows[at : at + batch] for at in range(0, size, batch)]
+    archive = exported(constellation_events(*table_events("t", ("value", "id"), *batches, key=("id",))))
+    chunks = [node for node in nodes_of(archive) if "rows" in node]
+
+    assert [0, *BORDER_KEYS] == [chunk["rows"][0][1] for chunk in chunks]
+    assert [[*row] for row in rows] == [row for chunk in chunks for row in chunk["rows"]]
+    assert {0} == {chunk["index"] for chunk in chunks}
+
+
+@pytest.mark.parametrize(("key", "expected"), [(("id",), [1, 2, 3, 0, 0]), ((), [1, 2, 3, 4, 5])])
+def test_chunks_that_may_have_an_equal_are_numbered(key: tuple[str, ...], expected: list[int]) -> None:
+    """Rows without a key, or with null in it, may be equal, their chunks too: no two blocks of an archive are."""
+    events = constellation_events(*table_events("t", ("id",), [(None,)] * 3 + [(1,), (2,)], key=key))
+    archive = exported(events, Limits(max_chunk_bytes=1))
+    chunks = [node for node in nodes_of(archive) if "rows" in node]
+
+    assert expected == [chunk["index"] for chunk in chunks]
+    assert len(archive.blocks) == len({cid for cid, _ in archive.blocks})
+    assert [(None,)] * 3 + [(1,), (2,)] == [
+        row for event in imported(archive) if isinstance(event, Cells) for row in event.rows
+    ]
 
 
 def test_batches_of_rows_are_bounded() -> None:
@@ -227,8 +259,8 @@ def test_batches_of_rows_are_bounded() -> None:
     assert rows == [row for batch in batches for row in batch.rows]
 
 
-def test_each_history_and_table_counts_its_chunks_anew() -> None:
-    """Indexes start from 0 for updates, for checkpoints, for the next block, for the next table."""
+def test_chunks_of_history_and_of_tables_with_a_key_have_index_0() -> None:
+    """Nothing of a chunk depends on those before it; where there is no key each table counts anew."""
     cells = [Cells(UPDATES, [update(1), update(2)]), Cells(CHECKPOINTS, [checkpoint(1), checkpoint(2)])]
     block = block_events(MemoryHistory(None, None), *cells)
     other = [
@@ -236,12 +268,14 @@ def test_each_history_and_table_counts_its_chunks_anew() -> None:
         *block[1:],
     ]
     events = constellation_events(
-        *agent_events(*block, *other), *table_events("t", ("a",), [(1,), (2,)]), *table_events("uu", ("a",), [(1,)])
+        *agent_events(*block, *other),
+        *table_events("t", ("a",), [(1,), (2,)]),
+        *table_events("uu", ("a",), [(1,)], key=("a",)),
     )
 
     found = nodes_of(exported(as_exported(events), Limits(max_chunk_bytes=1)))
 
-    assert [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0] == [node["index"] for node in found if "rows" in node]
+    assert [0] * 8 + [1, 2, 0] == [node["index"] for node in found if "rows" in node]
 
 
 def test_statistics_count_every_section_below_the_data_node() -> None:

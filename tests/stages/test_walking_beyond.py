@@ -455,10 +455,11 @@ def history_of(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_history_by_another_hand(version: int) -> None:
-    """History is no matter of the version."""
+@pytest.mark.parametrize("indexes", [(0, 1), (0, 0), (7, 3)])
+def test_history_by_another_hand(version: int, indexes: tuple[int, int]) -> None:
+    """History is no matter of the version, and its chunks may have any index."""
     archive = Archive()
-    updates = [archive.add({"rows": [ROW], "index": 0}), archive.add({"rows": [], "index": 1})]
+    updates = [archive.add({"rows": rows, "index": at}) for rows, at in zip(([ROW], []), indexes, strict=True)]
     found = imported(finished(archive, remembered(archive, history_of(updates=updates)), version))
 
     (opened,) = [event for event in found if isinstance(event, OpenMemoryBlock)]
@@ -482,7 +483,6 @@ def test_history_by_another_hand(version: int) -> None:
             "rows of 2 cells, expected 9",
             "rows",
         ),
-        (lambda a: remembered(a, history_of(updates=[a.add({"rows": [ROW], "index": 1})])), "found index 1", "index"),
         (
             lambda a: remembered(a, history_of(updates=[a.add({"rows": [ROW, ROW[:3]], "index": 0})])),
             "3 cells, expected an array of 9",
@@ -535,10 +535,12 @@ def chunk_of(rows: Any = ROWS, index: int = 0, table: str = "tasks") -> dict[str
 
 
 @pytest.mark.parametrize("version", [3, 4])
-def test_a_table_by_another_hand(version: int) -> None:
-    """Tables are no matter of the version."""
+@pytest.mark.parametrize("indexes", [(0, 1), (0, 0), (7, 3)])
+def test_a_table_by_another_hand(version: int, indexes: tuple[int, int]) -> None:
+    """Tables are no matter of the version, and their chunks may have any index."""
     archive = Archive()
-    node = with_table(archive, chunk_of(ROWS[:1]), chunk_of(ROWS[1:], 1)) | {"version": version}
+    chunks = [chunk_of([row], index) for row, index in zip(ROWS, indexes, strict=True)]
+    node = with_table(archive, *chunks) | {"version": version}
 
     assert [Cells("tasks", [("t1", None), ("t2", 1.5)])] == [
         event for event in imported(finished(archive, node, version)) if isinstance(event, Cells)
@@ -556,7 +558,6 @@ def external_cell(archive: Archive, size: int, *sizes: int, **changes: Any) -> d
         (lambda a: with_table(a, chunk_of(), count=3), "chunks hold 2 rows, expected 3", "count"),
         (lambda a: with_table(a, chunk_of(), count=1), "chunks hold 2 rows, expected 1", "count"),
         (lambda a: with_table(a, chunk_of(table="events")), "found rows of 'events', expected 'tasks'", "table"),
-        (lambda a: with_table(a, chunk_of(index=1)), "found index 1, expected 0", "index"),
         (lambda a: with_table(a, chunk_of([["t1"], ["t2"]])), "found rows of 1 cells, expected 2", "rows"),
         (lambda a: with_table(a, chunk_of([["t1", 1], "t2"])), "found text 't2', expected an array of 2", "rows[1]"),
         (
@@ -606,7 +607,7 @@ def external_cell(archive: Archive, size: int, *sizes: int, **changes: Any) -> d
     ],
 )
 def test_tables_keep_their_word(build: Callable[[Archive], dict[str, Any]], message: str, field: str) -> None:
-    """Counts, names, indexes, widths, columns and cells are compared."""
+    """Counts, names, widths, columns and cells are compared."""
     error = refusal(build)
 
     assert message in error.message

@@ -113,6 +113,21 @@ def wide(world: World) -> None:
     )
 
 
+def bordered(world: World) -> None:
+    """Messages, edits and rows of a table some of whose keys are borders: more than one chunk of each, with index 0."""
+    (document,) = make_documents([["One. ", "Two. ", "Three. "]])
+    world.add("agents", id="ada")
+    world.block("persona", "ada", loro_snapshot=document.base, last_seq=2, metadata='{"schema":{"Text":{}}}')
+    for seq, blob in enumerate(document.updates, 1):  # 65 is a border
+        world.add("memory_block_updates", id=63 + seq, block_id="persona", seq=seq, update_blob=blob)
+    for place, number in enumerate((174, 173, 172, 429, 1)):  # m173 and m429 are borders
+        world.add("messages", id=f"m{number}", agent_id="ada", position=str(int(BATCH) + place), batch_id=BATCH)
+    for task in ("t206", "t207", "t5", "t608", "t9"):  # t207 and t608 are borders
+        world.connection.execute(
+            "INSERT INTO tasks (id, title, created_at, updated_at) VALUES (?, 'tea', ?, ?)", [task, TIME, TIME]
+        )
+
+
 LOSSY: Final = (
     "SELECT typeof(capabilities) FROM group_members WHERE agent_id = 'ben'",
     "SELECT tool_rules FROM agents WHERE id = 'alone'",
@@ -134,6 +149,15 @@ FORMS: Final = {
     "v3-thin-group": Form(small, ("duo", "--thin"), ("SELECT name FROM agent_groups",)),
     "v3-portable": Form(small, ("--portable",), SHARED),
     "v3-whole": Form(small, (), (*SHARED, *LOSSY)),
+    "v3-borders": Form(
+        bordered,
+        (),
+        (
+            "SELECT group_concat(id) FROM (SELECT id FROM messages ORDER BY position)",
+            "SELECT group_concat(id) FROM (SELECT id FROM tasks ORDER BY id)",
+            "SELECT group_concat(id) FROM (SELECT id FROM memory_block_updates ORDER BY seq)",
+        ),
+    ),
     "v4-whole": Form(
         wide,
         (),

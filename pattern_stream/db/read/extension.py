@@ -26,7 +26,7 @@ from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_cells
 from pattern_stream.schema.mapping.row_to_record import row_mapper
 from pattern_stream.schema.model.cells import Large
-from pattern_stream.schema.model.nodes import CELL_COLUMNS
+from pattern_stream.schema.model.nodes import CELL_COLUMNS, CELL_KEY
 from pattern_stream.schema.model.records import DECLARED, ArchivalEntry, Message, Record, canonical
 from pattern_stream.schema.model.scopes import Selection
 
@@ -52,13 +52,16 @@ def read_extension(reading: Reading, selection: Selection, lossy_types: LossyTyp
     without = left_out(selection)
     tables = {name: table for name, table in reading.catalog.tables.items() if name not in without}
     marks = yield reading.connection.run(lambda raw: marks_above_rows(raw, tables))
-    part = _Part(None, _CELLS)
+    part = _Part(None, _CELLS, CELL_KEY)
     for record in DECLARED.values():
         if record.table in tables:
             yield from _LossyCellReader(reading, part, tables[record.table], record, lossy_types).read()
     yield from part.close()
     for name in sorted([*tables, SEQUENCES], key=canonical):
-        part = _Part(name, _SEQUENCES if name == SEQUENCES else _columns(tables[name]))
+        if name == SEQUENCES:
+            part = _Part(name, _SEQUENCES, SEQUENCE_COLUMNS[:1])
+        else:
+            part = _Part(name, _columns(tables[name]), tables[name].keyed.key)
         if name != SEQUENCES:
             yield from _rows(reading, part, tables[name].keyed, lossy_types)
         elif marks:
@@ -74,17 +77,18 @@ def _columns(table: Table) -> list[dict[str, Any]]:
 
 @dataclass(slots=True)
 class _Part:
-    """One extension table, or the lossy cells (None); opened with its first rows."""
+    """One extension table, or the lossy cells (None); opened with its first rows. `key`: the names of its key."""
 
     table: str | None
     columns: Sequence[dict[str, Any]]
+    key: Sequence[str]
     is_open: bool = False
 
     def add(self, rows: list[Row]) -> RowPlan:
         """More rows."""
         if not self.is_open:
             self.is_open = True
-            yield OpenTable(table=self.table, columns=self.columns)
+            yield OpenTable(table=self.table, columns=self.columns, key_columns=self.key)
         yield Cells(self.table or CELLS_TABLE, rows)
 
     def close(self) -> RowPlan:

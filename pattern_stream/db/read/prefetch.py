@@ -169,8 +169,8 @@ class MessagePrefetch:
             while queue and queue[0].item.agent_id == agent_id:
                 asked, done = queue.popleft(), 0
                 while (frame := await self._receive(reading, asked)) is not None:
-                    ids, positions, sizes, most_containers = frame.about
-                    encoded = Encoded(ids, positions, sizes, most_containers, frame.data)
+                    ids, positions, sizes, most_containers, borders = frame.about
+                    encoded = Encoded(ids, positions, sizes, most_containers, borders, frame.data)
                     done += len(ids)
                     yield encoded
                     del encoded, frame  # or two frames are alive while the next one is received

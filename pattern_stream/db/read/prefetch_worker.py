@@ -1,7 +1,8 @@
 """The worker that reads messages ahead of an export: it fetches, maps and encodes the messages of whole statements.
 
 The rest of a statement from the first lossy message on is left to its parent, which reports the fault and its
-place. Frames have ids, positions, sizes and container counts of messages, column by column, and their bytes.
+place. Frames have ids, positions, sizes and container counts of messages, column by column, the places of those that
+start a chunk, and the bytes of all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import closing
 from itertools import chain, pairwise
 from typing import Any
 
+from pattern_stream.codec.chunk_borders import chunk_borders
 from pattern_stream.codec.dagcbor import encode_records
 from pattern_stream.db.connection.cursor import Scale
 from pattern_stream.schema.mapping.roundtrip import batch_survives
@@ -113,9 +115,10 @@ class MessageEncoder:
 
 
 def _joined(batches: list[EncodedBatch]) -> tuple[tuple[list[Any], ...], list[bytes]]:
-    """The columns of the messages, and their bytes."""
+    """The columns of the messages, the places of those that start a chunk, and their bytes."""
     columns = tuple(list(chain.from_iterable(batch[at] for batch in batches)) for at in range(4))
-    return columns, list(chain.from_iterable(batch[4] for batch in batches))
+    borders = chunk_borders(identity.encode() for identity in columns[0])
+    return (*columns, borders), list(chain.from_iterable(batch[4] for batch in batches))
 
 
 def prepare(

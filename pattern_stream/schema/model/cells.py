@@ -68,6 +68,9 @@ HISTORY_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 """Columns of the tables of memory history in their physical order, after all migrations.
 Source: docs/database.md#memory-history-tables."""
 
+HISTORY_KEY: Final = ("id",)
+"""The primary key of both tables of memory history."""
+
 
 def cell_to_wire(cell: Any) -> Any:
     """A cell in its form on the wire; what is too large, and what holds links, is the encoder's to place.

@@ -326,6 +326,9 @@ CELL_COLUMNS: tuple[str, ...] = ("table", "key", "column", "value")
 """The columns of the table of cells. `key`: the primary key; one of several columns as a JSON array.
 Source: docs/format.md#lossy-cells."""
 
+CELL_KEY: tuple[str, ...] = CELL_COLUMNS[:3]
+"""The columns that tell one of these cells from all others."""
+
 EXPORT_TYPES: dict[type[NodeType], str] = {
     AgentExport: "Agent",
     GroupExport: "Group",

@@ -63,17 +63,20 @@ class Pages(Numbered):
 
 
 @dataclass(slots=True)
-class RowsOf(Numbered):
-    """The chunks of a table, or of a memory block's history: `width` cells a row; `count` rows, where that is said."""
+class RowsOf:
+    """The chunks of a table, or of a memory block's history: `width` cells a row; `count` rows, where that is said.
+
+    # Rule: the index of a chunk may be any number. Source: docs/format.md#where-chunks-close.
+    """
 
     table: str | None = None
     width: int = 0
     count: int | None = None
     found: int = 0
+    broken: bool = False
 
     def take(self, node: type[NodeType], value: dict[str, Any]) -> None:
         """One more chunk. Raises MalformedNode."""
-        Numbered.take(self, node, value)
         if self.table is not None and value["table"] != self.table:
             raise malformed(f"found rows of {value['table']!r}, expected {self.table!r}", "table")
         rows = value["rows"]

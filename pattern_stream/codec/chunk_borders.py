@@ -1,0 +1,21 @@
+"""Which messages and rows start a chunk, so that the chunks of an archive recur in the next one.
+
+The key of a message or row decides, whatever stands beside it: a new message changes the chunk that it goes into, not
+those after it. Source: docs/format.md#where-chunks-close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from blake3 import blake3
+
+from pattern_stream.format import BORDER_ONE_IN
+
+_HASH_BYTES = 8
+
+
+def chunk_borders(keys: Iterable[bytes]) -> list[int]:
+    """The places of the keys that start a chunk, counted from 0."""
+    hashes = (int.from_bytes(blake3(key).digest(_HASH_BYTES), "little") for key in keys)
+    return [place for place, number in enumerate(hashes) if number % BORDER_ONE_IN == 0]
