@@ -52,7 +52,7 @@ types: $(STAMP) ## mypy, strict, over package, tests, benchmarks and examples
 	@echo '== types: mypy'
 	@$(BIN)/mypy $(SOURCES)
 
-bench: $(STAMP) ## measure whole lines and stages beside their peers, write the tables of the README (20 minutes; ARGS=--help)
+bench: $(STAMP) ## measure whole lines and stages beside their peers, write the tables of the README (an hour; ARGS=--quick: minutes, ARGS=--help)
 	@echo '== bench: benchmarks'
 	@$(BIN)/python -m benchmarks $(ARGS)
 

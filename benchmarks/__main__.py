@@ -1,10 +1,13 @@
 """`make bench`: measure, keep the figures, draw them, write the README's section on performance.
 
-Usage: python -m benchmarks [--only lines|stages|growth|extremes ...] [--messages N] [--large N] [--rounds N]
+Usage: python -m benchmarks [--only PART ...] [--messages N] [--large N] [--rounds N]
        python -m benchmarks --quick     every part but extremes at a small size; nothing of the checkout is touched
        python -m benchmarks --render    from the kept figures, without measuring
 
-lines     whole lines and their peers at --messages, interleaved: in every round what targets hang on, else in half
+lines     whole lines and their peers at --messages, interleaved: in every round what targets hang on, else in half;
+          with the demonstration, and with databases of the real program where they are there
+scripts   the same in one language after the other, a quarter of --messages
+small     commands with 600 messages, beside the start of Python
 stages    every stage alone, at 1, 10 and 100 hundredths of --messages, beside its floor
 growth    time and peak memory from 1,000 to --large messages, with the exponents of their growth
 extremes  a million entries of one agent, a cell of 256 MB
@@ -22,12 +25,12 @@ from benchmarks.corpus import OUTGROWN_MESSAGES, folder, sweep
 from benchmarks.harness import Figure
 from benchmarks.picture import draw, require_matplotlib
 from benchmarks.provenance import here
-from benchmarks.rendering import into_readme, section
+from benchmarks.rendering import all_tables, into_readme, section
 from benchmarks.results import KEPT, PARTS, Part, Results, load, settled, to_json
 from benchmarks.targets import judged
 
 QUICK_MESSAGES, QUICK_LARGE = 5_000, 10_000
-QUICK_PARTS = ("lines", "stages", "growth")
+QUICK_PARTS = ("lines", "scripts", "small", "stages", "growth")
 
 
 def given(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,8 +58,8 @@ def measured(name: str, options: argparse.Namespace) -> Part:
     """One part, measured here and now."""
     fewer = max(options.rounds // 2, 1)
     print(f"== bench: {name}", file=sys.stderr)
-    if name == "lines":
-        figures, skipped = lines.measure(options.messages, options.rounds)
+    if name in lines.PARTS:
+        figures, skipped = lines.measure(name, options.messages, options.rounds)
         return Part(here(), options.messages, options.rounds, tuple(figures), skipped)
     parts: dict[str, tuple[int, int, Callable[[], list[Figure]]]] = {
         "stages": (options.messages, fewer, lambda: stages.measure(options.messages, fewer)),
@@ -73,6 +76,7 @@ def keep(results: Results, path: Path) -> Results:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(results, judged(results)), encoding="utf-8")
     draw(results, path.with_suffix(".svg"))
+    path.with_suffix(".md").write_text(all_tables(results), encoding="utf-8")
     if path == KEPT:
         into_readme(section(results))
     return results
@@ -87,7 +91,8 @@ def main() -> None:
     for name in () if options.render else options.only or PARTS:
         results = keep(results.with_part(name, measured(name, options)), path)
         sweep()
-    print(section(keep(results, path)))
+    results = keep(results, path)
+    print(section(results), all_tables(results), sep="\n\n")
 
 
 if __name__ == "__main__":

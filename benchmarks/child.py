@@ -1,4 +1,4 @@
-"""One run of one contender, in a process of its own. Usage: python -m benchmarks.child PART NAME MESSAGES
+"""One run of one contender, in a process of its own. Usage: python -m benchmarks.child PART NAME CORPUS MESSAGES
 
 Prints the runs as one line of JSON, last.
 """
@@ -10,13 +10,13 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 
-from benchmarks.corpus import trust
+from benchmarks.corpus import Corpus, trust
 
 
-def main(part: str, name: str, messages: str) -> None:
+def main(part: str, name: str, corpus: str, messages: str) -> None:
     """Hand over to the part. What it reads was made before."""
     trust()
-    runs = import_module(f"benchmarks.{part}").child(name, int(messages))
+    runs = import_module(f"benchmarks.{part}").child(name, Corpus(corpus, int(messages)))
     print(json.dumps([asdict(run) for run in runs]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+from benchmarks.corpus import scratch
 
 Command = Sequence[str | Path]
 
@@ -39,14 +43,26 @@ def pipeline(
         raise SystemExit(f"error: {' | '.join(str(command[0]) for command in commands)} ended with {codes}")
 
 
-def exporting(database: Path, *options: str) -> Command:
-    """`pattern-stream export` of a database to stdout."""
+def exporting(database: Path, *options: str | Path) -> Command:
+    """`pattern-stream export` of a database."""
     return [*PROGRAM, "export", "-q", "--db", database, *options]
 
 
 def importing(source: str | Path, database: Path) -> Command:
-    """`pattern-stream import` into a database."""
-    return [*PROGRAM, "import", "-q", "--db", database, source]
+    """`pattern-stream import` into a database; says on stdout what it did."""
+    return [*PROGRAM, "import", "-q", "--json", "--db", database, source]
+
+
+def peer(what: str, *arguments: Path) -> Command:
+    """A plain program beside ours: a function of `peers`."""
+    return [sys.executable, "-m", "benchmarks.peers", what, *arguments]
+
+
+def told(command: Command) -> Any:
+    """Run a command alone, and read the JSON that it says."""
+    said = scratch("said.json")
+    pipeline(command, out=said)
+    return json.loads(said.read_bytes())
 
 
 def needs(program: str) -> Callable[[], str | None]:

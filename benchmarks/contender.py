@@ -1,12 +1,14 @@
-"""What takes part in a benchmark: something that gets ready outside the clock, and then does its work."""
+"""Who takes part in a benchmark: a program that gets ready outside the clock, and then runs from start to end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from benchmarks.corpus import Corpus
+
 Counts = Mapping[str, float]
-"""What a run counted on the way: rows, bytes, seconds of something apart."""
+"""What a run counted on the way: rows, seconds of something else."""
 
 Work = Callable[[], Counts | None]
 
@@ -17,17 +19,15 @@ def nothing_missing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A line, or a peer of one.
+    """A line, or a peer of one: whole processes, whose start counts.
 
-    `prepare`: from a number of messages to the work; imports, and a target where one is needed, are paid there.
-    `often`: takes part in every round, since a target hangs on it; others in half of them.
+    `prepare`: from a corpus to the work; a target where one is needed is made there.
+    `often`: takes part in every round and with every corpus, since a target hangs on it; others in half of the rounds.
     `missing`: why it cannot run on this machine, None where it can.
-    `command`: its work is whole programs, whose start counts, and whose memory is theirs and not the runner's.
     """
 
     name: str
     label: str
-    prepare: Callable[[int], Work]
+    prepare: Callable[[Corpus], Work]
     often: bool = False
     missing: Callable[[], str | None] = nothing_missing
-    command: bool = False

@@ -1,6 +1,6 @@
-"""Seeded databases of any size and archives of them, kept in a folder outside the checkout between runs.
+"""Databases of any size and archives of them, kept in a folder outside the checkout between runs.
 
-A database is made once for each version of the package; an archive is made again when the package has changed since.
+A database is made again when the demonstration has changed since, an archive when anything of the package has.
 """
 
 from __future__ import annotations
@@ -13,16 +13,25 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "pattern_stream"
+SHARED = Path(os.environ.get("PATTERN_STREAM_SHARED", ROOT / "../shared")).resolve()
+"""Where databases of the real program are, as the tests look for them."""
+
+FIXTURES = ("family", "edges", "many")
+DEMO, REAL = "demo", "real"
 SEED = 0
 LIVING_SEED = 1
 LIVING_MESSAGES = 10_000
 OUTGROWN_MESSAGES = 600
+MESSAGES_PER_ENTRY = 25
 MANY_ENTRIES = 1_000_000
 LARGE_CELL_BYTES = 256 * 1024 * 1024
 
@@ -34,22 +43,102 @@ def folder() -> Path:
     return path
 
 
-def database(messages: int, seed: int = SEED) -> Path:
-    """A demonstration constellation with so many messages."""
-    from pattern_stream import __version__
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A constellation with so many messages. `name`: DEMO, one of the demonstration's languages, or REAL."""
 
-    path = folder() / f"demo-{__version__}-{messages}-{seed}.db"
-    if not path.exists():
-        from pattern_stream import make_demo
+    name: str
+    messages: int
 
-        _say(path)
-        asyncio.run(make_demo(path, messages=messages, seed=seed))
-    return path
+    def __str__(self) -> str:
+        return f"{self.messages} messages of {self.name}"
+
+    def database(self) -> Path:
+        """Its database, made where it is missing or older than what makes it."""
+        path = folder() / f"{self.name}-{self.messages}.db"
+        if not _is_current(path, since=PACKAGE / "demo"):
+            _say(path)
+            made = remove(scratch("corpus.db"))
+            if self.name == REAL:
+                _repeat_fixtures(made, self.messages)
+            else:
+                from pattern_stream import make_demo
+
+                language = None if self.name == DEMO else self.name
+                asyncio.run(make_demo(made, messages=self.messages, seed=SEED, language=language))
+            made.rename(remove(path))
+        return path
+
+    def archive(self, *, portable: bool = False) -> Path:
+        """Its archive; `portable`: without what lies beyond version 3."""
+        return archive_of(self.database(), portable=portable)
+
+    def gzipped(self) -> Path:
+        """The archive as gzip packs it."""
+        plain = self.archive()
+        packed = plain.with_suffix(".car.gz")
+        if not _is_current(packed):
+            _say(packed)
+            with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=6) as made:
+                shutil.copyfileobj(source, made, 1024 * 1024)
+        return packed
+
+    def shuffled(self) -> Path:
+        """The same sections in an order that means nothing."""
+        plain = self.archive()
+        mixed = plain.with_suffix(".shuffled.car")
+        if not _is_current(mixed):
+            _say(mixed)
+            _shuffle(plain, mixed)
+        return mixed
 
 
-def archive(messages: int, *, portable: bool = False) -> Path:
-    """The archive of a corpus; `portable`: without what lies beyond version 3."""
-    return archive_of(database(messages), portable=portable)
+def why_no_fixtures() -> str | None:
+    """Why there is no corpus of the real program on this machine."""
+    there = all(_fixture(name).exists() for name in FIXTURES)
+    return None if there else f"databases of the real program are not in {SHARED / 'fixtures'}"
+
+
+def _fixture(name: str) -> Path:
+    return SHARED / "fixtures" / name / "constellation.db.gz"
+
+
+def _repeat_fixtures(made: Path, messages: int) -> None:
+    """The first fixture, with messages and archival entries of all of them again and again, under new ids.
+
+    They belong to its agents, and follow each other in time: positions of messages are made anew too.
+    """
+    for name in FIXTURES:
+        with gzip.open(_fixture(name)) as source, scratch(f"{name}.db").open("wb") as plain:
+            shutil.copyfileobj(source, plain)
+    shutil.copyfile(scratch(f"{FIXTURES[0]}.db"), made)
+    with closing(sqlite3.connect(made)) as connection:
+        for number, name in enumerate(FIXTURES):
+            connection.execute(f"ATTACH ? AS f{number}", (str(scratch(f"{name}.db")),))
+        (there,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+        for table, missing in (("messages", messages - there), ("archival_entries", messages // MESSAGES_PER_ENTRY)):
+            _repeat(connection, table, missing)
+        connection.commit()
+
+
+def _repeat(connection: sqlite3.Connection, table: str, count: int) -> None:
+    """So many rows more of a table, from all fixtures in turn."""
+    names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    columns = ", ".join(names)
+    union = " UNION ALL ".join(f"SELECT {columns} FROM f{n}.{table}" for n in range(len(FIXTURES)))
+    rows = [dict(zip(names, row, strict=True)) for row in connection.execute(union)]
+    owners = [row[0] for row in connection.execute("SELECT DISTINCT agent_id FROM messages ORDER BY 1")]
+    last = int(connection.execute("SELECT max(position) FROM messages").fetchone()[0]) >> 16
+
+    def made() -> Iterator[tuple[Any, ...]]:
+        for number in range(count):
+            new: dict[str, Any] = {"id": f"{table[:3]}_{number:032x}", "agent_id": owners[number % len(owners)]}
+            position = last + 1_000 * number
+            new |= {"position": str(position << 16), "batch_id": str(position - position % 4_000 << 16)}
+            row = rows[number % len(rows)] | new | {"parent_entry_id": None}
+            yield tuple(row[name] for name in names)
+
+    connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})", made())
 
 
 def archive_of(path: Path, *, portable: bool = False) -> Path:
@@ -61,27 +150,6 @@ def archive_of(path: Path, *, portable: bool = False) -> Path:
         _say(packed)
         asyncio.run(export_archive(path, packed, options=ExportOptions(force=True, portable=portable)))
     return packed
-
-
-def gzipped(messages: int) -> Path:
-    """The archive as gzip packs it."""
-    plain = archive(messages)
-    packed = plain.with_suffix(".car.gz")
-    if not _is_current(packed):
-        _say(packed)
-        with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=6) as made:
-            shutil.copyfileobj(source, made, 1024 * 1024)
-    return packed
-
-
-def shuffled(messages: int) -> Path:
-    """The same sections in an order that means nothing."""
-    plain = archive(messages)
-    mixed = plain.with_suffix(".shuffled.car")
-    if not _is_current(mixed):
-        _say(mixed)
-        _shuffle(plain, mixed)
-    return mixed
 
 
 def _shuffle(plain: Path, mixed: Path) -> None:
@@ -105,8 +173,12 @@ def living() -> Path:
     """A database with one agent of another constellation in it, under a name that no other has."""
     made = folder() / "living.db"
     if not _is_current(made):
+        from pattern_stream import make_demo
+
         _say(made)
-        _move_agent(database(LIVING_MESSAGES, LIVING_SEED), remove(made))
+        source = remove(scratch("other.db"))
+        asyncio.run(make_demo(source, messages=LIVING_MESSAGES, seed=LIVING_SEED))
+        _move_agent(source, remove(made))
     return made
 
 
@@ -138,17 +210,17 @@ def large_cell() -> Path:
 
 
 def _outgrown(name: str, sql: str) -> Path:
-    from pattern_stream import __version__, make_demo
+    path = folder() / f"{name}.db"
+    if not _is_current(path, since=PACKAGE / "demo"):
+        from pattern_stream import make_demo
 
-    path = folder() / f"{name}-{__version__}.db"
-    if not path.exists():
         _say(path)
         made = remove(scratch(f"{name}.db"))
         asyncio.run(make_demo(made, messages=OUTGROWN_MESSAGES, seed=SEED))
         with closing(sqlite3.connect(made)) as connection:
             connection.execute(sql)
             connection.commit()
-        made.rename(path)
+        made.rename(remove(path))
     return path
 
 
@@ -167,8 +239,8 @@ def target() -> Path:
 
 def remove(path: Path) -> Path:
     """Remove a database with all that SQLite puts beside it."""
-    for left in path.parent.glob(f"{path.name}*"):
-        left.unlink()
+    for left in (path, *path.parent.glob(f"{path.name}-*")):
+        left.unlink(missing_ok=True)
     return path
 
 
@@ -189,10 +261,10 @@ def trust() -> None:
     os.environ["PATTERN_STREAM_BENCH_TRUST"] = "1"
 
 
-def _is_current(made: Path) -> bool:
+def _is_current(made: Path, *, since: Path = PACKAGE) -> bool:
     if os.environ.get("PATTERN_STREAM_BENCH_TRUST"):
         return made.exists()
-    newest = max(path.stat().st_mtime for path in PACKAGE.rglob("*.py"))
+    newest = max(path.stat().st_mtime for path in since.rglob("*.py"))
     return made.exists() and made.stat().st_mtime > newest
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import corpus
-from benchmarks.commands import NOWHERE
+from benchmarks.commands import PROGRAM, exporting, importing, pipeline
 from benchmarks.contender import Contender, Work
+from benchmarks.corpus import DEMO, Corpus
 from benchmarks.harness import Figure, Run, interleaved, tasks_of, timed
-from benchmarks.import_lines import import_into, missing
 
 KINDS: dict[str, tuple[str, Callable[[], Path]]] = {
     "entries": ("an agent with a million entries", corpus.million_entries),
@@ -18,55 +17,37 @@ KINDS: dict[str, tuple[str, Callable[[], Path]]] = {
 }
 
 
-def _export(make: Callable[[], Path]) -> Callable[[int], Work]:
-    def prepare(_messages: int) -> Work:
-        from pattern_stream.pipelines.exporting import ExportOptions, export_archive
-
-        path, options = make(), ExportOptions(force=True)
-
-        def work() -> None:
-            asyncio.run(export_archive(path, NOWHERE, options=options))
-
-        return work
-
-    return prepare
+def _export(make: Callable[[], Path]) -> Work:
+    path = make()
+    return lambda: pipeline(exporting(path))
 
 
-def _verify(make: Callable[[], Path]) -> Callable[[int], Work]:
-    def prepare(_messages: int) -> Work:
-        from pattern_stream.pipelines.verifying import verify_archive
-
-        packed = corpus.archive_of(make())
-
-        def work() -> None:
-            if not asyncio.run(verify_archive(packed)).ok:
-                raise SystemExit(f"error: {packed} is not sound")
-
-        return work
-
-    return prepare
+def _verify(make: Callable[[], Path]) -> Work:
+    packed = corpus.archive_of(make())
+    return lambda: pipeline([*PROGRAM, "verify", "-q", packed])
 
 
-def _import(make: Callable[[], Path]) -> Callable[[int], Work]:
-    return import_into(missing, lambda _messages: corpus.archive_of(make()))
+def _import(make: Callable[[], Path]) -> Work:
+    packed, made = corpus.archive_of(make()), corpus.target()
+    return lambda: pipeline(importing(packed, made))
 
 
 CONTENDERS = tuple(
-    Contender(f"{kind}-{name}", f"{name}, {label}", prepare(make))
+    Contender(f"{kind}-{name}", f"{name}, {label}", lambda _corpus, prepare=prepare, make=make: prepare(make))  # type: ignore[misc]
     for kind, (label, make) in KINDS.items()
     for name, prepare in (("export", _export), ("verify", _verify), ("import", _import))
 )
 
 
-def child(name: str, messages: int) -> list[Run]:
+def child(name: str, small: Corpus) -> list[Run]:
     """One run of one contender."""
     (contender,) = (each for each in CONTENDERS if each.name == name)
-    return [timed(name, contender.prepare(messages), command=False)]
+    return [timed(name, contender.prepare(small))]
 
 
 def measure(rounds: int) -> list[Figure]:
     """Every one of them."""
     for _, make in KINDS.values():
         corpus.archive_of(make())
-    tasks, _ = tasks_of("extremes", CONTENDERS, corpus.OUTGROWN_MESSAGES, rounds)
+    tasks, _ = tasks_of("extremes", CONTENDERS, Corpus(DEMO, corpus.OUTGROWN_MESSAGES), rounds)
     return interleaved(tasks, warm_up=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks import corpus
+from benchmarks.corpus import DEMO, Corpus, living
 from benchmarks.fitting import Fit, fit_growth, fit_power
 from benchmarks.harness import Figure, Task, interleaved
 from benchmarks.lines import named
@@ -30,10 +30,16 @@ def sizes(largest: int) -> list[int]:
 
 def measure(largest: int, rounds: int) -> list[Figure]:
     """Every line that can run here, at every size of its own."""
-    corpus.living()
-    for size in sizes(largest):
-        corpus.shuffled(size)
-    tasks = [Task("lines", name, size, rounds) for size in sizes(largest) for name in LINES if is_measured(name, size)]
+    living()
+    corpora = [Corpus(DEMO, size) for size in sizes(largest)]
+    for corpus in corpora:
+        corpus.shuffled()
+    tasks = [
+        Task("lines", name, corpus, rounds)
+        for corpus in corpora
+        for name in LINES
+        if is_measured(name, corpus.messages)
+    ]
     return interleaved(tasks, warm_up=False)
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contender import Contender, Work
-from benchmarks.watching import Watcher, forget_peak, own_peak_mb
+from benchmarks.corpus import DEMO, Corpus
+from benchmarks.watching import Watcher
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,17 +52,17 @@ class Figure:
     peak_mb: float
     together_mb: float
     counts: Mapping[str, float] = field(default_factory=dict)
+    corpus: str = DEMO
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one child process is to do: `python -m benchmarks.child PART NAME MESSAGES`; in so many of the rounds."""
+    """What one child process is to do (see `benchmarks.child`), in so many of the rounds."""
 
     part: str
     name: str
-    messages: int
+    corpus: Corpus
     rounds: int
-    command: bool = False
 
     def takes_part(self, number: int, rounds: int) -> bool:
         """Whether in round `number` of `rounds`, counted from 1: spread evenly over all of them."""
@@ -71,42 +72,42 @@ class Task:
 def interleaved(tasks: Sequence[Task], *, warm_up: bool) -> list[Figure]:
     """Run every task in turn, round after round; `warm_up`: one round before that counts for nothing."""
     rounds = max((task.rounds for task in tasks), default=0)
-    runs: dict[tuple[str, int], list[Run]] = {}
+    runs: dict[tuple[str, Corpus], list[Run]] = {}
     for number in range(0 if warm_up else 1, rounds + 1):
         for task in tasks:
             if number == 0:
                 run_child(task)
             elif task.takes_part(number, rounds):
                 for run in run_child(task):
-                    runs.setdefault((run.name, task.messages), []).append(run)
+                    runs.setdefault((run.name, task.corpus), []).append(run)
         print(f"  round {number} of {rounds}" + (" (warm-up)" if number == 0 else ""), file=sys.stderr)
-    return [figure_of(messages, found) for (_, messages), found in runs.items()]
+    return [figure_of(corpus, found) for (_, corpus), found in runs.items()]
 
 
 def run_child(task: Task) -> list[Run]:
     """Do a task in a process of its own, watched from here. Raises SystemExit where it fails."""
-    command = [sys.executable, "-m", "benchmarks.child", task.part, task.name, str(task.messages)]
+    name, messages = task.corpus.name, str(task.corpus.messages)
+    command = [sys.executable, "-m", "benchmarks.child", task.part, task.name, name, messages]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        with Watcher(process.pid, root_counts=not task.command) as watcher:
+        with Watcher(process.pid) as watcher:
             said = process.communicate()[0]
         if process.returncode:
-            raise SystemExit(f"error: {task.name} at {task.messages} messages ended with {process.returncode}")
-    return [_seen(Run(**one), watcher, task) for one in json.loads(said.splitlines()[-1])]
+            raise SystemExit(f"error: {task.name} with {task.corpus} ended with {process.returncode}")
+    return [_seen(Run(**one), watcher) for one in json.loads(said.splitlines()[-1])]
 
 
-def _seen(run: Run, watcher: Watcher, task: Task) -> Run:
+def _seen(run: Run, watcher: Watcher) -> Run:
     """The run with what only an onlooker knows."""
     told: dict[str, Any] = asdict(run)
-    peak = watcher.largest_mb if task.command and watcher.largest_mb else run.peak_mb
-    return Run(**told | {"together_mb": watcher.together_mb, "peak_mb": peak})
+    return Run(**told | {"together_mb": watcher.together_mb, "peak_mb": watcher.largest_mb or run.peak_mb})
 
 
-def figure_of(messages: int, runs: Sequence[Run]) -> Figure:
+def figure_of(corpus: Corpus, runs: Sequence[Run]) -> Figure:
     """Medians and extremes of some runs of one contender."""
     seconds = [run.seconds for run in runs]
     return Figure(
         name=runs[0].name,
-        messages=messages,
+        messages=corpus.messages,
         runs=len(runs),
         seconds=statistics.median(seconds),
         least_seconds=min(seconds),
@@ -115,16 +116,16 @@ def figure_of(messages: int, runs: Sequence[Run]) -> Figure:
         peak_mb=max(run.peak_mb for run in runs),
         together_mb=max(run.together_mb for run in runs),
         counts={key: statistics.median(run.counts[key] for run in runs) for key in runs[0].counts},
+        corpus=corpus.name,
     )
 
 
-def timed(name: str, work: Work, *, command: bool) -> Run:
+def timed(name: str, work: Work) -> Run:
     """In a child: do the work and say what it took."""
-    forget_peak()
     started, cpu = time.perf_counter(), sum(_cpu_seconds())
     counts = work() or {}
     seconds, used = time.perf_counter() - started, sum(_cpu_seconds()) - cpu
-    return Run(name, seconds, used, _children_peak_mb() if command else own_peak_mb(), 0.0, counts)
+    return Run(name, seconds, used, _children_peak_mb(), 0.0, counts)
 
 
 def _cpu_seconds() -> Iterator[float]:
@@ -140,12 +141,12 @@ def _children_peak_mb() -> float:
 
 
 def tasks_of(
-    part: str, contenders: Sequence[Contender], messages: int, rounds: int
+    part: str, contenders: Sequence[Contender], corpus: Corpus, rounds: int
 ) -> tuple[list[Task], dict[str, str]]:
     """The tasks of all contenders that can run here, and why the others cannot."""
     skipped = {each.name: reason for each in contenders if (reason := each.missing()) is not None}
     tasks = [
-        Task(part, each.name, messages, rounds if each.often else (rounds + 1) // 2, each.command)
+        Task(part, each.name, corpus, rounds if each.often else (rounds + 1) // 2)
         for each in contenders
         if each.name not in skipped
     ]

@@ -1,133 +1,139 @@
 """The whole import line: into a missing, an empty and a living database, in order and in none; its peer; and the pipe.
 
-select    `ATTACH` + `INSERT SELECT` of the carried rows into the same schema with the same triggers, one transaction
-living    a database that has other rows, and that another process holds open: the archive is read twice
-pipe      `pattern-stream export | pattern-stream import -`, and its two halves each by itself
+insert    `ATTACH` + `INSERT SELECT` of the carried rows into the same schema with the same triggers, one transaction
+living    a database that has other rows, which another process writes to meanwhile: how long could it not?
+pipe      `pattern-stream export | pattern-stream import -`
 """
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.commands import exporting, importing, pipeline
+from benchmarks.commands import Command, exporting, importing, pipeline, told
 from benchmarks.contender import Contender, Counts, Work
-from benchmarks.corpus import archive, database, empty_database, living, shuffled, target
+from benchmarks.corpus import Corpus, empty_database, living, target
+from benchmarks.export_lines import by_sqlite
 
-_HOLDER = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
+_OTHER_WRITER = """
+import select, sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
 print(*connection.execute("SELECT count(*) FROM agents").fetchone(), flush=True)
-sys.stdin.read()
+longest, last = 0.0, time.perf_counter()
+while not select.select([sys.stdin], [], [], 0.002)[0]:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        continue
+    now = time.perf_counter()
+    longest, last = max(longest, now - last), now
+print(longest)
 """
-
-
-def import_into(make: Callable[[Path], object], source: Callable[[int], Path]) -> Callable[[int], Work]:
-    """An archive, in this process, into what `make` puts at a place."""
-
-    def prepare(messages: int) -> Work:
-        from pattern_stream.pipelines.importing import import_archive
-
-        packed, made = source(messages), target()
-        make(made)
-
-        def work() -> Counts:
-            return {"rows": sum(asyncio.run(import_archive(packed, made)).rows.values())}
-
-        return work
-
-    return prepare
 
 
 def missing(_made: Path) -> None:
     """No database: one is made."""
 
 
-HELD = ExitStack()
-"""What other processes hold open for a run."""
+def into(make: Callable[[Path], object], command: Callable[[Corpus, Path], Command]) -> Callable[[Corpus], Work]:
+    """A command that writes into what `make` puts at a place."""
+
+    def prepare(corpus: Corpus) -> Work:
+        made = target()
+        make(made)
+        ready = command(corpus, made)
+        return lambda: pipeline(ready)
+
+    return prepare
 
 
-@contextmanager
-def held_open(made: Path) -> Iterator[Path]:
-    """A database with rows in it, which another process has open meanwhile."""
-    shutil.copyfile(living(), made)
-    command = [sys.executable, "-c", _HOLDER, str(made)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        if holder.stdout is None or not holder.stdout.readline():
-            raise SystemExit("error: the living database cannot be read")
-        yield made
-        holder.communicate()
+def beside_a_writer(command: Callable[[Corpus, Path], Command]) -> Callable[[Corpus], Work]:
+    """A command that writes into a living database. `blocked`: seconds in which another process could not write."""
+
+    def prepare(corpus: Corpus) -> Work:
+        made = target()
+        shutil.copyfile(living(), made)
+        ready, other = command(corpus, made), OtherWriter(made)
+
+        def work() -> Counts:
+            try:
+                pipeline(ready)
+            finally:
+                blocked = other.end()
+            return {"blocked": blocked}
+
+        return work
+
+    return prepare
 
 
-def living_target(made: Path) -> None:
-    """Such a database, until HELD is closed: letting go of it is not in anybody's time."""
-    HELD.enter_context(held_open(made))
+class OtherWriter:
+    """A process that has a database open, and tries to write to it all the time."""
+
+    def __init__(self, made: Path) -> None:
+        command = [sys.executable, "-c", _OTHER_WRITER, str(made)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self._process.stdout is None or not self._process.stdout.readline():
+            raise SystemExit(f"error: {made} cannot be read")
+
+    def end(self) -> float:
+        """The longest time in which it could not, in seconds."""
+        return float(self._process.communicate()[0])
 
 
-def portable(messages: int) -> Path:
-    """The archive without what lies beyond version 3."""
-    return archive(messages, portable=True)
+def archived(corpus: Corpus, made: Path) -> Command:
+    """Import of the archive."""
+    return importing(corpus.archive(), made)
 
 
-def select(messages: int) -> Work:
+def shuffled(corpus: Corpus, made: Path) -> Command:
+    """Import of the same sections in no order."""
+    return importing(corpus.shuffled(), made)
+
+
+def inserted(corpus: Corpus, made: Path) -> Command:
     """What SQLite alone takes, in one transaction, with the pragmas of an import."""
     from pattern_stream.db.connection.opening import WRITE_PRAGMAS
     from pattern_stream.schema.model.records import DECLARED
 
-    path, made = database(messages), empty_database(target())
-
-    def work() -> None:
-        with closing(sqlite3.connect(made, isolation_level=None)) as connection:
-            for pragma in WRITE_PRAGMAS:
-                connection.execute(pragma)
-            connection.execute("ATTACH ? AS source", (str(path),))
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("PRAGMA defer_foreign_keys = ON")
-            for record in DECLARED.values():
-                columns = ", ".join(record.columns)
-                rows = f"SELECT {columns} FROM source.{record.table}"
-                connection.execute(f"INSERT INTO {record.table} ({columns}) {rows}")
-            connection.execute("COMMIT")
-
-    return work
+    copies = []
+    for record in DECLARED.values():
+        columns = ", ".join(record.columns)
+        copies.append(f"INSERT INTO {record.table} ({columns}) SELECT {columns} FROM source.{record.table}")
+    begin = ("BEGIN IMMEDIATE", "PRAGMA defer_foreign_keys = ON")
+    attach: tuple[str, tuple[str, ...]] = ("ATTACH ? AS source", (str(corpus.database()),))
+    return by_sqlite(made, [*((p, ()) for p in WRITE_PRAGMAS), attach, *((s, ()) for s in (*begin, *copies, "COMMIT"))])
 
 
-def export_half(messages: int) -> Work:
-    """`pattern-stream export > /dev/null`."""
-    path = database(messages)
-    return lambda: pipeline(exporting(path))
+def import_rows(*, portable: bool) -> Callable[[Corpus], Work]:
+    """Import into a missing database; counts the rows."""
+
+    def prepare(corpus: Corpus) -> Work:
+        command = importing(corpus.archive(portable=portable), target())
+        return lambda: {"rows": float(sum(told(command)["rows"].values()))}
+
+    return prepare
 
 
-def import_half(messages: int) -> Work:
-    """`pattern-stream import archive`."""
-    packed, made = archive(messages), target()
-    return lambda: pipeline(importing(packed, made))
-
-
-def both_halves(messages: int) -> Work:
+def both_halves(corpus: Corpus) -> Work:
     """`pattern-stream export | pattern-stream import -`."""
-    path, made = database(messages), target()
+    path, made = corpus.database(), target()
     return lambda: pipeline(exporting(path), importing("-", made))
 
 
 PIPE = "`pattern-stream export \\| pattern-stream import -`"
 
 CONTENDERS = (
-    Contender("insert-select", "`ATTACH` + `INSERT SELECT`, same triggers", select, often=True),
-    Contender("import-missing", "import into a missing database", import_into(missing, archive), often=True),
-    Contender("import-empty", "import into an empty database", import_into(empty_database, archive), often=True),
-    Contender("import-living", "import into a living database", import_into(living_target, archive)),
-    Contender("import-shuffled", "import, missing database, sections in no order", import_into(missing, shuffled)),
-    Contender(
-        "import-portable", "import, missing database, portable archive", import_into(missing, portable), often=True
-    ),
-    Contender("export-half", "`pattern-stream export > /dev/null`", export_half, often=True, command=True),
-    Contender("import-half", "`pattern-stream import archive`", import_half, often=True, command=True),
-    Contender("pipe", PIPE, both_halves, often=True, command=True),
+    Contender("insert", "`ATTACH` + `INSERT SELECT`, same triggers", into(empty_database, inserted), often=True),
+    Contender("import-missing", "import into a missing database", import_rows(portable=False), often=True),
+    Contender("import-empty", "import into an empty database", into(empty_database, archived), often=True),
+    Contender("insert-living", "`INSERT SELECT` into a living database", beside_a_writer(inserted), often=True),
+    Contender("import-living", "import into a living database", beside_a_writer(archived), often=True),
+    Contender("import-shuffled", "import, missing database, sections in no order", into(missing, shuffled)),
+    Contender("import-portable", "import, missing database, portable archive", import_rows(portable=True)),
+    Contender("pipe", PIPE, both_halves),
 )

@@ -1,5 +1,7 @@
-"""An archive read: verify and inspect, and others' readers of CAR archives.
+"""An archive read: verify and inspect, what they cannot leave out, and others' readers of CAR archives.
 
+strict      read, hashed and decoded by our strict decoder, in one process
+plain       the same by libipld's decoder, which proves nothing
 decode_car  libipld: the whole archive in memory; decodes every block, hashes none
 node        @ipld/car: streams; framing alone, or every block decoded too; hashes none
 go          go-car: framing and every hash; decodes none
@@ -7,75 +9,47 @@ go          go-car: framing and every hash; decodes none
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.commands import pipeline
-from benchmarks.contender import Contender, Counts, Work
-from benchmarks.corpus import ROOT, archive
+from benchmarks.commands import PROGRAM, Command, peer, pipeline
+from benchmarks.contender import Contender, Work
+from benchmarks.corpus import ROOT, Corpus
 
 TOOLS = Path(os.environ.get("PATTERN_STREAM_INTEROP", ROOT / ".interop")).resolve()
 SCRIPT = Path(__file__).with_name("js") / "read.mjs"
 
 
-def verify(messages: int) -> Work:
-    """Framing, digests, links, shapes, statistics, documents."""
-    from pattern_stream.pipelines.verifying import verify_archive
+def reading(command: Callable[[Path], Command]) -> Callable[[Corpus], Work]:
+    """A command that reads an archive."""
 
-    packed = archive(messages)
-
-    def work() -> Counts:
-        found = asyncio.run(verify_archive(packed))
-        return {"bytes": found.bytes, "sections": found.sections}
-
-    return work
-
-
-def inspect(messages: int) -> Work:
-    """What is in it, for a person."""
-    from pattern_stream.pipelines.inspecting import inspect_archive
-
-    packed = archive(messages)
-
-    def work() -> Counts:
-        found = asyncio.run(inspect_archive(packed))
-        return {"bytes": found.bytes, "sections": found.sections}
-
-    return work
-
-
-def decode_car(messages: int) -> Work:
-    """libipld takes the archive as one piece of bytes."""
-    import libipld
-
-    packed = archive(messages)
-
-    def work() -> Counts:
-        data = packed.read_bytes()
-        _, blocks = libipld.decode_car(data)
-        return {"bytes": len(data), "sections": len(blocks)}
-
-    return work
-
-
-def node(manner: str) -> Callable[[int], Work]:
-    """Our few lines around @ipld/car. Trap: a script from stdin finds its packages from the working directory."""
-
-    def prepare(messages: int) -> Work:
-        packed = archive(messages)
-        command = ["node", "--input-type=module", "-", str(packed), manner]
-        return lambda: pipeline(command, source=SCRIPT, folder=TOOLS / "js")
+    def prepare(corpus: Corpus) -> Work:
+        ready = command(corpus.archive())
+        return lambda: pipeline(ready)
 
     return prepare
 
 
-def go_car(messages: int) -> Work:
-    """`carprobe inspect`, our few lines around go-car's Inspect."""
-    packed = archive(messages)
-    return lambda: pipeline([TOOLS / "carprobe", "inspect", packed])
+def ours(verb: str) -> Callable[[Corpus], Work]:
+    """`pattern-stream VERB archive`."""
+    return reading(lambda packed: [*PROGRAM, verb, "-q", "--json", packed])
+
+
+def decoded(how: str) -> Callable[[Corpus], Work]:
+    """One of the peers that decode an archive."""
+    return reading(lambda packed: peer(how, packed))
+
+
+def node(manner: str) -> Callable[[Corpus], Work]:
+    """Our few lines around @ipld/car. Trap: a script from stdin finds its packages from the working directory."""
+
+    def prepare(corpus: Corpus) -> Work:
+        command = ["node", "--input-type=module", "-", str(corpus.archive()), manner]
+        return lambda: pipeline(command, source=SCRIPT, folder=TOOLS / "js")
+
+    return prepare
 
 
 def missing_node() -> str | None:
@@ -91,17 +65,15 @@ def missing_go() -> str | None:
     return None if (TOOLS / "carprobe").exists() else "go-car is not built: `make interop` does it, where go is there"
 
 
+GO = reading(lambda packed: [TOOLS / "carprobe", "inspect", packed])
+
 CONTENDERS = (
-    Contender("verify", "verify", verify, often=True),
-    Contender("inspect", "inspect", inspect),
-    Contender("decode_car", "`libipld.decode_car`: all in memory, no hashing", decode_car),
-    Contender("node-frame", "@ipld/car on node: framing only", node("frame"), missing=missing_node, command=True),
-    Contender(
-        "node-decode",
-        "@ipld/car on node: decoded, no hashing",
-        node("decode"),
-        missing=missing_node,
-        command=True,
-    ),
-    Contender("go", "go-car: framing and hashes, nothing decoded", go_car, missing=missing_go, command=True),
+    Contender("strict", "read, hashed, decoded strictly, in one process", decoded("strict"), often=True),
+    Contender("verify", "verify", ours("verify"), often=True),
+    Contender("inspect", "inspect", ours("inspect")),
+    Contender("plain", "read, hashed, decoded by `libipld`", decoded("plain"), often=True),
+    Contender("decode_car", "`libipld.decode_car`: all in memory, no hashing", decoded("decode_car")),
+    Contender("node-frame", "@ipld/car on node: framing only", node("frame"), missing=missing_node),
+    Contender("node-decode", "@ipld/car on node: decoded, no hashing", node("decode"), missing=missing_node),
+    Contender("go", "go-car: framing and hashes, nothing decoded", GO, missing=missing_go),
 )

@@ -7,29 +7,36 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.contender import Contender
-from benchmarks.corpus import ROOT
+from benchmarks.corpus import DEMO, REAL, ROOT
 from benchmarks.export_lines import CONTENDERS as OUT
 from benchmarks.fitting import Fit
 from benchmarks.growth import FITTED_FROM, LINES
 from benchmarks.harness import Figure
 from benchmarks.import_lines import CONTENDERS as IN
-from benchmarks.lines import named
+from benchmarks.lines import SMALL, SMALL_MESSAGES, named
 from benchmarks.read_lines import CONTENDERS as READ
 from benchmarks.results import KEPT, Part, Results
 from benchmarks.stages import STAGES, Stage, sizes
 from benchmarks.tables import count, megabytes, seconds, short, table, times
-from benchmarks.targets import TARGETS, Target
+from benchmarks.targets import TARGETS, Target, in_scripts
 
 README = ROOT / "README.md"
 PICTURE = KEPT.with_suffix(".svg")
+TABLES = KEPT.with_suffix(".md")
 MARKED = re.compile(r"(<!-- bench -->\n).*?(<!-- /bench -->)", re.DOTALL)
-HEADS = ("", "median", "least to most", "peak memory", "all processes")
 
 
 def section(results: Results) -> str:
-    """All of it."""
-    parts = [_targets(results), *_lines(results), _stages(results), _growth(results), _where(results)]
-    return "\n\n".join([f"![Time and memory]({PICTURE.relative_to(ROOT).as_posix()})", *filter(None, parts)])
+    """What the README shows."""
+    picture, tables = (each.relative_to(ROOT).as_posix() for each in (PICTURE, TABLES))
+    more = f"[All tables]({tables}): every line and its peers, scripts, small databases, stages, growth."
+    return "\n\n".join([f"![Time and memory]({picture})", _targets(results), f"{more} {_where(results)}"])
+
+
+def all_tables(results: Results) -> str:
+    """Everything that was measured."""
+    parts = [*_lines(results), _scripts(results), _small(results), _stages(results), _growth(results), _where(results)]
+    return "\n\n".join(["# What was measured", *filter(None, parts)]) + "\n"
 
 
 def into_readme(text: str, path: Path = README) -> None:
@@ -70,26 +77,76 @@ def _lines(results: Results) -> list[str]:
         return []
     size = f"{count(part.messages)} messages"
     return [
-        _against(results, OUT, "raw", f"Out, {size}", "raw"),
-        _against(results, IN, "insert-select", f"In, {size}", "`INSERT SELECT`"),
-        _against(results, READ, "verify", f"Read, {size}", "verify"),
+        _against(results, OUT, "select", f"Out, {size}", "`SELECT *`"),
+        _against(results, IN, "insert", f"In, {size}", "`INSERT SELECT`"),
+        _against(results, READ, "strict", f"Read, {size}", "strict decoding"),
     ]
 
 
 def _against(results: Results, contenders: Sequence[Contender], base: str, title: str, word: str) -> str:
-    """One table; every median as a multiple of the base's."""
-    first = results.figure("lines", base)
+    """One table; every median as a multiple of the base's, with both corpora."""
+    header = [title, "demo", f"x {word}", "real program's", f"x {word}", "processors", "peak memory", "all processes"]
     found = [(each, figure) for each in contenders if (figure := results.figure("lines", each.name)) is not None]
-    header = [title, "median", "least to most", f"against {word}", "peak memory", "all processes"]
-    return table(header, [_line(each.label, figure, first) for each, figure in found])
+    return table(
+        header,
+        [
+            [
+                each.label,
+                *(cell for corpus in (DEMO, REAL) for cell in _times(results, "lines", each.name, base, corpus)),
+                seconds(figure.cpu_seconds),
+                megabytes(figure.peak_mb),
+                megabytes(figure.together_mb),
+            ]
+            for each, figure in found
+        ],
+    )
 
 
-def _line(label: str, figure: Figure, base: Figure | None) -> list[str]:
-    spread = f"{short(figure.least_seconds)} to {short(figure.most_seconds)}"
-    against = times(figure.seconds / base.seconds) if base is not None else "-"
-    return [
-        label, seconds(figure.seconds), spread, against, megabytes(figure.peak_mb), megabytes(figure.together_mb),
-    ]  # fmt: skip
+def _times(
+    results: Results, part: str, name: str, base: str, corpus: str, messages: int | None = None
+) -> tuple[str, str]:
+    """The median of a line, and as a multiple of another's; dashes where it was not measured."""
+    figure, first = (results.figure(part, each, messages, corpus) for each in (name, base))
+    if figure is None:
+        return "-", "-"
+    return seconds(figure.seconds), times(figure.seconds / first.seconds) if first is not None else "-"
+
+
+def _scripts(results: Results) -> str:
+    """One row a language: what it takes, and as a multiple of the peer with the same rows."""
+    corpora = in_scripts(results)
+    if not corpora:
+        return ""
+    header = [f"One script, {count(corpora[0].messages)} messages"]
+    for word, against in (("export", "`SELECT *`"), ("import", "`INSERT SELECT`"), ("verify", "strict decoding")):
+        header += [word, f"x {against}"]
+    pairs = (("export-null", "select"), ("import-missing", "insert"), ("verify", "strict"))
+    rows = [
+        [
+            corpus.name,
+            *(
+                cell
+                for own, base in pairs
+                for cell in _times(results, "scripts", own, base, corpus.name, corpus.messages)
+            ),
+        ]
+        for corpus in corpora
+    ]
+    return table(header, rows)
+
+
+def _small(results: Results) -> str:
+    """What each command takes with few messages."""
+    base = results.figure("small", "python", SMALL_MESSAGES)
+    if base is None:
+        return ""
+    found = [(named(name), results.figure("small", name, SMALL_MESSAGES)) for name in SMALL]
+    rows = [
+        [each.label, seconds(figure.seconds), seconds(figure.seconds - base.seconds), megabytes(figure.peak_mb)]
+        for each, figure in found
+        if figure is not None
+    ]
+    return table([f"{SMALL_MESSAGES} messages", "median", "above `python -c pass`", "peak memory"], rows)
 
 
 # --- stages ------------------------------------------------------------------------------------------------------
@@ -153,10 +210,10 @@ def _power(fit: Fit | None) -> str:
 def _where(results: Results) -> str:
     """How it was measured, and on what; parts that were measured elsewhere by name."""
     sentences = [
-        "Contenders take turns, each run in a process of its own; a ratio is one of medians from the same turns. What "
-        "is written as a command line is measured as one, from start to end. Peak memory is that of the largest "
-        "process; all processes together count what they share more than once. A stage alone is fed from prepared "
-        "input, in one process; a large export shares the work of `read_scope`, `map_rows` and `chunk` with others.",
+        "Lines and their peers take turns, each as processes of its own from start to end; a ratio is one of medians "
+        "from the same turns. Peak memory is that of the largest process; all processes together count what they share "
+        "more than once; processor time is that of all of them. A stage alone is fed from prepared input, in one "
+        "process; a large export shares the work of `read_scope`, `map_rows` and `chunk` with others.",
         f"Growth is fitted from {count(FITTED_FROM)} messages on, time as a + b n^k and peak memory as b n^k, by least "
         "squares of relative errors.",
         *_provenances(results.parts.items()),

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.corpus import DEMO
 from benchmarks.fitting import Fit
 from benchmarks.growth import fitted
 from benchmarks.harness import Figure
 from benchmarks.provenance import Provenance
 
-PARTS = ("lines", "stages", "growth", "extremes")
+PARTS = ("lines", "scripts", "small", "stages", "growth", "extremes")
 KEPT = Path(__file__).with_name("results") / "latest.json"
 """The one that is committed, and that the README is made from."""
 
@@ -35,13 +36,14 @@ class Results:
 
     parts: Mapping[str, Part] = field(default_factory=dict)
 
-    def figure(self, part: str, name: str, messages: int | None = None) -> Figure | None:
-        """A figure by its name, at a size or at the part's own, None where it was not measured."""
+    def figure(self, part: str, name: str, messages: int | None = None, corpus: str = DEMO) -> Figure | None:
+        """A figure by its name and corpus, at a size or at the part's own, None where it was not measured."""
         found = self.parts.get(part)
         if found is None:
             return None
         size = found.messages if messages is None else messages
-        return next((each for each in found.figures if (each.name, each.messages) == (name, size)), None)
+        wanted = (name, size, corpus)
+        return next((each for each in found.figures if (each.name, each.messages, each.corpus) == wanted), None)
 
     def fits(self) -> dict[str, dict[str, Fit]]:
         """How cost grows, by line."""

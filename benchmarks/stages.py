@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from benchmarks import corpus, stages_in, stages_out
+from benchmarks import stages_in, stages_out
 from benchmarks.alone import Alone
+from benchmarks.corpus import DEMO, Corpus
 from benchmarks.harness import Figure, Run, Task, interleaved
 
 TIMES = (1, 10, 100)
@@ -28,7 +29,7 @@ class Stage:
 
     name: str
     label: str
-    measure: Callable[[int], Awaitable[Alone]]
+    measure: Callable[[Corpus], Awaitable[Alone]]
     floor: str = ""
     sized: bool = False
 
@@ -51,14 +52,14 @@ STAGES = (
 )
 
 
-def child(name: str, messages: int) -> list[Run]:
+def child(name: str, corpus: Corpus) -> list[Run]:
     """One stage at one size: the stage, and where there is one its floor."""
     from pattern_stream.pipelines.gc_tuning import few_collections
 
     (stage,) = (each for each in STAGES if each.name == name)
-    counts = {"bytes": float(corpus.archive(messages).stat().st_size)} if stage.sized else {}
+    counts = {"bytes": float(corpus.archive().stat().st_size)} if stage.sized else {}
     with few_collections():
-        found = _repeated(stage, messages)
+        found = _repeated(stage, corpus)
     if found[0].documents is not None:
         counts["documents"] = found[0].documents
     runs = [Run(name, statistics.median(one.seconds for one in found), counts=counts)]
@@ -66,9 +67,9 @@ def child(name: str, messages: int) -> list[Run]:
     return [*runs, Run(f"{name}-floor", statistics.median(floors), counts=counts)] if floors else runs
 
 
-def _repeated(stage: Stage, messages: int) -> list[Alone]:
+def _repeated(stage: Stage, corpus: Corpus) -> list[Alone]:
     async def once() -> Alone:
-        return await stage.measure(messages)
+        return await stage.measure(corpus)
 
     found: list[Alone] = []
     until = time.perf_counter() + REPEATED_SECONDS
@@ -84,7 +85,8 @@ def sizes(messages: int) -> tuple[int, ...]:
 
 def measure(messages: int, rounds: int) -> list[Figure]:
     """Every stage at every size."""
-    for size in sizes(messages):
-        corpus.gzipped(size)
-    tasks = [Task("stages", stage.name, size, rounds) for size in sizes(messages) for stage in STAGES]
+    corpora = [Corpus(DEMO, size) for size in sizes(messages)]
+    for corpus in corpora:
+        corpus.gzipped()
+    tasks = [Task("stages", stage.name, corpus, rounds) for corpus in corpora for stage in STAGES]
     return interleaved(tasks, warm_up=False)

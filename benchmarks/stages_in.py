@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.alone import Alone, Clock, Counted, Events, drain, flow, run_windowed
-from benchmarks.corpus import archive, gzipped, target
+from benchmarks.corpus import Corpus, target
 
 PIECE = 1024 * 1024
 
@@ -22,11 +22,11 @@ def pieces_of(path: Path) -> list[bytes]:
         return list(iter(lambda: file.read(PIECE), b""))
 
 
-async def unwrapping(messages: int) -> Alone:
+async def unwrapping(corpus: Corpus) -> Alone:
     """`unwrap` of a gzipped archive in memory; the floor is zlib."""
     from pattern_stream import unwrap
 
-    pieces, own, under = pieces_of(gzipped(messages)), Clock(), Clock()
+    pieces, own, under = pieces_of(corpus.gzipped()), Clock(), Clock()
     with under.running():
         packed = zlib.decompressobj(wbits=31)
         for piece in pieces:
@@ -36,13 +36,13 @@ async def unwrapping(messages: int) -> Alone:
     return Alone(own.seconds, under.seconds)
 
 
-async def reading(messages: int) -> Alone:
+async def reading(corpus: Corpus) -> Alone:
     """`read_sections` of an archive in memory; the floor is one hash over the same bytes."""
     from blake3 import blake3
 
     from pattern_stream import read_sections
 
-    pieces, own, under = pieces_of(archive(messages)), Clock(), Clock()
+    pieces, own, under = pieces_of(corpus.archive()), Clock(), Clock()
     with under.running():
         hasher = blake3()
         for piece in pieces:
@@ -53,20 +53,20 @@ async def reading(messages: int) -> Alone:
 
 
 @asynccontextmanager
-async def opened(messages: int) -> AsyncGenerator[Any]:
+async def opened(corpus: Corpus) -> AsyncGenerator[Any]:
     """An archive that is being read from its file, with its root known."""
     from pattern_stream import open_archive
 
-    async with open_archive(archive(messages), stage="import") as found:
+    async with open_archive(corpus.archive(), stage="import") as found:
         await found.reader.open()
         yield found
 
 
-async def walking(messages: int) -> Alone:
+async def walking(corpus: Corpus) -> Alone:
     """`walk`, which decodes and checks every block; the floor is libipld's decoder on the same blocks."""
     from pattern_stream import walk
 
-    async with opened(messages) as found:
+    async with opened(corpus) as found:
         sections = found.reader.sections()
         return await run_windowed(sections, lambda up: walk(up, found.reader.root, found.shelf), _plain_decoding)
 
@@ -84,39 +84,39 @@ def _nodes(found: Any) -> Events:
     return walk(found.reader.sections(), found.reader.root, found.shelf)
 
 
-async def unchunking(messages: int) -> Alone:
+async def unchunking(corpus: Corpus) -> Alone:
     """`unchunk`: nodes back to batches of records."""
     from pattern_stream import unchunk
 
-    async with opened(messages) as found:
+    async with opened(corpus) as found:
         return await run_windowed(_nodes(found), unchunk)
 
 
-async def checking(messages: int) -> Alone:
+async def checking(corpus: Corpus) -> Alone:
     """`check_documents`: memory documents go to a process that looks into them."""
     from pattern_stream import Sandbox, check_documents, unchunk
 
-    async with opened(messages) as found, Sandbox() as sandbox:
+    async with opened(corpus) as found, Sandbox() as sandbox:
         check, records = Counted(sandbox.check), unchunk(_nodes(found))
         found_alone = await run_windowed(records, lambda up: check_documents(up, check, sandbox.show))
     return replace(found_alone, documents=check.count)
 
 
-async def translating(messages: int) -> Alone:
+async def translating(corpus: Corpus) -> Alone:
     """`translate`: every id and every reference made anew."""
     from pattern_stream import translate, unchunk
     from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 
     identity = Identity(bytes(KEY_BYTES))
-    async with opened(messages) as found:
+    async with opened(corpus) as found:
         return await run_windowed(unchunk(_nodes(found)), lambda up: translate(up, identity))
 
 
-async def unmapping(messages: int) -> Alone:
+async def unmapping(corpus: Corpus) -> Alone:
     """`unmap_records`; the floor writes the JSON of each message and makes its tuple."""
     from pattern_stream import unchunk, unmap_records
 
-    async with opened(messages) as found:
+    async with opened(corpus) as found:
         return await run_windowed(unchunk(_nodes(found)), unmap_records, _plain_tuples)
 
 
@@ -133,11 +133,11 @@ def _plain_tuples(window: list[Any]) -> None:
                 tuple(record.values())
 
 
-async def sinking(messages: int) -> Alone:
+async def sinking(corpus: Corpus) -> Alone:
     """`write_rows` and the commit, into a new database; the floor is `executemany` with the same triggers."""
     from pattern_stream import create_database, unchunk, unmap_records
 
-    async with opened(messages) as found:
+    async with opened(corpus) as found:
         events = [event async for event in unmap_records(unchunk(_nodes(found)))]
     own, under = Clock(), Clock()
     _insert_plainly(events, await create_database(target()), under)

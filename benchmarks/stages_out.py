@@ -5,55 +5,66 @@ The benchmark's own process does what processes that read ahead do in a large ex
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from benchmarks.alone import Alone, Clock, Counted, Events, drain, flow, run_windowed
-from benchmarks.corpus import database, folder
-from benchmarks.export_lines import raw
+from benchmarks.corpus import Corpus, folder
+from benchmarks.export_lines import fetches
+from benchmarks.peers import ROWS
 
 PIECE = 1024 * 1024
 
 
 @asynccontextmanager
-async def rows(messages: int) -> AsyncGenerator[tuple[Events, Any]]:
+async def rows(corpus: Corpus) -> AsyncGenerator[tuple[Events, Any]]:
     """The source of a whole backup, and a sandbox for its documents."""
     from pattern_stream import LossyTypes, Sandbox, Scope, Selection, open_reader, read_scope, resolve_scope
 
-    async with open_reader(database(messages)) as connection, Sandbox() as sandbox:
+    async with open_reader(corpus.database()) as connection, Sandbox() as sandbox:
         scope = await resolve_scope(connection, Scope())
         yield read_scope(connection, scope, Selection(portable=False), LossyTypes()), sandbox
 
 
-async def source(messages: int) -> Alone:
+async def source(corpus: Corpus) -> Alone:
     """`read_scope`; the floor is the plain fetch of the same rows."""
-    own, under, fetch = Clock(), Clock(), raw(messages)
-    async with rows(messages) as (events, _):
+    own, under, path = Clock(), Clock(), corpus.database()
+    async with rows(corpus) as (events, _):
         with own.running():
             await drain(events)
     with under.running():
-        fetch()
+        _plain_fetch(path)
     return Alone(own.seconds, under.seconds)
 
 
-async def folding(messages: int) -> Alone:
+def _plain_fetch(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for sql, parameters in fetches(path):
+            cursor = connection.execute(sql, parameters)
+            while cursor.fetchmany(ROWS):
+                pass
+
+
+async def folding(corpus: Corpus) -> Alone:
     """`fold_memory`: documents go to a process and come back."""
     from pattern_stream import fold_memory
 
-    async with rows(messages) as (events, sandbox):
+    async with rows(corpus) as (events, sandbox):
         fold = Counted(sandbox.fold)
         found = await run_windowed(events, lambda up: fold_memory(up, fold))
     return replace(found, documents=fold.count)
 
 
-async def mapping(messages: int) -> Alone:
+async def mapping(corpus: Corpus) -> Alone:
     """`map_rows`; the floor reads the JSON of each message and makes its dict."""
     from pattern_stream import LossyTypes, fold_memory, map_rows
 
-    async with rows(messages) as (events, sandbox):
+    async with rows(corpus) as (events, sandbox):
         folded = fold_memory(events, sandbox.fold)
         return await run_windowed(folded, lambda up: map_rows(up, oddities=LossyTypes()), _plain_dicts)
 
@@ -80,11 +91,11 @@ async def _records(events: Events, sandbox: Any) -> Events:
         yield event
 
 
-async def chunking(messages: int) -> Alone:
+async def chunking(corpus: Corpus) -> Alone:
     """`chunk`, which encodes the records; the floor is libipld's encoder, message by message."""
     from pattern_stream import chunk
 
-    async with rows(messages) as (events, sandbox):
+    async with rows(corpus) as (events, sandbox):
         return await run_windowed(_records(events, sandbox), chunk, _plain_encoding)
 
 
@@ -99,11 +110,11 @@ def _plain_encoding(window: list[Any]) -> None:
                 encode_dag_cbor(record)
 
 
-async def encoding(messages: int) -> Alone:
+async def encoding(corpus: Corpus) -> Alone:
     """`encode`, which puts nodes together and names them; the floor joins the same chunks and hashes them."""
     from pattern_stream import chunk
 
-    async with rows(messages) as (events, sandbox):
+    async with rows(corpus) as (events, sandbox):
         return await run_windowed(chunk(_records(events, sandbox)), _encoded, _plain_hashing)
 
 
@@ -128,11 +139,11 @@ class Discard:
         """Take some bytes."""
 
 
-async def writing(messages: int) -> Alone:
+async def writing(corpus: Corpus) -> Alone:
     """`write_car` of blocks in memory to nothing, over its spool; the floor writes them to a file and reads it back."""
     from pattern_stream import chunk, write_car
 
-    async with rows(messages) as (events, sandbox):
+    async with rows(corpus) as (events, sandbox):
         blocks = [event async for event in _encoded(chunk(_records(events, sandbox)))]
     own, under = Clock(), Clock()
     with under.running():

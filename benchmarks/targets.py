@@ -5,12 +5,13 @@ A ratio is one of medians of the same interleaved run. A target that names a siz
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.corpus import LARGE_CELL_BYTES
-from benchmarks.harness import Figure
+from benchmarks.corpus import DEMO, LARGE_CELL_BYTES, REAL, Corpus
+from benchmarks.lines import PARTS as SIZED
+from benchmarks.lines import SMALL_MESSAGES, script_corpora
 from benchmarks.results import Results
 
 MESSAGES, LARGE = 200_000, 1_000_000
@@ -36,146 +37,181 @@ class Target:
         found, part = self.found(results), results.parts.get(self.part)
         if found is None or part is None:
             return "not measured"
-        if self.part == "lines" and part.messages != MESSAGES:
+        if self.part in SIZED and part.messages != MESSAGES:
             return "another size"
         reached = found >= self.limit if self.at_least else found <= self.limit
         return "reached" if reached else "missed"
 
 
-def seconds(name: str) -> Found:
-    """The median of a line."""
-    return lambda results: _seconds(results.figure("lines", name))
+# --- how it is found ---------------------------------------------------------------------------------------------
 
 
-def ratio(name: str, *bases: str) -> Found:
-    """A line's median against another's, or against the slower of several."""
+def value(part: str, name: str, of: str = "seconds", *, corpus: str = DEMO, messages: int | None = None) -> Found:
+    """The median seconds, the worst `peak_mb` or a count of a line."""
 
     def found(results: Results) -> float | None:
-        own, others = seconds(name)(results), [seconds(base)(results) for base in bases]
-        known = [other for other in others if other is not None]
-        return own / max(known) if own is not None and len(known) == len(bases) else None
+        figure = results.figure(part, name, messages, corpus)
+        if figure is None:
+            return None
+        return figure.counts.get(of) if of not in ("seconds", "peak_mb") else float(getattr(figure, of))
 
     return found
 
 
-def peak(part: str, *names: str, messages: int | None = None) -> Found:
-    """The worst peak of some lines, at a size; of those that were measured, and at least one was."""
+def ratio(own: Found, *bases: Found) -> Found:
+    """One figure against another, or against the largest of several."""
 
     def found(results: Results) -> float | None:
-        figures = [results.figure(part, name, messages) for name in names]
-        return max((figure.peak_mb for figure in figures if figure is not None), default=None)
+        above, below = own(results), [base(results) for base in bases]
+        known = [each for each in below if each]
+        return above / max(known) if above is not None and len(known) == len(bases) else None
 
     return found
 
 
-def peak_growth(results: Results) -> float | None:
-    """Peak memory of an export of 1,000,000 messages against that of 200,000."""
-    small, large = peak("lines", "export-null")(results), peak("growth", "export-null", messages=LARGE)(results)
-    return large / small if small and large else None
+def above(own: Found, base: Found) -> Found:
+    """One figure beyond another."""
+
+    def found(results: Results) -> float | None:
+        more, less = own(results), base(results)
+        return more - less if more is not None and less is not None else None
+
+    return found
+
+
+def worst(found: Sequence[Found]) -> Found:
+    """The largest of those that were measured, where one was."""
+    return lambda results: max((value for each in found if (value := each(results)) is not None), default=None)
 
 
 def beyond_its_rows(whole: str, portable: str) -> Found:
     """How much longer the whole takes than the portable, beyond the share of the rows that it has more, in percent."""
+    times = ratio(value("lines", whole), value("lines", portable))
+    rows = ratio(value("lines", whole, "rows"), value("lines", portable, "rows"))
+    beyond = above(times, rows)
+    return lambda results: None if (share := beyond(results)) is None else 100 * share
+
+
+def _peaks(part: str, *names: str, messages: int | None = None) -> Found:
+    return worst([value(part, name, "peak_mb", messages=messages) for name in names])
+
+
+def against(own: str, base: str, of: str = "seconds") -> Callable[[str, str, int | None], Found]:
+    """The ratio of two lines, of a part, a corpus and a size."""
+    return lambda part, corpus, messages: ratio(
+        *(value(part, name, of, corpus=corpus, messages=messages) for name in (own, base))
+    )
+
+
+def in_scripts(results: Results) -> list[Corpus]:
+    """The corpora of the part "scripts", ASCII first."""
+    part = results.parts.get("scripts")
+    return script_corpora(part.messages) if part is not None else []
+
+
+def worst_script(found: Callable[[str, str, int | None], Found]) -> Found:
+    """The worst of all languages."""
+    return lambda results: worst([found("scripts", c.name, c.messages) for c in in_scripts(results)])(results)
+
+
+def slowest_script(name: str) -> Found:
+    """The slowest of all languages against ASCII."""
 
     def found(results: Results) -> float | None:
-        more, less = results.figure("lines", whole), results.figure("lines", portable)
-        if more is None or less is None:
-            return None
-        return 100 * (more.seconds / less.seconds - more.counts["rows"] / less.counts["rows"])
+        times = [value("scripts", name, corpus=c.name, messages=c.messages) for c in in_scripts(results)]
+        return ratio(worst(times), times[0])(results) if times else None
 
     return found
 
 
-def _seconds(figure: Figure | None) -> float | None:
-    return figure.seconds if figure is not None else None
+def _begun(name: str) -> Found:
+    return above(value("small", name, messages=SMALL_MESSAGES), value("small", "python", messages=SMALL_MESSAGES))
 
 
-def _wide(kind: str, line: str) -> Found:
-    return peak("extremes", f"{kind}-{line}")
+# --- the targets -------------------------------------------------------------------------------------------------
 
-
-EXPORT_MB, IMPORT_MB = 80, 170
 ANY_ORDER = ("import-missing", "import-shuffled")
+_LARGER = above(value("small", "inspect"), value("small", "inspect", messages=SMALL_MESSAGES))
 
-_PORTABLE = ratio("export-portable", "raw")
+RATIOS = (
+    ("export-null", "export to /dev/null, against `SELECT *`", 2.8, against("export-null", "select")),
+    ("export-file", "export to a file, against `SELECT *`", 3.0, against("export-file", "select")),
+    ("import-missing", "import, missing database, against `INSERT SELECT`", 1.05, against("import-missing", "insert")),
+    ("import-empty", "import, empty database, against `INSERT SELECT`", 1.05, against("import-empty", "insert")),
+    (
+        "import-living", "import, living database: how long others cannot write, against `INSERT SELECT`", 1.15,
+        against("import-living", "insert-living", "blocked"),
+    ),
+    ("verify", "verify, against hashing and strict decoding", 0.8, against("verify", "strict")),
+)  # fmt: skip
+"""For every corpus that they are measured with."""
+
+IN_SCRIPTS = ("export-null", "import-missing", "verify")
+
+BEGINNINGS = (
+    ("list", 0.15, _begun("list")), ("inspect", 0.2, _begun("inspect")), ("verify", 0.25, _begun("verify")),
+    ("export", 0.25, _begun("export-file")), ("import", 0.4, _begun("import-missing")),
+)  # fmt: skip
 
 TARGETS = (
-    Target("export-null", "export to /dev/null, against the raw fetch", 2.6, "x", ratio("export-null", "raw")),
-    Target("export-portable", "the same of the rows that were fetched alone (`--portable`)", 2.6, "x", _PORTABLE),
-    Target("export-file", "export to a file, against the raw fetch", 3.2, "x", ratio("export-file", "raw")),
-    Target("portable-file", "the same of the rows that were fetched alone", 3.2, "x", ratio("portable-file", "raw")),
-    Target(
-        "rowwise", "`json` + `cbor2` row by row, against export", 8, "x", ratio("rowwise", "export-null"), at_least=True
+    *(
+        Target(f"{name}-{corpus}", f"{text}, {words}", limit, "x", found("lines", corpus, None))
+        for name, text, limit, found in RATIOS
+        for corpus, words in ((DEMO, "demo"), (REAL, "the real program's databases"))
     ),
-    Target("export-peak", "export, peak memory", EXPORT_MB, "MB", peak("lines", "export-null", "export-file")),
-    Target("export-growth", "export, peak at 1,000,000 against that at 200,000", 1.1, "x", peak_growth),
-    Target("help", "`pattern-stream --help`", 0.15, "s", seconds("help")),
-    Target(
-        "import-missing",
-        "import, missing database, against `INSERT SELECT`",
-        1,
-        "x",
-        ratio("import-missing", "insert-select"),
+    *(
+        Target(f"{name}-scripts", f"{text}, worst script", limit, "x", worst_script(found), part="scripts")
+        for name, text, limit, found in RATIOS
+        if name in IN_SCRIPTS
     ),
-    Target(
-        "import-empty",
-        "import, empty database, against `INSERT SELECT`",
-        1,
-        "x",
-        ratio("import-empty", "insert-select"),
+    *(
+        Target(f"{name}-slowest", f"{name}, slowest script against ASCII", 1.1, "x", found, part="scripts")
+        for name, found in (("import", slowest_script("import-missing")), ("verify", slowest_script("verify")))
     ),
-    Target("verify", "verify, against import", 0.5, "x", ratio("verify", "import-missing")),
-    Target("import-peak", "import, peak memory, any order", IMPORT_MB, "MB", peak("lines", "import-empty", *ANY_ORDER)),
+    *(
+        Target(f"{name}-small", f"`{name}` of 600 messages, above `python -c pass`", limit, "s", found, part="small")
+        for name, limit, found in BEGINNINGS
+    ),
+    Target("inspect-large", "inspect of 200,000 messages, above that of 600", 0.15, "s", _LARGER, part="small"),
+    Target("help", "`--help`, above `python -c pass`", 0.15, "s", _begun("help"), part="small"),
+    Target("export-peak", "export, peak memory", 74, "MB", _peaks("lines", "export-null", "export-file")),
+    Target("import-peak", "import, peak memory, any order", 152, "MB", _peaks("lines", "import-empty", *ANY_ORDER)),
     Target(
-        "import-large",
-        "import of 1,000,000, peak memory, any order",
-        IMPORT_MB,
-        "MB",
-        peak("growth", *ANY_ORDER, messages=LARGE),
+        "export-growth", "export, peak at 1,000,000 against that at 200,000", 1.1, "x",
+        ratio(_peaks("growth", "export-null", messages=LARGE), _peaks("lines", "export-null", messages=MESSAGES)),
         part="growth",
     ),
     Target(
-        "pipe",
-        "export piped into import, against the slower half alone",
-        1,
-        "x",
-        ratio("pipe", "export-half", "import-half"),
+        "import-growth", "import, any order, peak at 1,000,000 against that at 200,000", 1.1, "x",
+        ratio(_peaks("growth", *ANY_ORDER, messages=LARGE), _peaks("lines", *ANY_ORDER, messages=MESSAGES)),
+        part="growth",
     ),
     Target(
-        "extensions-out",
-        "export, time of a whole backup beyond its share of rows",
-        10,
-        "%",
-        beyond_its_rows("export-null", "export-portable"),
+        "rowwise", "`json` + `cbor2` row by row, against export", 8, "x",
+        ratio(value("lines", "rowwise"), value("lines", "export-null")), at_least=True,
     ),
     Target(
-        "extensions-in",
-        "import, time of a whole backup beyond its share of rows",
-        10,
-        "%",
+        "pipe", "export piped into import, against the slower half alone", 1, "x",
+        ratio(value("lines", "pipe"), value("lines", "export-null"), value("lines", "import-missing")),
+    ),
+    Target(
+        "extensions-out", "export, time of a whole backup beyond its share of rows", 10, "%",
+        beyond_its_rows("export-file", "portable-file"),
+    ),
+    Target(
+        "extensions-in", "import, time of a whole backup beyond its share of rows", 10, "%",
         beyond_its_rows("import-missing", "import-portable"),
     ),
-    Target(
-        "entries-out",
-        "export of a million entries of one agent, peak",
-        EXPORT_MB,
-        "MB",
-        _wide("entries", "export"),
-        part="extremes",
+    *(
+        Target(f"{kind}-{name}", text, limit + more, "MB", _peaks("extremes", f"{kind}-{name}"), part="extremes")
+        for kind, name, text, limit, more in (
+            ("entries", "export", "export of a million entries of one agent, peak", 80, 0),
+            ("entries", "import", "import of the same, peak", 170, 0),
+            ("cell", "export", "export of a cell of 256 MB, peak, two copies of it allowed", 80, TWO_COPIES_MB),
+            ("cell", "import", "import of the same, peak", 170, TWO_COPIES_MB),
+        )
     ),
-    Target("entries-in", "import of the same, peak", IMPORT_MB, "MB", _wide("entries", "import"), part="extremes"),
-    Target(
-        "cell-out",
-        "export of a cell of 256 MB, peak, two copies of it allowed",
-        EXPORT_MB + TWO_COPIES_MB,
-        "MB",
-        _wide("cell", "export"),
-        part="extremes",
-    ),
-    Target(
-        "cell-in", "import of the same, peak", IMPORT_MB + TWO_COPIES_MB, "MB", _wide("cell", "import"), part="extremes"
-    ),
-)
+)  # fmt: skip
 
 
 def judged(results: Results) -> list[dict[str, Any]]:

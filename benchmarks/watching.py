@@ -6,8 +6,6 @@ Linux only: elsewhere there is nothing to see, and processes tell their own peak
 from __future__ import annotations
 
 import re
-import resource
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -20,17 +18,16 @@ _RESIDENT = re.compile(r"VmRSS:\s*(\d+) kB")
 
 
 class Watcher:
-    """Looks at a process tree until it is left. `root_counts`: the first process too, not only its children.
+    """Looks at the processes that one has started, and those started, until it is left.
 
     `together_mb`: most memory that was resident at one moment; what processes share counts for each of them.
     `largest_mb`: the peak of the largest process.
     """
 
-    def __init__(self, pid: int, *, root_counts: bool) -> None:
+    def __init__(self, pid: int) -> None:
         self.together_mb = 0.0
         self.largest_mb = 0.0
         self._pid = pid
-        self._root_counts = root_counts
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -50,8 +47,7 @@ class Watcher:
 
     def look(self) -> None:
         """Look once."""
-        pids = descendants(self._pid)
-        found = [memory_mb(pid) for pid in ([self._pid, *pids] if self._root_counts else pids)]
+        found = [memory_mb(pid) for pid in descendants(self._pid)]
         self.together_mb = max(self.together_mb, sum(resident for resident, _ in found))
         self.largest_mb = max([self.largest_mb, *(peak for _, peak in found)])
 
@@ -73,18 +69,3 @@ def memory_mb(pid: int | str) -> tuple[float, float]:
         return 0.0, 0.0
     resident, peak = _RESIDENT.search(status), _PEAK.search(status)
     return (int(resident[1]) / 1_000 if resident else 0.0), (int(peak[1]) / 1_000 if peak else 0.0)
-
-
-def forget_peak() -> None:
-    """Let the peak of this process begin anew at what it has now, where the system can."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def own_peak_mb() -> float:
-    """Peak RSS of this process in MB. Trap: Linux's ru_maxrss starts from what the parent had, VmHWM does not."""
-    _, peak = memory_mb("self")
-    if peak:
-        return peak
-    unit = 1_000_000 if sys.platform == "darwin" else 1_000  # bytes there, kB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks import corpus, extremes, growth, lines, stages
+from benchmarks.corpus import DEMO, REAL
 from benchmarks.harness import Figure
 from benchmarks.provenance import Provenance
 from benchmarks.results import Part, Results
@@ -11,10 +12,12 @@ MESSAGES, LARGE = 200_000, 1_000_000
 PLACE = Provenance("1.0", "abc", "1 x Abacus", "CPython 3.11", {"cbor2": "6"})
 
 
-def figure(name: str, messages: int = MESSAGES, seconds: float = 2.0, peak_mb: float = 50.0) -> Figure:
+def figure(
+    name: str, messages: int = MESSAGES, seconds: float = 2.0, peak_mb: float = 50.0, corpus: str = DEMO
+) -> Figure:
     """A figure of one contender."""
-    spread = (seconds, seconds / 2, seconds * 2)
-    return Figure(name, messages, 3, *spread, seconds, peak_mb, peak_mb + 10, {"rows": 10.0, "bytes": 1e6})
+    spread, counts = (seconds, seconds / 2, seconds * 2), {"rows": 10.0, "bytes": 1e6, "blocked": seconds / 4}
+    return Figure(name, messages, 3, *spread, seconds, peak_mb, peak_mb + 10, counts, corpus)
 
 
 def part(*figures: Figure, messages: int = MESSAGES, place: Provenance = PLACE, **skipped: str) -> Part:
@@ -30,7 +33,13 @@ def complete() -> Results:
     outgrown = corpus.OUTGROWN_MESSAGES
     return Results(
         {
-            "lines": part(*(figure(each.name) for each in lines.CONTENDERS)),
+            "lines": part(
+                *(figure(each.name, corpus=each_of) for each in lines.CONTENDERS for each_of in (DEMO, REAL))
+            ),
+            "scripts": part(
+                *(figure(n, c.messages, corpus=c.name) for n in lines.SCRIPTS for c in lines.script_corpora(MESSAGES))
+            ),
+            "small": part(*(figure(name, lines.SMALL_MESSAGES) for name in lines.SMALL), figure("inspect")),
             "stages": part(*alone),
             "growth": part(*grown, messages=LARGE),
             "extremes": part(*(figure(each.name, outgrown) for each in extremes.CONTENDERS), messages=outgrown),

@@ -34,7 +34,7 @@ def test_a_line_that_ends_early_has_its_own_most() -> None:
     near = growth.NEAR[0]
     figures = [figure(near, 1_000, peak_mb=50.0), figure(near, 10_000, peak_mb=60.0)]
     far = [figure(growth.FAR[0], size, peak_mb=70.0) for size in (1_000, 10_000, 100_000)]
-    text = rendering.section(Results({"growth": part(*figures, *far)}))
+    text = rendering.all_tables(Results({"growth": part(*figures, *far)}))
     (row,) = [line for line in text.splitlines() if line.startswith(f"| {named(near).label} |")]
 
     assert "| 2.00 s | 2.00 s | - |" in row

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import picture, provenance, rendering
 from benchmarks.growth import LINES
-from benchmarks.lines import CONTENDERS
+from benchmarks.lines import CONTENDERS, SMALL, languages, named
 from benchmarks.results import KEPT, PARTS, Results, from_json, load, settled, to_json
 from benchmarks.stages import STAGES
 from benchmarks.targets import judged
@@ -30,6 +30,7 @@ def test_the_readme_says_what_was_measured() -> None:
 
     assert found is not None
     assert f"<!-- bench -->\n{rendering.section(load(KEPT))}\n<!-- /bench -->" == found[0]
+    assert rendering.all_tables(load(KEPT)) == rendering.TABLES.read_text(encoding="utf-8")
 
 
 def test_verdicts_and_fits_are_those_of_the_figures() -> None:
@@ -64,7 +65,8 @@ def test_a_part_replaces_its_own_figures_only() -> None:
     ]
     assert (elsewhere, 1) == (after.parts["stages"].provenance, len(after.parts["stages"].figures))
     text = rendering.section(after)
-    assert f"Measured on {PLACE}: lines (3 rounds), growth (3 rounds), extremes (3 rounds)." in text
+    others = ", ".join(f"{name} (3 rounds)" for name in PARTS if name != "stages")
+    assert f"Measured on {PLACE}: {others}." in text
     assert f"Measured on {elsewhere}: stages (3 rounds)." in text
 
 
@@ -82,7 +84,7 @@ def test_no_file_is_no_figures(tmp_path: Path) -> None:
     """The first run begins with nothing, and nothing can be rendered."""
     assert Results() == load(tmp_path / "none.json")
     assert "not measured" in rendering.section(Results())
-    assert Results().figure("lines", "raw") is None
+    assert Results().figure("lines", "select") is None
 
 
 # --- the section -------------------------------------------------------------------------------------------------
@@ -90,8 +92,8 @@ def test_no_file_is_no_figures(tmp_path: Path) -> None:
 
 def test_every_contender_stage_and_line_has_its_row() -> None:
     """All that was measured is shown: nothing that is slow can be left out."""
-    text = rendering.section(complete())
-    labels = [each.label for each in CONTENDERS]
+    text = rendering.all_tables(complete())
+    labels = [*(each.label for each in CONTENDERS), *(named(name).label for name in SMALL), *languages()]
 
     assert [] == [label for label in labels if f"\n| {label} |" not in text]
     assert [] == [stage.label for stage in STAGES if f"\n| {stage.label} |" not in text]
@@ -100,8 +102,8 @@ def test_every_contender_stage_and_line_has_its_row() -> None:
 
 def test_who_did_not_run_is_named() -> None:
     """With the reason, and without a row."""
-    results = Results({"lines": part(figure("raw"), figure("verify"), node="node is not on this machine")})
-    text = rendering.section(results)
+    results = Results({"lines": part(figure("select"), figure("verify"), node="node is not on this machine")})
+    text = rendering.all_tables(results)
 
     assert "Not run: node is not on this machine." in text
     assert "@ipld/car" not in text
@@ -155,7 +157,9 @@ def test_other_figures_leave_the_readme_alone(tmp_path: Path, monkeypatch: pytes
     assert kept == load(tmp_path / "other.json")
     command.keep(kept, tmp_path / "latest.json")
     assert [rendering.section(kept)] == written
-    assert {"latest.json", "latest.svg", "other.json", "other.svg"} == {path.name for path in tmp_path.iterdir()}
+    assert {f"{name}.{kind}" for name in ("latest", "other") for kind in ("json", "md", "svg")} == {
+        path.name for path in tmp_path.iterdir()
+    }
 
 
 def test_quick_is_small_and_kept_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
