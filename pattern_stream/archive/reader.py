@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from pattern_stream.codec.car import Header, SectionSplitter, verify_section
 from pattern_stream.codec.cid import cid_of, cid_text
+from pattern_stream.codec.signature_block import MOST_SIGNATURES, is_signature
 from pattern_stream.codec.strangers import HEAD_BYTES, stranger
 from pattern_stream.errors import ArchiveError, Finding, MalformedHeader, Report, TruncatedArchive
 from pattern_stream.format import CAR_HEADER_BYTES
@@ -20,13 +21,15 @@ class ArchiveReader:
     `damage`: where a fault goes that does not stop the reading; None raises the first. A block that does not hash to
     its CID, or has a CID of another kind, is then left out and reading goes on; a fault of the framing ends it, since
     nothing behind it can be trusted (`failed`).
-    `bytes_read` counts what came in so far, `section_count` the sections framed, damaged ones too.
+    `bytes_read` counts what came in so far, `section_count` the sections framed, damaged ones too. `signatures`: the
+    blocks of signatures met so far, which nothing links to and which say themselves what they are about.
     """
 
     def __init__(self, source: AsyncIterator[bytes], *, damage: Report | None = None) -> None:
         self.bytes_read = 0
         self.section_count = 0
         self.failed = False
+        self.signatures: list[bytes] = []
         self._source = source
         self._damage = damage
         self._splitter = SectionSplitter()
@@ -84,7 +87,11 @@ class ArchiveReader:
                 while piece is not None and not self.failed:
                     for section in self._splitter.feed(piece):
                         self.section_count += 1
-                        if cid_of(section.data) == section.cid or self._reported(section):
+                        if cid_of(section.data) != section.cid and not self._reported(section):
+                            continue
+                        if is_signature(section.data) and len(self.signatures) < MOST_SIGNATURES:
+                            self.signatures.append(bytes(section.data))
+                        else:
                             yield section
                     piece = await self._next()
                 if not self.failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from array import array
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pattern_stream.archive.draining import drain
 from pattern_stream.archive.spool import Area, Spool
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.codec.car import encode_header, encode_section_head
+from pattern_stream.codec.cid import cid_of
 from pattern_stream.errors import ProtocolError, Where
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.format import COPY_BYTES, FORMAT_VERSION
@@ -148,6 +149,12 @@ class CarDraft:
             raise _out_of_order("the root is not the first block of the archive")
         return self._root
 
+    def append(self, data: bytes) -> None:
+        """Take a block that nothing links to and that goes behind all others."""
+        cid = cid_of(data)
+        self._spool.leaves.append(encode_section_head(cid, len(data)), data)
+        self.section_count += 1
+
     def pieces(self) -> Iterator[tuple[Area, int, int]]:
         """The archive's body in output order as (area, offset, count), neighbouring leaves as one piece."""
         numbers, done, leaves = self._numbers, 0, self._spool.leaves
@@ -195,6 +202,7 @@ async def write_car(
     spool_dir: Path | None = None,
     near: Path | None = None,
     progress: ProgressCallback | None = None,
+    seal: Callable[[bytes], Awaitable[bytes]] | None = None,
     budget: Budget = BUDGET,
 ) -> WriteResult:
     """Write an archive: header, root, and every block before its children, as the Begins have it.
@@ -202,6 +210,8 @@ async def write_car(
     `near`: the folder of the output file, where the spool best lies. `out` gets nothing at all before `blocks` has
     ended well; then whole ranges by `copy_range`, where it has that, and pieces of about 1 MiB. A file on the spool's
     disk is filled from its end by `place`, and the spool is cut meanwhile, see `draining`.
+
+    `seal`: gives one more block about the root, by its CID, which goes last.
 
     In:      Begin, Block and last of all one Root.
     Memory:  `budget.spool_memory_bytes` until the spool goes to disk, 28 bytes for each node, seven buffers of 1 MiB.
@@ -218,6 +228,8 @@ async def write_car(
                         await background.start()
                         _report(progress, "spool", spool.size, None)
             root = draft.finish()
+            if seal is not None:
+                draft.append(await seal(root.cid))
         if spool.is_on_disk:
             await to_thread.run_sync(spool.flush)
         header = encode_header(root.cid)

@@ -28,7 +28,14 @@ from pattern_stream.cli.output import (
 from pattern_stream.cli.places import STREAM, binary_output, chosen_database
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
-from pattern_stream.cli.wrapping import Passphrase, opening_options, unwrapping, wrapping, wrapping_options
+from pattern_stream.cli.wrapping import (
+    Passphrase,
+    opening_options,
+    signing_key,
+    unwrapping,
+    wrapping,
+    wrapping_options,
+)
 from pattern_stream.errors import ExitCode, UsageError
 from pattern_stream.format import (
     DEFAULT_OWNER,
@@ -68,6 +75,7 @@ class ExportArguments(TypedDict):
     history: bool
     newest_version: str
     max_document_bytes: int
+    sign: Path | None
     db: Path | None
 
 
@@ -88,6 +96,7 @@ class ExportArguments(TypedDict):
 )
 @click.option("--thin", is_flag=True, help="Of a group, the configuration only: no agents, no messages.")
 @click.option("-o", "--output", type=PATH, default="-", metavar="FILE", help="Where to.  [default: -, stdout]")
+@click.option("--sign", type=PATH, metavar="KEY", help="Sign the archive with an SSH key; the signature goes into it.")
 @wrapping_options
 @opening_options
 @click.option("--force", is_flag=True, help="Replace an existing FILE.")
@@ -217,6 +226,7 @@ def options_of(session: Session, given: ExportArguments) -> ExportOptions:
         newest_version=int(given["newest_version"]),
         wrapping=wrapping(session, given["output"], passphrase),
         unwrapping=unwrapping(session, passphrase),
+        sign=None if given["sign"] is None else signing_key(given["sign"], Passphrase()),
     )
 
 

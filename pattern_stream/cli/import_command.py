@@ -14,7 +14,13 @@ from pattern_stream.cli.output import conclude, counted, detail, path_text, plai
 from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
-from pattern_stream.cli.wrapping import opening_options, unwrapping
+from pattern_stream.cli.wrapping import (
+    opening_options,
+    signature_options,
+    tell_signatures,
+    unwrapping,
+    wanted_signature,
+)
 from pattern_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +46,9 @@ class ImportArguments(TypedDict):
     no_verify_documents: bool
     max_document_bytes: int
     spool_dir: Path | None
+    trusted: str | None
+    signer: str | None
+    signature: Path | None
     db: Path | None
 
 
@@ -83,6 +92,7 @@ class ImportArguments(TypedDict):
 )
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
+@signature_options("--require-signature", "Take the archive only where one of these keys signed it.")
 @opening_options
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
@@ -129,6 +139,7 @@ def options_of(session: Session, given: ImportArguments) -> ImportOptions:
         max_document_bytes=given["max_document_bytes"],
         spool_dir=given["spool_dir"],
         unwrapping=unwrapping(session),
+        wanted=wanted_signature("--require-signature", given["trusted"], given["signer"], given["signature"]),
     )
 
 
@@ -151,6 +162,7 @@ def renaming(text: str) -> tuple[str | None, str]:
 
 def _tell(session: Session, result: ImportResult) -> None:
     print_findings(session, result.findings)
+    tell_signatures(session, result.signatures, result.root)
     if result.dry_run:
         say(session, "dry run: nothing was kept")
     for what, counts in (("replaced", result.replaced), ("skipped", result.skipped), ("dropped", result.dropped)):

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "list": "pattern_stream.cli.list_command:list_",
     "inspect": "pattern_stream.cli.inspect_command:inspect",
     "verify": "pattern_stream.cli.verify_command:verify",
+    "sign": "pattern_stream.cli.sign_command:sign",
     "dump": "pattern_stream.cli.dump_command:dump",
     "init": "pattern_stream.cli.init_command:init",
     "demo": "pattern_stream.cli.demo_command:demo",

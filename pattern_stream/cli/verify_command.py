@@ -18,11 +18,18 @@ from pattern_stream.cli.output import (
     print_findings,
     say,
     styled,
+    tell,
 )
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
 from pattern_stream.cli.session import Session
-from pattern_stream.cli.wrapping import opening_options, unwrapping
+from pattern_stream.cli.wrapping import (
+    opening_options,
+    signature_options,
+    tell_signatures,
+    unwrapping,
+    wanted_signature,
+)
 from pattern_stream.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
 @click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
 @click.option("--both-ways", is_flag=True, help="With --against: rows that only the database has are differences too.")
+@signature_options("--signed-by", "Exit code 8 unless one of these keys signed the archive.")
 @opening_options
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
@@ -54,15 +62,20 @@ def verify(
     both_ways: bool,
     max_document_bytes: int,
     spool_dir: Path | None,
+    trusted: str | None,
+    signer: str | None,
+    signature: Path | None,
 ) -> int:
     """Read all of the archive FILE and list everything that is wrong with it; write nothing.
 
     FILE may be compressed or encrypted; "-" is stdin. Exit code 0: sound. 4: damaged. 5: of a kind that this release
-    does not know. 8: encrypted, and no key opens it. 10: sound, but some records differ from the database of --against.
+    does not know. 8: no key opens it, or no signature counts. 10: sound, but some records differ from the database of
+    --against.
     """
     if both_ways and against is None:
         raise UsageError("--both-ways was given without --against, which names the database to compare with")
     source, keys = binary_input(file), unwrapping(session)
+    wanted = wanted_signature("--signed-by", trusted, signer, signature)
     from pattern_stream.pipelines.verifying import verify_archive
 
     found = run(
@@ -74,6 +87,7 @@ def verify(
             both_ways=both_ways,
             max_document_bytes=max_document_bytes,
             unwrapping=keys,
+            wanted=wanted,
             progress=progress,
             spool_dir=spool_dir,
         ),
@@ -88,6 +102,11 @@ def verify(
 def _tell(session: Session, found: Verification) -> None:
     """Findings and the comparison, then one closing line."""
     print_findings(session, found.findings)
+    tell_signatures(session, found.signatures, found.root)
+    from pattern_stream.pipelines.signatures import untrusted
+
+    if found.wanted is not None and (error := untrusted(found.signatures)) is not None:
+        tell(session, "error", plain(error.message))
     if (against := found.against) is not None:
         print_findings(session, against.log.findings())
         compared = f"{against.records:,} records compared, {against.count:,} differences"

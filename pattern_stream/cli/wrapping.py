@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,11 +15,13 @@ import click
 
 from pattern_stream.budget import BUDGET
 from pattern_stream.cli.options import PATH, kept
-from pattern_stream.cli.output import path_text
+from pattern_stream.cli.output import path_text, plain, say, tell
 from pattern_stream.cli.session import Session
 from pattern_stream.errors import FileMissing, KeyMissing, UsageError
 
 if TYPE_CHECKING:
+    from pattern_stream.pipelines.signatures import JudgedSignature, Wanted
+    from pattern_stream.transport.signers import MakeSignature
     from pattern_stream.transport.wrapping import Method, Unwrapping, Wrapping
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -156,6 +158,53 @@ def unwrapping(session: Session, passphrase: Passphrase | None = None) -> Unwrap
     return Unwrapping(session.identity, (passphrase or Passphrase()).ask, session.max_expansion)
 
 
+def signature_options(name: str, help: str) -> Callable[[Decorated], Decorated]:
+    """The option that names whose signatures count, `--signer` and `--signature`."""
+
+    def decorated(command: Decorated) -> Decorated:
+        command = click.option(
+            "--signature", type=PATH, metavar="FILE", help="A signature beside the archive, as `sign` writes it."
+        )(command)
+        command = click.option("--signer", metavar="ID", help="The one of them whose signature is wanted.")(command)
+        return click.option(name, "trusted", metavar="ALLOWED_SIGNERS|KEY", help=help)(command)
+
+    return decorated
+
+
+def wanted_signature(name: str, trusted: str | None, signer: str | None, signature: Path | None) -> Wanted | None:
+    """Whose signature an archive must have, by those options. Raises UsageError, FileMissing."""
+    if trusted is None:
+        for option, value in (("--signer", signer), ("--signature", signature)):
+            if value is not None:
+                raise UsageError(f"{option} was given without {name}, which says whose signatures count")
+        return None
+    from pattern_stream.pipelines.signatures import Wanted
+    from pattern_stream.transport.signers import trust
+
+    if signature is not None and not signature.exists():
+        raise FileMissing(f"signature {signature} is not there")
+    return Wanted(trust(trusted, signer), signature)
+
+
+def tell_signatures(session: Session, found: Sequence[JudgedSignature], root: str | None) -> None:
+    """Whose signature over which root; of one that does not count, why, unless that is an error anyway."""
+    for one in found:
+        key = f"key {one.fingerprint}" + (f", {one.did}" if one.did else "")
+        if one.signer is not None:
+            say(session, f"signed by {plain(one.signer)} ({key}) over root {root}")
+        elif one.good:
+            say(session, f"signed with {key} over root {root}: {one.problem or 'nobody said whose keys count'}")
+        else:
+            tell(session, "warning", f"a signature is not good: {plain(one.problem or 'unknown')}")
+
+
+def signing_key(path: Path, passphrase: Passphrase) -> MakeSignature:
+    """What signs with the key in a file, which may have a passphrase."""
+    from pattern_stream.transport.signers import signature_maker
+
+    return signature_maker(path, passphrase.ask_old)
+
+
 class Passphrase:
     """A passphrase that is asked for at most once, from the command in PASSPHRASE_COMMAND, else on the terminal."""
 
@@ -173,6 +222,12 @@ class Passphrase:
                 self._known = await thread.run(_given, confirm=False)
             finally:
                 thread.end()
+        return self._known
+
+    def ask_old(self) -> str:
+        """The passphrase of a key that signs, at once. Raises KeyMissing."""
+        if self._known is None:
+            self._known = _given(confirm=False)
         return self._known
 
     def ask_new(self) -> str:

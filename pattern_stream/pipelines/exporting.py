@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,7 @@ from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import Mapping
 from pattern_stream.streams import transform
 from pattern_stream.transport.files import open_output
+from pattern_stream.transport.signers import MakeSignature
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 if TYPE_CHECKING:
@@ -79,8 +81,9 @@ class ExportOptions:
 
     `portable`: nothing beyond version 3, which a whole constellation otherwise has. `history`: the history of the
     memory blocks of an agent or group too. `newest_version`: 3 refuses what only version 4 can hold. `wrapping`:
-    compression and encryption; `unwrapping`: what `verify` opens it with. `max_document_bytes`: the largest memory
-    document that is looked into; a whole backup carries larger ones as they are stored.
+    compression and encryption; `unwrapping`: what `verify` opens it with. `sign`: makes a signature, which goes into
+    the archive. `max_document_bytes`: the largest memory document that is looked into; a whole backup carries larger
+    ones as they are stored.
     """
 
     messages: bool = True
@@ -97,6 +100,7 @@ class ExportOptions:
     newest_version: int = WIDE_VERSION
     wrapping: Wrapping = Wrapping()
     unwrapping: Unwrapping = Unwrapping()
+    sign: MakeSignature | None = None
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     budget: Budget = BUDGET
 
@@ -282,7 +286,12 @@ async def export_archive(
         with few_collections():
             async with wrap(target, options.wrapping) as wrapped:
                 written = await write_car(
-                    await line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress
+                    await line.blocks(),
+                    wrapped,
+                    spool_dir=options.spool_dir,
+                    near=near,
+                    progress=progress,
+                    seal=None if options.sign is None else partial(_signature, options.sign),
                 )
         if options.verify and unfinished is not None:
             await _read_back(unfinished, written, options)
@@ -376,6 +385,12 @@ def section_bytes(block: Block) -> int:
 def no_file_to_verify() -> UsageError:
     """The error of --verify where the output is none that can be read back."""
     return UsageError("--verify needs a file that can be read back, found a stream", hint="name a file with -o")
+
+
+async def _signature(make: MakeSignature, root: bytes) -> bytes:
+    from pattern_stream.pipelines.signing import signature_block  # an export without one needs nothing of it
+
+    return await signature_block(root, make)
 
 
 async def _read_back(path: Path, written: WriteResult, options: ExportOptions) -> None:

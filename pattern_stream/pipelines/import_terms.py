@@ -11,6 +11,7 @@ from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.write.conflicts import OnConflict, Orphans
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
+from pattern_stream.pipelines.signatures import JudgedSignature, Wanted
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
 from pattern_stream.stages.edit.table_of_contents import part_of_archive
 from pattern_stream.transport.wrapping import Unwrapping
@@ -41,6 +42,7 @@ class ImportOptions:
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     spool_dir: Path | None = None
     unwrapping: Unwrapping = Unwrapping()
+    wanted: Wanted | None = None
     budget: Budget = BUDGET
 
     def __post_init__(self) -> None:
@@ -96,6 +98,8 @@ class ImportResult:
     not_carried: dict[str, int] = field(default_factory=dict)
     moved_blocks: int | None = None
     findings: list[Finding] = field(default_factory=list)
+    signatures: list[JudgedSignature] = field(default_factory=list)
+    root: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The summary, as the command line prints it."""
@@ -114,6 +118,8 @@ class ImportResult:
             "not_carried": self.not_carried,
             "moved_blocks": self.moved_blocks,
             "warnings": [finding.as_dict() for finding in self.findings],
+            "root": self.root,
+            "signatures": [one.as_dict() for one in self.signatures],
             "seconds": round(self.seconds, 3),
             "locked_seconds": round(self.locked_seconds, 3),
         }

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pattern_stream.archive.chunk_prefetch import open_chunk_prefetch
+from pattern_stream.archive.reader import ArchiveReader
 from pattern_stream.archive.tee import Replay
+from pattern_stream.codec.cid import cid_text
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
 from pattern_stream.db.connection.opening import open_writer
@@ -21,7 +23,7 @@ from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.migrations import require_writable_schema
 from pattern_stream.db.write.leftover_ids import LeftoverIds
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
-from pattern_stream.errors import Report, ignore_findings
+from pattern_stream.errors import Report, WrongKey, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Open, ProgressCallback, RecordEvent, RowEvent
 from pattern_stream.memory.sandbox import Sandbox
@@ -30,6 +32,7 @@ from pattern_stream.pipelines.import_terms import Imported, ImportOptions, Impor
 from pattern_stream.pipelines.kept_edits import KeptEdits
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog, summaries_kept
+from pattern_stream.pipelines.signatures import JudgedSignature, judge, untrusted
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport
@@ -85,6 +88,9 @@ class _ImportLine:
     reassigner: Reassigner | None = None
     checked: bool = False
     walker: Walker | None = None
+    reader: ArchiveReader | None = None
+    signatures: list[JudgedSignature] = field(default_factory=list)
+    signed_root: bytes | None = None
     agents: list[Imported] = field(default_factory=list)
     groups: list[Imported] = field(default_factory=list)
 
@@ -96,7 +102,8 @@ class _ImportLine:
     @property
     def needs_survey(self) -> bool:
         """Whether the whole archive has to be known before the first row is made."""
-        return bool(self.options.only) or self.options.owner is not None or self.renamer.by_id
+        options = self.options
+        return bool(options.only) or options.owner is not None or options.wanted is not None or self.renamer.by_id
 
     async def look_through(self, *, living: Connection | None) -> None:
         """Read the whole archive and believe it, before anything is locked or chosen. `living`: a target with rows."""
@@ -114,6 +121,11 @@ class _ImportLine:
                     self.renamer.learn(event)
                     if self.kept is not None:
                         await self.kept.add(event)
+        if self.options.wanted is not None and self.reader is not None:
+            self.signatures = judge(self.reader.root, self.reader.signatures, self.options.wanted)
+            if (error := untrusted(self.signatures)) is not None:
+                raise error
+            self.signed_root = self.reader.root
 
     async def write(self, connection: Connection, *, into_empty: bool) -> Loaded:
         """The line itself: straight calls, one stage a line; then everything is kept, or nothing in a dry run."""
@@ -159,7 +171,9 @@ class _ImportLine:
                 unwrapping=self.options.unwrapping,
             )
         )
-        root = await archive.reader.open()
+        self.reader, root = archive.reader, await archive.reader.open()
+        if self.signed_root not in (None, root):
+            raise WrongKey("the archive is another one than when its signature was checked, expected the same root")
         sections, made = archive.reader.sections(), None
         if self.identity is None or not read_messages:  # ids are replaced in records, not in rows
             prefetch = open_chunk_prefetch(with_rows=read_messages, budget=self.options.budget)
@@ -302,4 +316,6 @@ def _result(
         not_carried=not_carried,
         moved_blocks=line.reassigner.moved if line.reassigner is not None else None,
         findings=line.log.findings(),
+        signatures=line.signatures,
+        root=None if line.reader is None else cid_text(line.reader.root),
     )

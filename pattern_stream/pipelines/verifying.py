@@ -28,6 +28,7 @@ from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog, has_errors
+from pattern_stream.pipelines.signatures import JudgedSignature, Wanted, judge, untrusted
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
@@ -73,6 +74,8 @@ class Verification:
     against: Comparison | None
     seconds: float
     findings: list[Finding] = field(default_factory=list)
+    signatures: list[JudgedSignature] = field(default_factory=list)
+    wanted: Wanted | None = None
 
     @property
     def ok(self) -> bool:
@@ -81,10 +84,12 @@ class Verification:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0, 4, 5 where nothing is wrong but what this release does not know, 10 where a comparison differs."""
+        """0; 4; 5: nothing is wrong but what this release does not know; 8: no signature counts; 10: it differs."""
         codes = {finding.code for finding in self.findings if finding.severity == "error"}
         if codes:
             return ExitCode.UNSUPPORTED if codes <= _UNSUPPORTED else ExitCode.CORRUPT
+        if self.wanted is not None and untrusted(self.signatures) is not None:
+            return ExitCode.KEY
         return ExitCode.DIFFERS if self.against is not None and self.against.differs else ExitCode.DONE
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +108,7 @@ class Verification:
             "stats_match": self.stats_match,
             "documents": self.documents.as_dict(),
             "findings": [finding.as_dict() for finding in self.findings],
+            "signatures": [one.as_dict() for one in self.signatures],
             "seconds": round(self.seconds, 3),
         }
         return summary | ({"against": self.against.as_dict()} if self.against is not None else {})
@@ -118,12 +124,14 @@ async def verify_archive(
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
     unwrapping: Unwrapping = Unwrapping(),
+    wanted: Wanted | None = None,
     budget: Budget = BUDGET,
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
 
     `documents`: look into every memory document too. `against`: a database that every record is compared with;
-    `both_ways`: rows of it that the archive should carry by its scope, and does not, are differences too.
+    `both_ways`: rows of it that the archive should carry by its scope, and does not, are differences too. `wanted`:
+    whose signature it must have.
 
     Raises DatabaseError where the database to compare with cannot be read, TransportError and OSError where the archive
     cannot be; whatever is wrong with the archive itself is a finding.
@@ -145,7 +153,10 @@ async def verify_archive(
                 open_comparison(against, check.sandbox.fold, both_ways=both_ways, ours=check.is_ours)
             )
         await check.run(archive, chunks)
-        return check.result(archive, time.monotonic() - started)
+        signatures = list[JudgedSignature]()
+        if archive.reader.header is not None and (archive.reader.signatures or wanted is not None):
+            signatures = judge(archive.reader.root, archive.reader.signatures, wanted)
+        return check.result(archive, time.monotonic() - started, signatures, wanted)
 
 
 @dataclass(slots=True)
@@ -230,7 +241,9 @@ class _Check:
         self.empty += found.empty
         return Replayed.of(event)
 
-    def result(self, archive: OpenArchive, seconds: float) -> Verification:
+    def result(
+        self, archive: OpenArchive, seconds: float, signatures: list[JudgedSignature], wanted: Wanted | None
+    ) -> Verification:
         """The summary of what was found."""
         reader, walker = archive.reader, self.walker
         tally = walker.tally if walker is not None else Tally()
@@ -252,4 +265,6 @@ class _Check:
             against=self.comparison,
             seconds=seconds,
             findings=findings,
+            signatures=signatures,
+            wanted=wanted,
         )

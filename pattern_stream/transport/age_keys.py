@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 
-from pattern_stream.errors import FileMissing, UsageError, storage_errors
+from pattern_stream.errors import UsageError
 from pattern_stream.transport.age import AGE_MAGIC, ARMOR_BEGIN, Identity, Recipient, age_library
+from pattern_stream.transport.key_files import key_file, key_lines
 
-MOST_FILE_BYTES: Final = 1024 * 1024
 _NAMES_ONE: Final = re.compile(r"age1[0-9a-z]+|ssh-[a-z0-9-]+ ")
 _PLUGIN: Final = re.compile(r"age1(?=[a-z0-9-]*1)[a-z0-9-]+1|AGE-PLUGIN-")
 """A recipient or identity of a plugin has its name between two 1s; plain ones have no 1 after the first."""
@@ -27,7 +27,7 @@ def recipients(given: str) -> list[Recipient]:
     if _NAMES_ONE.match(given):
         return [_recipient(given, "--encrypt-to")]
     path = Path(given)
-    found = [_recipient(line, f"{path}, line {number}") for number, line in _lines(_content(path), path)]
+    found = [_recipient(line, f"{path}, line {number}") for number, line in key_lines(key_file(path), path)]
     if not found:
         raise UsageError(f"{path} names no recipient, expected one a line")
     return found
@@ -38,7 +38,7 @@ async def identities(path: Path, passphrase: Callable[[], Awaitable[str]] | None
 
     Raises:  UsageError, FileMissing, TransportError, MissingExtra; KeyMissing, WrongKey of an encrypted one.
     """
-    data = await to_thread.run_sync(_content, path)
+    data = await to_thread.run_sync(key_file, path)
     if data.startswith((AGE_MAGIC, ARMOR_BEGIN)):
         from pattern_stream.transport.wrapping import Unwrapping, unwrap
 
@@ -51,7 +51,7 @@ async def identities(path: Path, passphrase: Callable[[], Awaitable[str]] | None
             hint = "an SSH key with a passphrase is not read: take an identity of age, or a copy of the key without one"
             raise UsageError(f"{path} is no SSH key that can decrypt: {error}", hint=hint) from error
     found = []
-    for number, line in _lines(data, path):
+    for number, line in key_lines(data, path):
         _refuse_plugins(line, f"{path}, line {number}")
         try:
             found.append(pyrage.x25519.Identity.from_str(line))
@@ -78,29 +78,6 @@ def _refuse_plugins(text: str, place: str) -> None:
     if _PLUGIN.match(text):
         hint = "encrypt or decrypt with the age program instead, in a pipe"
         raise UsageError(f"{place} is a key of a plugin, which is a program, and none is run", hint=hint)
-
-
-def _content(path: Path) -> bytes:
-    with storage_errors(f"reading {path}"):
-        try:
-            with path.open("rb") as file:
-                data = file.read(MOST_FILE_BYTES + 1)
-        except FileNotFoundError as error:
-            raise FileMissing(f"key file {path} is not there") from error
-    if len(data) > MOST_FILE_BYTES:
-        raise UsageError(f"{path} is larger than {MOST_FILE_BYTES} bytes, expected a file of keys")
-    return data
-
-
-def _lines(data: bytes, path: Path) -> Iterator[tuple[int, str]]:
-    """The lines with something in them, by number."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text, expected one key a line") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if (line := line.strip()) and not line.startswith("#"):
-            yield number, line
 
 
 async def _once(data: bytes) -> AsyncGenerator[bytes]:

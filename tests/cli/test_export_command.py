@@ -12,11 +12,13 @@ from typing import Any
 
 import pyrage
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from pattern_stream.cli.export_command import fixed_date
 from pattern_stream.errors import UsageError
 from tests.cli.conftest import Cli, edit
 from tests.cli.terminal import on_terminal
+from tests.transport.test_sshsig import saved
 
 SUMMARY = {
     "scope", "name", "id", "version", "root", "bytes", "sections", "stats", "folded_blocks", "not_carried", "warnings",
@@ -333,6 +335,30 @@ def test_a_passphrase_comes_from_a_command(cli: Cli, home: Path, small: Path) ->
     assert 8 == failed.code
     assert "--secret" not in failed.err
     assert not (home / "n.db").exists()
+
+
+def test_signed_and_required(cli: Cli, home: Path, small: Path) -> None:
+    """export --sign, sign, verify --signed-by, import --require-signature: exit codes and what is said."""
+    public = saved(ed25519.Ed25519PrivateKey.generate(), home / "key")
+    other = saved(ed25519.Ed25519PrivateKey.generate(), home / "other")
+    (home / "allowed").write_text(f"me@x {public}\nyou@x {other}\n")
+    assert 0 == cli("export", "--db", small, "-o", "o.car.zst", "-q", "--sign", "key").code
+    assert 0 == cli("sign", "o.car.zst", "--key", "other").code
+
+    found = cli("verify", "o.car.zst", "--signed-by", "allowed", "--signer", "me@x")
+    assert 0 == found.code
+    assert "signed by me@x (key SHA256:" in found.err
+    assert 8 == cli("verify", "o.car.zst", "--signed-by", "allowed", "--signer", "you@x").code
+    beside = ("--signature", "o.car.zst.sig")
+    assert 0 == cli("verify", "o.car.zst", "--signed-by", "allowed", "--signer", "you@x", *beside).code
+    assert 2 == cli("verify", "o.car.zst", *beside).code
+    assert 6 == cli("verify", "o.car.zst", "--signed-by", "gone").code
+    assert 7 == cli("sign", "o.car.zst", "--key", "other").code
+    refused = cli("import", "o.car.zst", "--db", "n.db", "--require-signature", other)
+    assert (8, False) == (refused.code, (home / "n.db").exists())
+    assert 0 == cli("import", "o.car.zst", "--db", "n.db", "--require-signature", public).code
+    assert 2 == cli("sign", "-", "--key", "key", input=(home / "o.car.zst").read_bytes()).code
+    assert 2 == cli("import", "o.car.zst", "--db", "m.db", "--require-signature").code
 
 
 def test_a_missing_key_is_told(cli: Cli, home: Path, small: Path) -> None:
