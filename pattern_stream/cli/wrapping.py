@@ -20,7 +20,7 @@ from pattern_stream.cli.session import Session
 from pattern_stream.errors import FileMissing, KeyMissing, UsageError
 
 if TYPE_CHECKING:
-    from pattern_stream.pipelines.signatures import JudgedSignature, Wanted
+    from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature
     from pattern_stream.transport.signers import MakeSignature
     from pattern_stream.transport.wrapping import Method, Unwrapping, Wrapping
 
@@ -171,19 +171,21 @@ def signature_options(name: str, help: str) -> Callable[[Decorated], Decorated]:
     return decorated
 
 
-def wanted_signature(name: str, trusted: str | None, signer: str | None, signature: Path | None) -> Wanted | None:
+def wanted_signature(
+    name: str, trusted: str | None, signer: str | None, signature: Path | None
+) -> WantedSignature | None:
     """Whose signature an archive must have, by those options. Raises UsageError, FileMissing."""
     if trusted is None:
         for option, value in (("--signer", signer), ("--signature", signature)):
             if value is not None:
                 raise UsageError(f"{option} was given without {name}, which says whose signatures count")
         return None
-    from pattern_stream.pipelines.signatures import Wanted
+    from pattern_stream.pipelines.signatures import WantedSignature
     from pattern_stream.transport.signers import trust
 
     if signature is not None and not signature.exists():
         raise FileMissing(f"signature {signature} is not there")
-    return Wanted(trust(trusted, signer), signature)
+    return WantedSignature(trust(trusted, signer), signature)
 
 
 def tell_signatures(session: Session, found: Sequence[JudgedSignature], root: str | None) -> None:

@@ -11,7 +11,7 @@ from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.write.conflicts import OnConflict, Orphans
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
-from pattern_stream.pipelines.signatures import JudgedSignature, Wanted
+from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
 from pattern_stream.stages.edit.table_of_contents import part_of_archive
 from pattern_stream.transport.wrapping import Unwrapping
@@ -42,7 +42,7 @@ class ImportOptions:
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     spool_dir: Path | None = None
     unwrapping: Unwrapping = Unwrapping()
-    wanted: Wanted | None = None
+    wanted: WantedSignature | None = None
     budget: Budget = BUDGET
 
     def __post_init__(self) -> None:

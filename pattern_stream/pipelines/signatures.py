@@ -17,7 +17,7 @@ from pattern_stream.transport.sshsig import NAMESPACE, Signature, blob_of, check
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedSignature:
     """Whose signature an archive must have. `detached`: a file with one, beside those in the archive."""
 
     trust: Trust
@@ -49,7 +49,7 @@ class JudgedSignature:
         }
 
 
-def judge(root: bytes, embedded: Sequence[bytes], wanted: Wanted | None = None) -> list[JudgedSignature]:
+def judge(root: bytes, embedded: Sequence[bytes], wanted: WantedSignature | None = None) -> list[JudgedSignature]:
     """Each signature that is there for an archive whose walk began at this root.
 
     Raises:  MissingExtra: signatures are wanted, or there, and the package that checks them is not installed;
@@ -91,7 +91,7 @@ def as_finding(error: WrongKey) -> Finding:
     return Finding("error", "untrusted-signature", error.message, error.where, error.hint)
 
 
-def _judged(root: bytes, blob: bytes, wanted: Wanted | None, *, embedded: bool) -> JudgedSignature:
+def _judged(root: bytes, blob: bytes, wanted: WantedSignature | None, *, embedded: bool) -> JudgedSignature:
     signature: Signature | None = None
     try:
         signature = parse_blob(blob)

@@ -28,7 +28,7 @@ from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
 from pattern_stream.pipelines.results import FindingLog, has_errors
-from pattern_stream.pipelines.signatures import JudgedSignature, Wanted, judge, untrusted
+from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature, judge, untrusted
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
@@ -75,7 +75,7 @@ class Verification:
     seconds: float
     findings: list[Finding] = field(default_factory=list)
     signatures: list[JudgedSignature] = field(default_factory=list)
-    wanted: Wanted | None = None
+    wanted: WantedSignature | None = None
 
     @property
     def ok(self) -> bool:
@@ -124,7 +124,7 @@ async def verify_archive(
     progress: ProgressCallback | None = None,
     spool_dir: Path | None = None,
     unwrapping: Unwrapping = Unwrapping(),
-    wanted: Wanted | None = None,
+    wanted: WantedSignature | None = None,
     budget: Budget = BUDGET,
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
@@ -242,7 +242,7 @@ class _Check:
         return Replayed.of(event)
 
     def result(
-        self, archive: OpenArchive, seconds: float, signatures: list[JudgedSignature], wanted: Wanted | None
+        self, archive: OpenArchive, seconds: float, signatures: list[JudgedSignature], wanted: WantedSignature | None
     ) -> Verification:
         """The summary of what was found."""
         reader, walker = archive.reader, self.walker

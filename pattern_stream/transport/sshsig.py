@@ -43,7 +43,7 @@ class PublicKey:
     @property
     def type(self) -> str:
         """As `ssh-ed25519`."""
-        return _Reader(self.blob).text()
+        return _Fields(self.blob).text()
 
     @property
     def fingerprint(self) -> str:
@@ -57,7 +57,7 @@ class PublicKey:
             return None
         from multiformats import multibase
 
-        reader = _Reader(self.blob)
+        reader = _Fields(self.blob)
         reader.text()
         return "did:key:" + multibase.encode(b"\xed\x01" + reader.string(), "base58btc")
 
@@ -93,7 +93,7 @@ def parse_blob(data: bytes) -> Signature:
     """A signature in its binary form. Raises ValueError."""
     if not data.startswith(_MAGIC):
         raise ValueError("it does not begin with SSHSIG")
-    reader = _Reader(data[len(_MAGIC) :])
+    reader = _Fields(data[len(_MAGIC) :])
     if (version := reader.number()) != 1:
         raise ValueError(f"version {version}, expected 1")
     key, namespace, _reserved = PublicKey(reader.string()), reader.text(), reader.string()
@@ -169,7 +169,7 @@ def _verify(signature: Signature, data: bytes) -> None:
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-    key, blob = _Reader(signature.key.blob), _Reader(signature.signature)
+    key, blob = _Fields(signature.key.blob), _Fields(signature.signature)
     kind, signed_as, raw = key.text(), blob.text(), blob.string()
     touched = b""
     if kind.startswith("sk-"):
@@ -204,7 +204,7 @@ def _verify(signature: Signature, data: bytes) -> None:
     if plain == "ssh-ed25519":
         ed25519.Ed25519PublicKey.from_public_bytes(point).verify(raw, data)
         return
-    pair = _Reader(raw)
+    pair = _Fields(raw)
     der = utils.encode_dss_signature(pair.mpint(), pair.mpint())
     pair.finish()
     ec_key = ec.EllipticCurvePublicKey.from_encoded_point(getattr(ec, _CURVES[curve])(), point)
@@ -219,7 +219,7 @@ def _invalid_signature() -> type[Exception]:
     return InvalidSignature
 
 
-class _Reader:
+class _Fields:
     """Fields of SSH's binary form, one after the other. Raises ValueError where they are not what they must be."""
 
     def __init__(self, data: bytes) -> None:

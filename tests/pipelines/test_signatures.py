@@ -14,7 +14,7 @@ from pattern_stream.codec.signature_block import SignatureBlock
 from pattern_stream.errors import MalformedBlock, UsageError, WrongKey
 from pattern_stream.pipelines.exporting import ExportOptions
 from pattern_stream.pipelines.import_terms import ImportOptions
-from pattern_stream.pipelines.signatures import Wanted
+from pattern_stream.pipelines.signatures import WantedSignature
 from pattern_stream.pipelines.signing import sign_archive
 from pattern_stream.transport.signers import MakeSignature, trust
 from pattern_stream.transport.sshsig import NAMESPACE, armored, blob_of, signed_line, signer
@@ -65,8 +65,8 @@ async def signed(small_demo: Path, tmp_path: Path, key: Key) -> Path:
 async def test_a_signature_in_the_archive(signed: Path, key: Key, other: Key) -> None:
     """It is found, it counts for its key alone, and the archive is sound and nothing is said to be unreferenced."""
     plain = await verify_archive(signed)
-    wanted = await verify_archive(signed, wanted=Wanted(trust(key.text)))
-    foreign = await verify_archive(signed, wanted=Wanted(trust(other.text)))
+    wanted = await verify_archive(signed, wanted=WantedSignature(trust(key.text)))
+    foreign = await verify_archive(signed, wanted=WantedSignature(trust(other.text)))
 
     assert [(True, True, None)] == [(one.embedded, one.good, one.signer) for one in plain.signatures]
     assert (0, 0, 8) == (plain.exit_code, wanted.exit_code, foreign.exit_code)
@@ -79,9 +79,11 @@ async def test_import_asks_first(signed: Path, key: Key, other: Key, tmp_path: P
     """From a file and from a pipe: the wrong key, and no signature at all, leave no database."""
     for source in (signed, dribble(signed.read_bytes(), 100_000)):
         with pytest.raises(WrongKey, match="does not count"):
-            await import_archive(source, tmp_path / "new.db", options=ImportOptions(wanted=Wanted(trust(other.text))))
+            await import_archive(
+                source, tmp_path / "new.db", options=ImportOptions(wanted=WantedSignature(trust(other.text)))
+            )
         assert not (tmp_path / "new.db").exists()
-    options = ImportOptions(wanted=Wanted(trust(key.text)))
+    options = ImportOptions(wanted=WantedSignature(trust(key.text)))
     result = await import_archive(dribble(signed.read_bytes(), 100_000), tmp_path / "new.db", options=options)
 
     assert ["SHA256:"] == [(one.signer or "")[:7] for one in result.signatures]
@@ -90,7 +92,7 @@ async def test_import_asks_first(signed: Path, key: Key, other: Key, tmp_path: P
 async def test_a_living_database_is_untouched(signed: Path, other: Key, small_demo: Path) -> None:
     """Refused before the lock."""
     before = small_demo.read_bytes()
-    options = ImportOptions(on_conflict="replace", wanted=Wanted(trust(other.text)))
+    options = ImportOptions(on_conflict="replace", wanted=WantedSignature(trust(other.text)))
     with pytest.raises(WrongKey):
         await import_archive(signed, small_demo, options=options)
 
@@ -100,11 +102,11 @@ async def test_a_living_database_is_untouched(signed: Path, other: Key, small_de
 async def test_a_stripped_signature(signed: Path, key: Key, small_demo: Path, tmp_path: Path) -> None:
     """Without its last section the archive is sound and unsigned, which is why a signature can be required."""
     await export_archive(small_demo, tmp_path / "plain.car", options=ExportOptions(exported_at="2026-11-28T00:00:00Z"))
-    found = await verify_archive(tmp_path / "plain.car", wanted=Wanted(trust(key.text)))
+    found = await verify_archive(tmp_path / "plain.car", wanted=WantedSignature(trust(key.text)))
 
     assert found.ok
     assert 8 == found.exit_code
-    options = ImportOptions(wanted=Wanted(trust(key.text)))
+    options = ImportOptions(wanted=WantedSignature(trust(key.text)))
     with pytest.raises(WrongKey, match="has no signature"):
         await import_archive(tmp_path / "plain.car", tmp_path / "new.db", options=options)
 
@@ -121,7 +123,7 @@ async def test_blocks_that_are_no_good_signature(fault: str, small_demo: Path, t
     block = SignatureBlock(root, "git" if fault == "namespace" else NAMESPACE, sshsig).encoded()
     block = block.replace(b"\x69namespace", b"\x69namespacf") if fault == "shape" else block
     data = (tmp_path / "plain.car").read_bytes() + encode_section_head(cid_of(block), len(block)) + block
-    found = await verify_archive(dribble(data, 1 << 20), wanted=Wanted(trust(key.text)))
+    found = await verify_archive(dribble(data, 1 << 20), wanted=WantedSignature(trust(key.text)))
 
     assert found.ok
     assert 8 == found.exit_code
@@ -143,8 +145,8 @@ async def test_signed_afterwards(small_demo: Path, tmp_path: Path, key: Key, oth
     packed = Wrapping(Compression("zstd"))
     await sign_archive(plain, tmp_path / "one.car.zst", key.make, embed=True, wrapping=packed)
     await sign_archive(tmp_path / "one.car.zst", tmp_path / "two.car", other.make, embed=True)
-    detached = await verify_archive(plain, wanted=Wanted(trust(key.text), beside))
-    both = await verify_archive(tmp_path / "two.car", wanted=Wanted(trust(other.text)))
+    detached = await verify_archive(plain, wanted=WantedSignature(trust(key.text), beside))
+    both = await verify_archive(tmp_path / "two.car", wanted=WantedSignature(trust(other.text)))
 
     assert (0, False) == (detached.exit_code, detached.signatures[0].embedded)
     assert (0, 2) == (both.exit_code, len(both.signatures))
