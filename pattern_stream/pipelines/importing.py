@@ -22,7 +22,7 @@ from pattern_stream.db.connection.opening import open_writer
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.migrations import require_writable_schema
 from pattern_stream.db.write.leftover_ids import LeftoverIds
-from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, write_rows
+from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, note_faults, write_rows
 from pattern_stream.errors import Report, WrongKey, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Open, ProgressCallback, RecordEvent, RowEvent
@@ -104,6 +104,12 @@ class _ImportLine:
         """Whether the whole archive has to be known before the first row is made."""
         options = self.options
         return bool(options.only) or options.owner is not None or options.wanted is not None or self.renamer.by_id
+
+    @property
+    def messages(self) -> int:
+        """How many messages the archive says that it has; 0 before it was looked through."""
+        manifest = self.walker.manifest if self.walker is not None else None
+        return manifest["stats"]["message_count"] if manifest is not None else 0
 
     async def look_through(self, *, living: Connection | None) -> None:
         """Read the whole archive and believe it, before anything is locked or chosen. `living`: a target with rows."""
@@ -269,9 +275,10 @@ async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, flo
         populated = await holds_rows(connection)
         if populated or line.needs_survey:
             await line.look_through(living=connection if populated else None)
-        options = line.options
-        await begin(connection, into_empty=not populated, dry_run=options.dry_run, orphans=options.orphans)
+        await begin(connection, into_empty=not populated, orphans=line.options.orphans, messages=line.messages)
         locked_at = time.monotonic()
+        if populated:
+            await note_faults(connection, dry_run=line.options.dry_run)
         loaded = await line.write(connection, into_empty=not populated)
         return loaded, time.monotonic() - locked_at
 

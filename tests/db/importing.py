@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pattern_stream.db.connection.opening import open_writer
-from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, write_rows
+from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, note_faults, write_rows
 from pattern_stream.errors import Finding
 from pattern_stream.items import (
     CELLS_TABLE,
@@ -171,11 +171,14 @@ async def load(
     *,
     dry_run: bool = False,
     into_empty: bool = False,
+    messages: int = 0,
 ) -> tuple[Loaded, list[Finding]]:
     """Import records into an existing database: what became of them, and what was said."""
     found: list[Finding] = []
     async with open_writer(path) as connection:
-        await begin(connection, into_empty=into_empty, dry_run=dry_run)
+        await begin(connection, into_empty=into_empty, messages=messages)
+        if not into_empty:
+            await note_faults(connection, dry_run=dry_run)
         loaded = await write_rows(connection, unmap_records(feed(events), found.append), options, found.append)
         await commit(connection, dry_run=dry_run)
     return loaded, found

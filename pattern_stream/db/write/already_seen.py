@@ -57,8 +57,11 @@ class TakenBatches:
 
     def rewrite(self, rows: Sequence[Row]) -> list[Row]:
         """Messages with another batch id where theirs is another agent's, the same for all of one batch."""
-        batches = {(row[_BATCH], row[_AGENT]) for row in rows if row[_BATCH] is not None}
-        changed = {pair: new for pair in batches if (new := self.free(*pair)) != pair[0]}
+        batches = {row[_BATCH] for row in rows}
+        sql = f"SELECT batch_id FROM {_BATCHES} WHERE batch_id IN ({', '.join('?' * len(batches))})"
+        taken = {batch for (batch,) in self._connection.execute(sql, (*batches,))}
+        pairs = {(row[_BATCH], row[_AGENT]) for row in rows if row[_BATCH] in taken} if taken else set()
+        changed = {pair: new for pair in pairs if (new := self.free(*pair)) != pair[0]}
         if not changed:
             return list(rows)
         return [

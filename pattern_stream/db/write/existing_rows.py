@@ -42,11 +42,11 @@ class ExistingRows:
         sql = f"SELECT id, agent_id FROM {record.table} WHERE id IN ({marks}) AND rowid <= ?"
         there = dict(self._connection.execute(sql, (*(row[key] for row in rows), self._highest[record])).fetchall())
         found: defaultdict[Resolution, list[Row]] = defaultdict(list)
-        added, replaced = found["add"], set[str]()
-        for row in rows:
+        found["add"] = [row for row in rows if row[key] not in there]
+        replaced = set[str]()
+        for row in rows if there else ():
             row_id = row[key]
             if row_id not in there:
-                added.append(row)
                 continue
             same_owner = there[row_id] == row[owner]
             resolution = self._options.resolve(exists=True, same_owner=same_owner)

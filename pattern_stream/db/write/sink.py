@@ -18,16 +18,27 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions, Orphans
 from pattern_stream.db.write.foreign_keys import note_earlier_faults, settle_orphans
+from pattern_stream.db.write.fulltext_index import highest_rowid
 from pattern_stream.db.write.loader import Loader
 from pattern_stream.errors import FILE_SIZE_HINT, DatabaseStorage, Report, file_size_limit, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
+from pattern_stream.schema.model.records import Message
 from pattern_stream.streams import closing
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-__all__ = ["LoadOptions", "Loaded", "begin", "commit", "holds_rows", "short_switch_interval", "write_rows"]
+__all__ = [
+    "LoadOptions",
+    "Loaded",
+    "begin",
+    "commit",
+    "holds_rows",
+    "note_faults",
+    "short_switch_interval",
+    "write_rows",
+]
 
 _EVENTS_AT_ONCE: Final = 128
 _ROWS_AT_ONCE: Final = 256
@@ -122,19 +133,27 @@ async def write_rows(
 
 
 async def begin(
-    connection: Connection, *, into_empty: bool = False, dry_run: bool = False, orphans: Orphans | None = None
+    connection: Connection, *, into_empty: bool = False, orphans: Orphans | None = None, messages: int = 0
 ) -> None:
     """Take the write lock. Foreign keys are looked at when it is given back, so rows may come in any order.
 
-    `into_empty`: by one look at the whole database, at half the price. (While SQLite counts broken references, any row
-    may end its statement, so that it keeps what each statement changes: copies of as many pages as there are rows.)
-    `dry_run`, `orphans`: note the references that are broken already, as no commit will tell them from new ones.
+    By one look at the whole database, at half the price, where it is empty (`into_empty`) or has fewer messages than
+    come (`messages`). (While SQLite counts broken references, any row may end its statement, so that it keeps what each
+    statement changes: copies of as many pages as there are rows.) `orphans`: so too, as a commit would refuse some.
     """
-    await connection.execute(f"PRAGMA foreign_keys = {'OFF' if into_empty or orphans is not None else 'ON'}")
+    few = not into_empty and messages <= await connection.run(highest_rowid, Message.table)
+    counted = few and orphans is None
+    await connection.execute(f"PRAGMA foreign_keys = {'ON' if counted else 'OFF'}")
     await connection.execute("PRAGMA temp_store = FILE")
     await connection.execute("BEGIN IMMEDIATE")
     await connection.execute("PRAGMA defer_foreign_keys = ON")
-    if (dry_run or orphans is not None) and not into_empty:
+
+
+async def note_faults(connection: Connection, *, dry_run: bool = False) -> None:
+    """Note the references of a database with rows that are broken already, where no commit tells them from new ones:
+    SQLite does not count them, or there is none (`dry_run`).
+    """
+    if dry_run or (await connection.execute("PRAGMA foreign_keys")) == [(0,)]:
         await connection.run(note_earlier_faults)
 
 

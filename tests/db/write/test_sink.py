@@ -249,21 +249,33 @@ async def test_a_reference_to_nothing_is_refused_and_named(tmp_path: Path, into_
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-async def test_old_broken_references_are_nothing_to_an_import(db: Path, dry_run: bool) -> None:
-    """A row of the database that refers to nothing refuses neither a real import nor a dry run; a new one both."""
+@pytest.mark.parametrize("coming", [0, 1000])
+async def test_old_broken_references_are_nothing_to_an_import(db: Path, dry_run: bool, coming: int) -> None:
+    """A row of the database that refers to nothing refuses neither a real import nor a dry run, of few messages or of
+    more than there are; a new one both.
+    """
     with closing(sqlite3.connect(db)) as connection:
         connection.execute(
             "INSERT INTO messages (id, agent_id, position, role, content_json, created_at) "
             "VALUES ('old', 'gone', '1', 'user', '{}', '')"
         )
         connection.commit()
-    loaded, _ = await load(db, agent("b", messages("b", ["m1"])), dry_run=dry_run)
+    loaded, _ = await load(db, agent("b", messages("b", ["m1"])), dry_run=dry_run, messages=coming)
     with pytest.raises(MalformedNode, match="refers to a row of agents") as caught:
-        await load(db, agent("c", messages("nobody", ["m2"])), dry_run=dry_run)
+        await load(db, agent("c", messages("nobody", ["m2"])), dry_run=dry_run, messages=coming)
 
     assert {"agents": 1, "messages": 1} == loaded.rows
-    assert not dry_run or caught.value.where.row_id == "m2"
+    assert not (dry_run or coming) or caught.value.where.row_id == "m2"
     assert (2 if dry_run else 3) == len(query(db, "SELECT id FROM messages"))
+
+
+@pytest.mark.parametrize(("coming", "counts"), [(1, 1), (2, 0)])
+async def test_many_messages_are_not_counted_one_by_one(db: Path, coming: int, counts: int) -> None:
+    """Into a database with one message: SQLite counts broken references of another one, and not of two."""
+    async with open_writer(db) as connection:
+        await begin(connection, messages=coming)
+
+        assert [(counts,)] == await connection.execute("PRAGMA foreign_keys")
 
 
 async def test_an_agent_twice_is_refused(db: Path) -> None:
