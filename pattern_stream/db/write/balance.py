@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -14,6 +14,9 @@ from pattern_stream.errors import Finding, NameConflict, Report, Where
 
 InsertPolicy = Literal["", " OR ABORT", " OR FAIL", " OR IGNORE"]
 """The clause of an INSERT that decides over a constraint's own."""
+
+_UNIQUE: Final = """SELECT i.name, c.name FROM pragma_index_list(?) i JOIN pragma_index_info(i.name) c
+    WHERE i."unique" AND NOT i.partial ORDER BY i.seq, c.seqno"""
 
 _HINT: Final = "--on-conflict skip goes on without such rows; the trigger or constraint is the database's own"
 _CHANGE_HINT: Final = "the trigger is the database's own: drop it for the import, or import into a new database"
@@ -35,6 +38,7 @@ class Balance:
         self._added: Counter[str] = Counter()
         self._changed: set[str] = set()
         self._let_pass: Counter[str] = Counter()
+        self._unique: dict[str, list[tuple[str, ...]]] = {}
         sql = "SELECT name, tbl_name, lower(sql) FROM main.sqlite_schema WHERE type = 'trigger'"
         triggers = [row for row in connection.execute(sql).fetchall() if row[0] not in FULL_TEXT_TRIGGERS]
         self._triggered = {table for _, table, _ in triggers}
@@ -62,6 +66,17 @@ class Balance:
     def has_clause(self, table: str) -> bool:
         """Whether a constraint of the table says itself what a conflict does."""
         return table in self._with_clause
+
+    def lenient(self, table: str) -> Sequence[tuple[str, ...]]:
+        """The columns that must be unique where a constraint's clause counts, as its table has triggers too."""
+        if table not in self._with_clause or table not in self._triggered:
+            return ()
+        if table not in self._unique:
+            found: defaultdict[str, list[str]] = defaultdict(list)
+            for index, column in self._connection.execute(_UNIQUE, (table,)):
+                found[index].append(column)
+            self._unique[table] = [tuple(columns) for columns in found.values() if None not in columns]
+        return self._unique[table]
 
     def open(self, table: str) -> None:
         """Rows are about to go into this table: count those that are there."""
@@ -111,7 +126,7 @@ class Balance:
 
     def settle(self) -> None:
         """At the end: does each table have just the rows that it got? Raises NameConflict, or reports with `skip`."""
-        for table, count in self._let_pass.items():
+        for table, count in (+self._let_pass).items():
             message = (
                 f"{count} rows were let pass without being stored or changed, by a trigger or constraint of {table}"
             )

@@ -35,7 +35,14 @@ _SIZES: Final = (BATCH_ROWS, 64, 8, 1)
 _NAMING_CELLS: Final = 3
 """Cells that name a row of a table without a key."""
 
-_TAKEN: Final = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+_RULED: Final = {
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL,
+    sqlite3.SQLITE_CONSTRAINT_CHECK,
+}
+"""Errors of constraints that may say themselves what becomes of a row."""
 
 
 class TableWriter:
@@ -83,6 +90,20 @@ class TableWriter:
                 return len(rows) - len(absent)
         return done
 
+    def _has_rival(self, row: Row, *, by_key: bool) -> bool:
+        """Whether a constraint's own clause would lose this row, or another for it. `by_key`: one of its key too."""
+        cells = dict(zip(self.columns, row, strict=True))
+        key = self.key if not by_key and set(self.key) <= set(self.columns) else ()
+        others = f"NOT ({equal(key, [cells[name] for name in key])})" if key else "1"
+        for columns in self._balance.lenient(self.table):
+            if set(columns) <= set(self.columns):
+                wanted = [cells[name] for name in columns]
+                sql = f"SELECT 1 FROM {quoted(self.table)} WHERE {equal(columns, wanted)} AND {others}"
+                given = parameters([*wanted, *(cells[name] for name in key)])
+                if self._connection.execute(sql, given).fetchone() is not None:
+                    return True
+        return False
+
     def _there(self, rows: Sequence[Row]) -> tuple[int, int]:
         """How many rows have the keys of these, and how many keys those are."""
         places = [self.columns.index(name) for name in self.key]
@@ -113,7 +134,7 @@ class TableWriter:
         return self._connection.execute(sql, wanted).fetchone() is not None
 
     def _write_all(self, rows: Sequence[Row], resolution: Resolution) -> int:
-        if has_staged(rows) or (self._record is None and is_odd(rows)):
+        if has_staged(rows) or (self._record is None and is_odd(rows)) or self._balance.lenient(self.table):
             return sum(self._write_one(row, resolution) for row in rows)
         done = at = 0
         while at < len(rows):
@@ -134,7 +155,9 @@ class TableWriter:
         self._balance.open(self.table)
         kept = [at for at, column in enumerate(self.columns) if column not in self.key]
         columns, cells = [self.columns[at] for at in kept], [row[at] for at in kept]
-        if columns:
+        if columns and self._has_rival(row, by_key=False):
+            self._balance.let_pass(self.table, self.name_of(row))
+        elif columns:
             policy = self._balance.policy(self.table) and " OR ABORT"
             sql = f"UPDATE{policy} {quoted(self.table)} SET {assigned(columns, cells)} WHERE {equal(self.key, key)}"
             try:
@@ -153,6 +176,9 @@ class TableWriter:
 
     def _write_one(self, row: Row, resolution: Resolution) -> int:
         sql = self._sql([f"({', '.join(map(mark, row))})"], resolution)
+        if self._has_rival(row, by_key=resolution == "add"):
+            self._balance.let_pass(self.table, self.name_of(row), 0)
+            return 0
         try:
             return self._connection.execute(sql, parameters(row)).rowcount
         except sqlite3.IntegrityError as error:
@@ -206,7 +232,7 @@ class TableWriter:
             return MalformedNode(message, where=Where(table=self.table))
         noun = "row" if self._record is None else self._record.noun
         where = Where(table=self.table, row_id=self.name_of(row) or None)
-        if self._balance.has_clause(self.table) and error.sqlite_errorcode in _TAKEN:
-            message = f"{noun} would not be stored beside one like it ({error}): the constraint is the database's own"
+        if self._balance.has_clause(self.table) and error.sqlite_errorcode in _RULED:
+            message = f"{noun} would not be stored ({error}): the constraint is the database's own"
             return NameConflict(message, where=where, hint="--on-conflict skip goes on without such rows")
         return MalformedNode(f"{noun} cannot be stored beside the rest of the archive: {error}", where=where)

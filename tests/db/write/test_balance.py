@@ -96,6 +96,45 @@ async def test_a_constraint_with_a_clause_of_its_own(living: Path, clause: str) 
     assert ({"u": 2}, {"u": 1}) == (loaded.rows, loaded.skipped)
 
 
+@pytest.mark.parametrize("when", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("clause", ["IGNORE", "REPLACE"])
+async def test_a_constraint_with_a_clause_beside_a_trigger(living: Path, clause: str, when: str) -> None:
+    """The clause counts there, as the trigger's own statements would lose theirs; the row is named all the same."""
+    execute(
+        living,
+        f"CREATE TABLE u (id TEXT PRIMARY KEY, k TEXT, UNIQUE (k) ON CONFLICT {clause})",
+        "CREATE TABLE log (k UNIQUE ON CONFLICT IGNORE)",
+        f"CREATE TRIGGER t {when} INSERT ON u BEGIN INSERT OR IGNORE INTO log VALUES (1); END",
+    )
+    rows = table("u", ("id", "k"), ("1", "a"), ("2", "b"), ("3", "b"), ("4", None), ("5", None))
+
+    with pytest.raises(NameConflict) as caught:
+        await load(living, rows)
+    loaded, found = await load(living, rows, SKIP)
+
+    assert ("u", "3") == (caught.value.where.table, caught.value.where.row_id)
+    assert ({"u": 4}, {"u": 1}) == (loaded.rows, loaded.skipped)
+    assert ["rows-let-pass"] == [one.code for one in found]
+    assert ["1", "2", "4", "5"] == [row_id for (row_id,) in query(living, "SELECT id FROM u ORDER BY id")]
+    changed = table("u", ("id", "k"), ("1", "c"), ("2", "c"))
+    with pytest.raises(NameConflict, match="row 2 of u"):
+        await load(living, changed, REPLACE)
+
+
+@pytest.mark.parametrize("rule", ["NOT NULL ON CONFLICT IGNORE", "NOT NULL ON CONFLICT REPLACE DEFAULT 'x'"])
+async def test_a_cell_that_may_not_be_null(living: Path, rule: str) -> None:
+    """Such a clause loses a row, or what is in it: refused with its row, or skipped."""
+    execute(living, f"CREATE TABLE u (id TEXT PRIMARY KEY, k TEXT {rule})")
+    rows = table("u", ("id", "k"), ("1", "a"), ("2", None))
+
+    with pytest.raises(NameConflict) as caught:
+        await load(living, rows)
+    loaded, _ = await load(living, rows, SKIP)
+
+    assert ("u", "2") == (caught.value.where.table, caught.value.where.row_id)
+    assert ({"u": 1}, {"u": 1}) == (loaded.rows, loaded.skipped)
+
+
 async def test_rows_that_triggers_add_are_seen(living: Path) -> None:
     """In a table that the archive brings rows for too."""
     add = "INSERT INTO log SELECT 'new ' || new.id"
