@@ -15,7 +15,7 @@ from pattern_stream.format import COPY_BYTES
 
 
 class Replay:
-    """A source read through `first`, to its end, and then once more through `again`.
+    """A source read through `first`, to its end, or written by `write`, and then read once more through `again`.
 
     Memory:  as the spool's.
     Raises:  StorageFull, TransportError.
@@ -35,10 +35,14 @@ class Replay:
     async def first(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The bytes of a source, which the spool keeps as they pass."""
         async for piece in source:
-            self._spool.leaves.append(b"", piece)
-            if self._spool.is_due:
-                await run_sync(self._spool.flush)
+            await self.write(piece)
             yield piece
+
+    async def write(self, data: bytes, /) -> None:
+        """Keep some more."""
+        self._spool.leaves.append(b"", data)
+        if self._spool.is_due:
+            await run_sync(self._spool.flush)
 
     async def again(self) -> AsyncGenerator[bytes]:
         """The same bytes once more."""

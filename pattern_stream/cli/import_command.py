@@ -163,6 +163,13 @@ def renaming(text: str) -> tuple[str | None, str]:
 def _tell(session: Session, result: ImportResult) -> None:
     print_findings(session, result.findings)
     tell_signatures(session, result.signatures, result.root)
+    if result.converted is not None:
+        report = result.converted.report
+        deviations = f"{len(report.changed):,} kinds of changes, {len(report.dropped):,} of losses"
+        say(
+            session,
+            f"converted from: {plain(result.converted.source.noun)}; {deviations}; `convert --analyze` lists them",
+        )
     if result.dry_run:
         say(session, "dry run: nothing was kept")
     for what, counts in (("replaced", result.replaced), ("skipped", result.skipped), ("dropped", result.dropped)):

@@ -55,6 +55,8 @@ def inspect(session: Session, file: Path, full: bool, max_document_bytes: int) -
 def report(found: Item) -> Iterator[str]:
     """The lines that a person reads. `found` is the JSON form, all of it from the archive and not to be trusted."""
     kind, version, date = (plain(str(found[key])) for key in ("type", "version", "exported_at"))
+    if (old := found.get("converted_from")) is not None:
+        yield plain(f"input is {old['noun']}; `pattern-stream convert` makes of it, and this is:")
     yield f"{kind} archive, version {version}, exported {date}"
     yield f"root {found['root']}"
     yield "holds " + (held(found["stats"]) or "nothing")

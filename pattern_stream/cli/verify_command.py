@@ -45,7 +45,12 @@ if TYPE_CHECKING:
 )
 @click.argument("file", type=PATH)
 @click.option("--no-documents", is_flag=True, help="Do not look into memory documents.")
-@click.option("--against", type=PATH, metavar="DB", help="Compare every record with this database.")
+@click.option(
+    "--against",
+    type=PATH,
+    metavar="DB|FILE",
+    help="Compare every record with this database, or this (also old) archive.",
+)
 @click.option("--both-ways", is_flag=True, help="With --against: rows that only the database has are differences too.")
 @signature_options("--signed-by", "Exit code 8 unless one of these keys signed the archive.")
 @opening_options
@@ -121,6 +126,8 @@ def _tell(session: Session, found: Verification) -> None:
         parts.append(f"{documents.checked:,} memory documents, {documents.failed:,} of them unreadable")
     verdict = styled("sound", "green") if found.ok else styled("damaged or unknown", "red")
     kind = f"{plain(found.type)} archive of version {found.version}" if found.type else "archive"
+    if found.converted is not None:
+        kind = f"{plain(found.converted.source.noun)}, which `convert` makes one of today of"
     say(session, f"{kind}: {verdict}; {', '.join(parts)}; {found.seconds:.1f} s")
     detail(session, f"{documents.empty:,} memory documents were never written to")
     detail(session, f"sections {'depth-first' if found.depth_first else 'in another order'}")

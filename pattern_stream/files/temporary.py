@@ -6,8 +6,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
@@ -55,6 +55,19 @@ def open_temporary(folders: Sequence[Path], purpose: str) -> tuple[IO[bytes], Pa
         return opened
 
     return _in_first(folders, make, purpose)
+
+
+@contextmanager
+def temporary_folder(folders: Sequence[Path]) -> Iterator[Path]:
+    """A folder, mode 0700, in the first folder where one can be made; it goes with all that is in it.
+
+    Raises:  as `open_temporary`.
+    """
+    name, _ = _in_first(folders, lambda folder: tempfile.mkdtemp(prefix=_PREFIX, dir=folder), "temporary folder")
+    try:
+        yield Path(name)
+    finally:
+        shutil.rmtree(name, ignore_errors=True)
 
 
 def open_temporary_database(folders: Sequence[Path], purpose: str) -> tuple[sqlite3.Connection, Path]:

@@ -62,10 +62,11 @@ class Provenance:
     variant: str | None = None
     identity: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The known parts, for the report and for the records of the new archive."""
+    def as_dict(self, *, for_people: bool = True) -> dict[str, Any]:
+        """The known parts: for the report, or without words for the records of the new archive."""
         known = {
             "format": self.format,
+            "noun": self.noun if for_people else None,
             "version": self.version,
             "variant": self.variant,
             "identity": self.identity,

@@ -6,6 +6,7 @@ from typing import Final
 
 from pattern_stream.errors import UnknownFormat
 from pattern_stream.legacy.pattern_archive.reader import PatternArchive
+from pattern_stream.legacy.pattern_archive.root import may_be_of_today
 from pattern_stream.legacy.source import LegacyInput, Reader
 
 READERS: Final[tuple[Reader, ...]] = (PatternArchive(),)
@@ -15,6 +16,11 @@ READERS: Final[tuple[Reader, ...]] = (PatternArchive(),)
 def recognise(given: LegacyInput) -> Reader | None:
     """The reader whose format the input is of, judged by its content; None where it is of no format known here."""
     return next((reader for reader in READERS if reader.recognise(given)), None)
+
+
+def recognise_foreign(given: LegacyInput) -> Reader | None:
+    """The same for what may be an archive of today, which has no reader here."""
+    return None if not given.is_folder and may_be_of_today(given.head) else recognise(given)
 
 
 def require_reader(given: LegacyInput) -> Reader:

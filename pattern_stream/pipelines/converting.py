@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pattern_stream.archive.writer import write_car
+from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding, GraveIssues, UsageError
 from pattern_stream.files.temporary import temporary_folders
@@ -29,12 +29,12 @@ from pattern_stream.items import (
     Rows,
 )
 from pattern_stream.legacy.conversion import Conversion, IssueSeverity, Provenance
-from pattern_stream.legacy.detect import require_reader
-from pattern_stream.legacy.source import HEAD_BYTES, LegacyInput, LegacySource, ReadOptions
+from pattern_stream.legacy.detect import recognise_foreign, require_reader
+from pattern_stream.legacy.source import LegacyInput, LegacySource, Reader, ReadOptions
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.exporting import CREATED_BY, section_bytes
 from pattern_stream.pipelines.gc_tuning import few_collections
-from pattern_stream.pipelines.reading import ArchiveSource, watched
+from pattern_stream.pipelines.reading import ArchiveSource, Content, open_content
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.model.nodes import GroupExportThin, NodeType
@@ -44,14 +44,11 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.mapping import map_rows, record_of
 from pattern_stream.stages.writing import write_documents
 from pattern_stream.streams import closing, transform
-from pattern_stream.transport.files import ByteSource, open_input, open_output
+from pattern_stream.transport.files import open_output
 from pattern_stream.transport.wrapping import (
-    WRAPPING_HEAD_BYTES,
     Unwrapping,
     Wrapping,
-    unwrap,
     wrap,
-    wrapping_kind,
 )
 
 
@@ -147,6 +144,21 @@ class ConversionLine:
             self.conversion.keep(record_of(event.node).table)
         return event
 
+    def result(self, made: WriteResult, started: float, *, written: bool = True) -> ConversionResult:
+        """What came of it. `started`: by the clock that never goes back."""
+        return ConversionResult(
+            source=self.source.provenance,
+            report=self.conversion,
+            written=written,
+            version=made.version,
+            root=cid_text(made.root),
+            bytes=made.bytes,
+            sections=made.sections,
+            stats=dict(made.stats),
+            seconds=time.monotonic() - started,
+            findings=self.log.findings(),
+        )
+
     def _judge(self) -> None:
         least = self.options.fail_on
         if least is not None and (count := self.conversion.count_from(least)):
@@ -185,18 +197,7 @@ async def convert_archive(
         line = await resources.enter_async_context(open_conversion(source, options, near=near, progress=progress))
         async with wrap(target, options.wrapping) as wrapped:
             written = await write_car(line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress)
-        return ConversionResult(
-            source=line.source.provenance,
-            report=line.conversion,
-            written=True,
-            version=written.version,
-            root=cid_text(written.root),
-            bytes=written.bytes,
-            sections=written.sections,
-            stats=dict(written.stats),
-            seconds=time.monotonic() - started,
-            findings=line.log.findings(),
-        )
+        return line.result(written, started)
 
 
 async def analyze_source(
@@ -215,18 +216,8 @@ async def analyze_source(
                     sections, size = sections + 1, size + section_bytes(event)
                 elif isinstance(event, Root):
                     root = event
-        return ConversionResult(
-            source=line.source.provenance,
-            report=line.conversion,
-            written=False,
-            version=root.version,
-            root=cid_text(root.cid),
-            bytes=size + CAR_HEADER_BYTES,
-            sections=sections,
-            stats=dict(root.stats),
-            seconds=time.monotonic() - started,
-            findings=line.log.findings(),
-        )
+        counted = WriteResult(root.cid, size + CAR_HEADER_BYTES, sections, root.stats, root.version)
+        return line.result(counted, started, written=False)
 
 
 @asynccontextmanager
@@ -239,61 +230,55 @@ async def open_conversion(
 ) -> AsyncGenerator[ConversionLine]:
     """A conversion line: the source recognised, opened and ready to be read. Raises UnknownFormat."""
     async with AsyncExitStack() as resources:
-        resources.enter_context(few_collections())
+        opening = open_content(source, stage="convert", progress=progress, unwrapping=options.unwrapping)
+        content = await resources.enter_async_context(opening)
         folders = temporary_folders(options.spool_dir, near)
-        given = await resources.enter_async_context(open_legacy(source, folders, progress, options.unwrapping))
-        conversion = Conversion()
-        now = instant_to_wire(options.now or datetime.now(UTC).isoformat())
-        reading = ReadOptions(now, folders, options.archival, options.max_document_bytes, progress)
-        opened = await require_reader(given).open(given, reading, conversion)
-        sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
-        yield ConversionLine(opened, sandbox, options, conversion)
+        given = resources.enter_context(_legacy_input(content, folders))
+        yield await _open_line(resources, require_reader(given), given, options, progress)
 
 
-@asynccontextmanager
-async def open_legacy(
-    source: ArchiveSource,
-    folders: list[Path],
+async def _open_line(
+    resources: AsyncExitStack,
+    reader: Reader,
+    given: LegacyInput,
+    options: ConvertOptions,
+    progress: ProgressCallback | None,
+) -> ConversionLine:
+    resources.enter_context(few_collections())
+    conversion = Conversion()
+    now = instant_to_wire(options.now or datetime.now(UTC).isoformat())
+    reading = ReadOptions(now, given.folders, options.archival, options.max_document_bytes, progress)
+    opened = await reader.open(given, reading, conversion)
+    sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
+    return ConversionLine(opened, sandbox, options, conversion)
+
+
+async def convert_content(
+    content: Content,
+    out: AsyncWriter,
+    options: ConvertOptions,
+    *,
+    near: Path | None = None,
     progress: ProgressCallback | None = None,
-    unwrapping: Unwrapping = Unwrapping(),
-) -> AsyncGenerator[LegacyInput]:
-    """What is to be converted, with its first bytes, which tell its format; what lies round it is taken off."""
+) -> ConversionResult | None:
+    """The same for an input that is open already: None, and nothing read, where it is of no format that is known.
+
+    Raises as `convert_archive` does.
+    """
+    started = time.monotonic()
     async with AsyncExitStack() as resources:
-        raw: AsyncIterator[bytes]
-        if isinstance(source, Path) and source.is_dir():
-            yield resources.enter_context(LegacyInput(source, True, b"", _nothing(), folders))
-            return
-        if source is None or isinstance(source, Path):
-            raw = await resources.enter_async_context(open_input(source))
-        else:
-            raw = source
-        path, total = (raw.path, raw.total_bytes) if isinstance(raw, ByteSource) else (None, None)
-        first, raw = await _first_bytes(watched(raw, "convert", total, progress), WRAPPING_HEAD_BYTES)
-        head, pieces = await _first_bytes(unwrap(raw, unwrapping), HEAD_BYTES)
-        await resources.enter_async_context(closing(pieces))
-        plain = path if wrapping_kind(first) is None else None
-        yield resources.enter_context(LegacyInput(plain, False, head, pieces, folders))
+        given = resources.enter_context(_legacy_input(content, temporary_folders(options.spool_dir, near)))
+        if (reader := recognise_foreign(given)) is None:
+            return None
+        line = await _open_line(resources, reader, given, options, progress)
+        return line.result(await write_car(line.blocks(), out, spool_dir=options.spool_dir, near=near), started)
 
 
-async def _first_bytes(pieces: AsyncIterator[bytes], count: int) -> tuple[bytes, AsyncGenerator[bytes]]:
-    """The first `count` bytes, or all there are; and the pieces again from their beginning."""
-    head = b""
-    while len(head) < count and (piece := await anext(pieces, None)) is not None:
-        head += piece
-    return head[:count], _from_beginning(head, pieces)
-
-
-async def _from_beginning(head: bytes, rest: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    async with closing(rest):
-        if head:
-            yield head
-        async for piece in rest:
-            yield piece
-
-
-async def _nothing() -> AsyncGenerator[bytes]:
-    for piece in tuple[bytes]():
-        yield piece
+@contextmanager
+def _legacy_input(content: Content, folders: list[Path]) -> Iterator[LegacyInput]:
+    path, is_folder = content.folder or content.path, content.folder is not None
+    with LegacyInput(path, is_folder, content.head, content.pieces, folders) as given:
+        yield given
 
 
 def _lineage() -> dict[str, Any]:

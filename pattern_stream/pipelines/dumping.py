@@ -25,6 +25,7 @@ from pattern_stream.items import (
 )
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
+from pattern_stream.pipelines.results import conversion_findings
 from pattern_stream.schema.mapping.json_values import read_json
 from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText, cell_to_wire
 from pattern_stream.schema.model.nodes import (
@@ -89,8 +90,20 @@ async def dump_archive(
     """
     async with AsyncExitStack() as resources:
         archive = await resources.enter_async_context(
-            open_archive(source, stage="dump", progress=progress, spool_dir=spool_dir, unwrapping=unwrapping)
+            open_archive(
+                source,
+                stage="dump",
+                progress=progress,
+                spool_dir=spool_dir,
+                unwrapping=unwrapping,
+                max_document_bytes=max_document_bytes,
+            )
         )
+        if archive.converted is not None:
+            message = f"input is {archive.converted.source.noun}: these are the records that `convert` makes of it"
+            report(Finding("info", "converted", message))
+        for finding in conversion_findings(archive.converted):
+            report(finding)
         sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         walker = Walker(await archive.reader.open(), archive.shelf, report=report)
         nodes = walk(archive.reader.sections(), walker, archive.shelf)

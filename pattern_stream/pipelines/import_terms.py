@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.db.write.conflicts import OnConflict, Orphans
@@ -15,6 +15,9 @@ from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
 from pattern_stream.stages.edit.table_of_contents import part_of_archive
 from pattern_stream.transport.wrapping import Unwrapping
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.converting import ConversionResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ class ImportResult:
 
     `replaced`: those of `rows` that took the place of rows that were there. `not_carried`: rows by table that belong to
     what was asked for and stayed behind, or were left out by an option. `moved_blocks`: memory blocks that went to the
-    owner that was asked for; None where none was.
+    owner that was asked for; None where none was. `converted`: how the input, where it was no archive of today, became
+    what was imported.
     """
 
     db: Path
@@ -100,10 +104,11 @@ class ImportResult:
     findings: list[Finding] = field(default_factory=list)
     signatures: list[JudgedSignature] = field(default_factory=list)
     root: str | None = None
+    converted: ConversionResult | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The summary, as the command line prints it."""
-        return {
+        summary = {
             "db": str(self.db),
             "created": self.created,
             "dry_run": self.dry_run,
@@ -123,3 +128,4 @@ class ImportResult:
             "seconds": round(self.seconds, 3),
             "locked_seconds": round(self.locked_seconds, 3),
         }
+        return summary | ({"converted": self.converted.as_dict()} if self.converted is not None else {})

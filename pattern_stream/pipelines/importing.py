@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pattern_stream.archive.chunk_prefetch import open_chunk_prefetch
 from pattern_stream.archive.reader import ArchiveReader
@@ -31,7 +31,7 @@ from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.kept_edits import KeptEdits
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
-from pattern_stream.pipelines.results import FindingLog, summaries_kept
+from pattern_stream.pipelines.results import FindingLog, conversion_findings, summaries_kept
 from pattern_stream.pipelines.signatures import JudgedSignature, judge, untrusted
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 from pattern_stream.schema.model.cells import in_short
@@ -48,6 +48,9 @@ from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import closing, transform
 from pattern_stream.transport.files import open_input
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.converting import ConversionResult
 
 __all__ = ["ImportOptions", "ImportResult", "Imported", "import_archive"]
 
@@ -91,6 +94,7 @@ class _ImportLine:
     reader: ArchiveReader | None = None
     signatures: list[JudgedSignature] = field(default_factory=list)
     signed_root: bytes | None = None
+    converted: ConversionResult | None = None
     agents: list[Imported] = field(default_factory=list)
     groups: list[Imported] = field(default_factory=list)
 
@@ -175,8 +179,10 @@ class _ImportLine:
                 spool_dir=self.options.spool_dir,
                 near=self.near,
                 unwrapping=self.options.unwrapping,
+                max_document_bytes=self.options.max_document_bytes,
             )
         )
+        self.converted = archive.converted
         self.reader, root = archive.reader, await archive.reader.open()
         if self.signed_root not in (None, root):
             raise WrongKey("the archive is another one than when its signature was checked, expected the same root")
@@ -322,7 +328,8 @@ def _result(
         dropped=dict(loaded.dropped),
         not_carried=not_carried,
         moved_blocks=line.reassigner.moved if line.reassigner is not None else None,
-        findings=line.log.findings(),
+        findings=[*conversion_findings(line.converted), *line.log.findings()],
+        converted=line.converted,
         signatures=line.signatures,
         root=None if line.reader is None else cid_text(line.reader.root),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding
@@ -13,12 +13,15 @@ from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import ProgressCallback
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
-from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.pipelines.results import FindingLog, conversion_findings
 from pattern_stream.pipelines.surveying import NOT_SHOWN, Survey
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.transport.wrapping import Unwrapping
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.converting import ConversionResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,11 @@ class Inspection:
     blocks_with_deleted_text: int = 0
     decoded: Literal["shown", "all"] = "all"
     findings: list[Finding] = field(default_factory=list)
+    converted: ConversionResult | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As the command line prints it."""
-        return {
+        summary = {
             "version": self.version,
             "type": self.type,
             "exported_at": self.exported_at,
@@ -69,6 +73,7 @@ class Inspection:
             "blocks_with_deleted_text": self.blocks_with_deleted_text,
             "findings": [finding.as_dict() for finding in self.findings],
         }
+        return summary | ({"converted_from": self.converted.source.as_dict()} if self.converted is not None else {})
 
 
 async def inspect_archive(
@@ -90,7 +95,14 @@ async def inspect_archive(
     log = FindingLog()
     async with AsyncExitStack() as resources:
         archive = await resources.enter_async_context(
-            open_archive(source, stage="inspect", progress=progress, spool_dir=spool_dir, unwrapping=unwrapping)
+            open_archive(
+                source,
+                stage="inspect",
+                progress=progress,
+                spool_dir=spool_dir,
+                unwrapping=unwrapping,
+                max_document_bytes=max_document_bytes,
+            )
         )
         walker = Walker(
             await archive.reader.open(),
@@ -120,5 +132,6 @@ async def inspect_archive(
             cells=survey.cells,
             blocks_with_deleted_text=survey.blocks_with_deleted_text,
             decoded="all" if full else "shown",
-            findings=log.findings(),
+            findings=[*conversion_findings(archive.converted), *log.findings()],
+            converted=archive.converted,
         )

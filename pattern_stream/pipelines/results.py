@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pattern_stream.errors import Finding, Where
 from pattern_stream.schema.model.records import ArchiveSummary
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.converting import ConversionResult
 
 MOST_FINDINGS_PER_CODE = 100
 """Findings of one code that are kept; further ones are counted. An archive may hold a million odd rows."""
@@ -41,6 +45,22 @@ def summaries_kept(count: int) -> Finding:
     summaries = "archive summaries that tell" if count != 1 else "archive summary that tells"
     message = f"messages are left out, but {count} {summaries} of them in prose {'are' if count != 1 else 'is'} not"
     return Finding("warning", "summaries-kept", message, Where(table=ArchiveSummary.table))
+
+
+def conversion_findings(converted: ConversionResult | None) -> list[Finding]:
+    """The issues and findings of a conversion, which none of them makes bad."""
+    if converted is None:
+        return []
+    issues = [
+        Finding(
+            "info" if issue.severity == "info" else "warning",
+            issue.code,
+            f"{issue.found}; {issue.done}",
+            Where("convert", table=issue.kind, row_id=issue.entity_id),
+        )
+        for issue in converted.report.issues
+    ]
+    return [*issues, *converted.findings]
 
 
 def has_errors(findings: Iterable[Finding]) -> bool:

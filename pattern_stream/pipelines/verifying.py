@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pattern_stream.archive.chunk_prefetch import ChunkPrefetch, open_chunk_prefetch
 from pattern_stream.budget import BUDGET, Budget
@@ -18,16 +18,19 @@ from pattern_stream.errors import (
     DocumentTooLarge,
     ExitCode,
     Finding,
+    LegacyError,
     LimitExceeded,
     UnsupportedArchive,
 )
+from pattern_stream.files.temporary import temporary_folder, temporary_folders
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import OpenMemoryBlock, ProgressCallback, RecordEvent
+from pattern_stream.legacy.pattern_archive.root import may_be_of_today
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.comparing import Comparison, open_comparison
 from pattern_stream.pipelines.gc_tuning import few_collections
-from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, open_archive
-from pattern_stream.pipelines.results import FindingLog, has_errors
+from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, is_foreign, open_archive, open_content
+from pattern_stream.pipelines.results import FindingLog, conversion_findings, has_errors
 from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature, judge, untrusted
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
@@ -35,6 +38,9 @@ from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import Tally, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.transport.wrapping import Unwrapping
+
+if TYPE_CHECKING:
+    from pattern_stream.pipelines.converting import ConversionResult
 
 _UNSUPPORTED = frozenset(
     error("").code for error in (*UnsupportedArchive.__subclasses__(), UnsupportedArchive, LimitExceeded)
@@ -58,7 +64,10 @@ class Documents:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found. `version`, `type` and `root` are None where the archive does not say. Only errors make it bad."""
+    """What was found. `version`, `type` and `root` are None where the archive does not say. Only errors make it bad.
+
+    `converted`: of an archive of an older version, or of data of another system, how it was converted to be verified.
+    """
 
     version: int | None
     type: str | None
@@ -76,6 +85,7 @@ class Verification:
     findings: list[Finding] = field(default_factory=list)
     signatures: list[JudgedSignature] = field(default_factory=list)
     wanted: WantedSignature | None = None
+    converted: ConversionResult | None = None
 
     @property
     def ok(self) -> bool:
@@ -111,6 +121,8 @@ class Verification:
             "signatures": [one.as_dict() for one in self.signatures],
             "seconds": round(self.seconds, 3),
         }
+        if self.converted is not None:
+            summary["converted_from"] = self.converted.source.as_dict()
         return summary | ({"against": self.against.as_dict()} if self.against is not None else {})
 
 
@@ -129,7 +141,8 @@ async def verify_archive(
 ) -> Verification:
     """Read a whole archive and list everything that is wrong with it; write nothing.
 
-    `documents`: look into every memory document too. `against`: a database that every record is compared with;
+    `documents`: look into every memory document too. `against`: a database that every record is compared with, or
+    another archive, also an old one: what an import of it gives is compared with then, in a temporary database;
     `both_ways`: rows of it that the archive should carry by its scope, and does not, are differences too. `wanted`:
     whose signature it must have.
 
@@ -142,21 +155,52 @@ async def verify_archive(
         check = _Check(max_document_bytes, documents)
         chunks = resources.enter_context(open_chunk_prefetch(with_rows=False, budget=budget))
         damage = chunks.in_turn(check.report)
-        archive = await resources.enter_async_context(
-            open_archive(
-                source, stage="verify", damage=damage, progress=progress, spool_dir=spool_dir, unwrapping=unwrapping
-            )
+        opening = open_archive(
+            source,
+            stage="verify",
+            damage=damage,
+            progress=progress,
+            spool_dir=spool_dir,
+            unwrapping=unwrapping,
+            max_document_bytes=max_document_bytes,
         )
+        try:
+            archive = await resources.enter_async_context(opening)
+        except (ArchiveError, LegacyError, LimitExceeded) as error:  # of what had to be converted
+            check.report(Finding.of(error))
+            return check.result(None, time.monotonic() - started, [], wanted)
         check.sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=max_document_bytes))
         if against is not None:
+            database = await resources.enter_async_context(_database_of(against, spool_dir, unwrapping, progress))
             check.comparison = await resources.enter_async_context(
-                open_comparison(against, check.sandbox.fold, both_ways=both_ways, ours=check.is_ours)
+                open_comparison(database, check.sandbox.fold, both_ways=both_ways, ours=check.is_ours)
             )
+            check.comparison.path = against
         await check.run(archive, chunks)
         signatures = list[JudgedSignature]()
         if archive.reader.header is not None and (archive.reader.signatures or wanted is not None):
             signatures = judge(archive.reader.root, archive.reader.signatures, wanted)
         return check.result(archive, time.monotonic() - started, signatures, wanted)
+
+
+@asynccontextmanager
+async def _database_of(
+    against: Path, spool_dir: Path | None, unwrapping: Unwrapping, progress: ProgressCallback | None
+) -> AsyncGenerator[Path]:
+    """The database itself, or one that an archive was imported into, which vanishes in the end."""
+    is_database = True
+    if against.exists():
+        async with open_content(against, stage="compare", unwrapping=unwrapping) as content:
+            is_database = not (content.folder or may_be_of_today(content.head) or is_foreign(content))
+    if is_database:
+        yield against
+        return
+    from pattern_stream.pipelines.importing import ImportOptions, import_archive  # for this rare case alone
+
+    with temporary_folder(temporary_folders(spool_dir, None)) as folder:
+        options = ImportOptions(spool_dir=spool_dir, unwrapping=unwrapping, verify_documents=False)
+        await import_archive(against, folder / "against.db", options=options, progress=progress)
+        yield folder / "against.db"
 
 
 @dataclass(slots=True)
@@ -187,6 +231,8 @@ class _Check:
 
     async def run(self, archive: OpenArchive, chunks: ChunkPrefetch) -> None:
         """Read everything; what is wrong with the archive goes to the log."""
+        for finding in conversion_findings(archive.converted):
+            self.report(finding)
         try:
             root = await archive.reader.open()
         except ArchiveError as error:
@@ -242,20 +288,22 @@ class _Check:
         return Replayed.of(event)
 
     def result(
-        self, archive: OpenArchive, seconds: float, signatures: list[JudgedSignature], wanted: WantedSignature | None
+        self,
+        archive: OpenArchive | None,
+        seconds: float,
+        signatures: list[JudgedSignature],
+        wanted: WantedSignature | None,
     ) -> Verification:
-        """The summary of what was found."""
-        reader, walker = archive.reader, self.walker
+        """The summary of what was found. Without `archive` there was none to read: it could not be converted."""
+        reader, walker = archive.reader if archive is not None else None, self.walker
         tally = walker.tally if walker is not None else Tally()
         manifest = walker.manifest if walker is not None else None
-        findings = self.log.findings()
-        sections = reader.section_count
-        return Verification(
+        found = Verification(
             version=manifest["version"] if manifest is not None else None,
             type=manifest["export_type"] if manifest is not None else None,
-            root=cid_text(reader.root) if reader.header is not None else None,
-            bytes=reader.bytes_read,
-            sections=sections,
+            root=cid_text(reader.root) if reader is not None and reader.header is not None else None,
+            bytes=reader.bytes_read if reader is not None else 0,
+            sections=reader.section_count if reader is not None else 0,
             distinct_blocks=tally.distinct_blocks,
             duplicates=tally.duplicates,
             unreferenced=tally.unreferenced,
@@ -264,7 +312,24 @@ class _Check:
             documents=Documents(self.checked, self.empty, self.failed, self.unchecked),
             against=self.comparison,
             seconds=seconds,
-            findings=findings,
             signatures=signatures,
             wanted=wanted,
+            findings=self.log.findings(),
+            converted=archive.converted if archive is not None else None,
         )
+        return found if found.converted is None else _as_it_was(found, found.converted)
+
+
+def _as_it_was(found: Verification, converted: ConversionResult) -> Verification:
+    """The verification of what a conversion made, with what is known of the input that it was made of."""
+    source, counts = converted.source, converted.report.facts.get("archive", {})
+    sections = counts.get("sections", found.sections)
+    return replace(
+        found,
+        version=source.version,
+        root=source.identity,
+        bytes=counts.get("bytes", found.bytes),
+        sections=sections,
+        distinct_blocks=sections - counts.get("repeated", 0),
+        duplicates=counts.get("repeated", 0),
+    )

@@ -12,8 +12,8 @@ import pytest
 from pattern_stream import import_archive
 from pattern_stream.errors import ArchiveError, ExitCode, LegacyError, MissingBlock, PatternStreamError, UsageError
 from pattern_stream.legacy.pattern_archive import cbor
-from pattern_stream.legacy.pattern_archive.reader import old_root
 from pattern_stream.legacy.pattern_archive.records import UNKNOWN_PROVIDER, preview_of
+from pattern_stream.legacy.pattern_archive.root import root_kind
 from pattern_stream.pipelines.converting import ConvertOptions, analyze_source, convert_archive
 from tests.drive import dribble
 from tests.legacy.old_archives import Found, archive, encode, link
@@ -376,14 +376,14 @@ async def test_an_archive_of_today_is_not_converted() -> None:
         await analyze_source(dribble(archive(data)))
 
 
-def test_old_roots_are_told_by_their_content() -> None:
-    """The root decides, wherever it stands among the first bytes; a larger one than all of them is old."""
+def test_roots_are_told_by_their_content() -> None:
+    """The root decides, wherever it stands among the first bytes; of a larger one its first key."""
     old, new = encode(agent()), encode({"version": 3, "stats": {}, "data_cid": 1})
     header, first, *_ = sections(archive(new))
     shuffled = header + sections(archive(old))[1] + first
 
-    assert old_root(archive(old))
-    assert old_root(archive(new)) is False
-    assert old_root(shuffled) is False
-    assert old_root(shuffled[:-10]) is True  # a root that goes beyond the first bytes is no manifest
-    assert old_root(header) is None
+    assert "old" == root_kind(archive(old)) == root_kind(archive(old)[:-10])
+    assert "today" == root_kind(archive(new)) == root_kind(shuffled)
+    assert "neither" == root_kind(archive(encode({"version": 3}))) == root_kind(archive(encode([1] * 99))[:-10])
+    assert root_kind(header) is None
+    assert root_kind(header + sections(archive(old))[1][:-10]) is None

@@ -9,14 +9,14 @@ from typing import Any, Final
 from anyio import lowlevel
 
 from pattern_stream.codec.cid import cid_text
-from pattern_stream.codec.dagcbor import decode
 from pattern_stream.errors import ArchiveError, UsageError
-from pattern_stream.format import BATCH_BYTES, BATCH_ROWS, FORMAT_VERSION
+from pattern_stream.format import BATCH_BYTES, BATCH_ROWS
 from pattern_stream.items import Close, Open, OpenConstellation, OpenMemoryBlock, Progress, Ref, Row, RowEvent, Rows
 from pattern_stream.legacy.conversion import Conversion, Issue, Provenance
 from pattern_stream.legacy.pattern_archive.gather import CONSTELLATION, Gatherer
 from pattern_stream.legacy.pattern_archive.records import NIL_ID, Mapper
-from pattern_stream.legacy.pattern_archive.sections import Sections, read_header, read_section_head
+from pattern_stream.legacy.pattern_archive.root import read_header, root_kind
+from pattern_stream.legacy.pattern_archive.sections import Sections
 from pattern_stream.legacy.pattern_archive.store import Store, StoredMemory
 from pattern_stream.legacy.source import LegacyInput, ReadOptions
 from pattern_stream.schema.mapping.instants import instant_to_wire
@@ -34,29 +34,6 @@ from pattern_stream.schema.model.records import (
 FORMAT: Final = "pattern-archive"
 
 
-def old_root(head: bytes) -> bool | None:
-    """Whether an archive that begins so is of version 1 or 2; None where its first bytes do not tell.
-
-    Raises:  ArchiveError where it is no archive.
-    """
-    root, at = read_header(head)
-    while (found := read_section_head(head, at)) is not None:
-        start, end, cid = found
-        if cid == root and end > len(head):
-            return True  # a manifest is never so large
-        if cid == root:
-            value = decode(head[start:end], strict=False)
-            return not isinstance(value, dict) or not _is_present(value.get("version"))
-        if end > len(head):
-            return None
-        at = end
-    return None
-
-
-def _is_present(version: Any) -> bool:
-    return type(version) is int and version >= FORMAT_VERSION
-
-
 class PatternArchive:
     """Reads archives of Pattern's versions 1 and 2, all variants."""
 
@@ -72,7 +49,7 @@ class PatternArchive:
 
     async def open(self, given: LegacyInput, options: ReadOptions, conversion: Conversion) -> OldArchive:
         """Hash all, and gather it on disk. Raises UsageError for an archive of today."""
-        if old_root(given.head) is False:
+        if root_kind(given.head) == "today":
             raise UsageError("archive is of the present format, expected version 1 or 2: there is nothing to convert")
         store = given.enter(Store(options.folders))
         sections = Sections(await given.file(), store)
@@ -84,6 +61,11 @@ class PatternArchive:
         gatherer = Gatherer(sections, store, mapper, conversion)
         for _ in gatherer.gather():
             await lowlevel.checkpoint()
+        conversion.facts["archive"] = {
+            "bytes": sections.size,
+            "sections": sections.count,
+            "repeated": sections.repeated,
+        }
         return OldArchive(gatherer, options, conversion)
 
 

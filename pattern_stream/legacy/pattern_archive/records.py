@@ -174,7 +174,7 @@ class Mapper:
         context.setdefault("memory_char_limit", DEFAULT_CHAR_LIMIT)
         context.setdefault("enable_thinking", True)
         extension: dict[str, Any] = {
-            "source": provenance.as_dict(),
+            "source": provenance.as_dict(for_people=False),
             "agent": {key: value for key, value in fields.items() if key not in _AGENT_COLUMNS},
         }
         if memberships:
@@ -424,7 +424,7 @@ class Mapper:
         self, block: Fields, relation: Fields, agent_id: str, provenance: Provenance
     ) -> dict[str, Any]:
         """The block's metadata with everything of block and relation that has no column."""
-        extension: dict[str, Any] = {"source": provenance.as_dict(), "owner_id": block.get("owner_id")}
+        extension: dict[str, Any] = {"source": provenance.as_dict(for_people=False), "owner_id": block.get("owner_id")}
         usual = {"in_id": agent_id, "out_id": block["id"], "id": NIL_ID}
         extension["relation"] = {key: value for key, value in relation.items() if usual.get(key) != value}
         if block.get("description") == "":  # for a column that has no NULL
@@ -486,7 +486,10 @@ class Mapper:
         kind, group_id = Group.table, self.text(fields, "id", Group.table)
         pattern = self._typed(fields, "coordination_pattern", kind, dict, "a map")
         own = ("id", "name", "description", "coordination_pattern", "created_at", "updated_at", "members")
-        extension = {"source": provenance.as_dict(), "group": {k: v for k, v in fields.items() if k not in own}}
+        extension = {
+            "source": provenance.as_dict(for_people=False),
+            "group": {k: v for k, v in fields.items() if k not in own},
+        }
         if memberships:
             extension["members"] = dict(memberships)
         name = self.text(fields, "name", kind)

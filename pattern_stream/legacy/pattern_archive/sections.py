@@ -3,56 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from blake3 import blake3
 
-from pattern_stream.codec.car import SectionSplitter
-from pattern_stream.codec.cid import cid_text, require_digest, require_supported
+from pattern_stream.codec.cid import cid_text, require_digest
 from pattern_stream.codec.dagcbor import decode
-from pattern_stream.codec.varint import decode_varint
-from pattern_stream.errors import ArchiveError, DigestMismatch, MalformedSection, MissingBlock, TruncatedArchive, Where
+from pattern_stream.errors import ArchiveError, DigestMismatch, MissingBlock, TruncatedArchive, Where
 from pattern_stream.format import CID_BYTES, COPY_BYTES, MAX_BLOCK_BYTES, MAX_HEADER_BYTES
 from pattern_stream.legacy.pattern_archive.cbor import DecodedItem, Item, StreamedItem, Window
+from pattern_stream.legacy.pattern_archive.root import LENGTH_BYTES, read_header, read_section_head
 from pattern_stream.legacy.pattern_archive.store import Store, StoredSection
-
-MAX_OLD_SECTION_BYTES: Final = 1024 * 1024 * 1024
-"""Longest section of an old archive: version 1 had no limit on blocks. Ours."""
-
-_LENGTH_BYTES: Final = 10
-"""More than the longest varint."""
-
-
-def read_header(head: bytes) -> tuple[bytes, int]:
-    """The root of an archive and where its first section starts. Raises ArchiveError."""
-    splitter = SectionSplitter(max_section_bytes=MAX_OLD_SECTION_BYTES)
-    for at in range(len(head[: MAX_HEADER_BYTES + _LENGTH_BYTES])):
-        for _ in splitter.feed(head[at : at + 1]):
-            pass
-        if splitter.header is not None:
-            return splitter.header.roots[0], at + 1
-    splitter.finish()
-    raise TruncatedArchive(f"archive ends after {len(head)} bytes, inside its header")
-
-
-def read_section_head(head: bytes, at: int) -> tuple[int, int, bytes] | None:
-    """Where the data of the section at `at` starts and ends, and its CID; None where `head` is too short for that.
-
-    Raises:  MalformedSection, UnsupportedCid: with the offset.
-    """
-    found = decode_varint(head, at)
-    if found is None:
-        return None
-    length, start = found
-    where = Where("read", offset=at)
-    if not CID_BYTES <= length <= MAX_OLD_SECTION_BYTES:
-        limits = f"expected {CID_BYTES} to {MAX_OLD_SECTION_BYTES}"
-        raise MalformedSection(f"section is {length} bytes, {limits}", where=where)
-    cid = head[start : start + CID_BYTES]
-    if len(cid) < CID_BYTES:
-        return None
-    require_supported(cid, where=where)
-    return start + CID_BYTES, start + length, cid
 
 
 class Sections:
@@ -71,11 +32,11 @@ class Sections:
         Raises:  MalformedHeader, MalformedSection, TruncatedArchive, DigestMismatch, UnsupportedCid: with the offset.
         """
         self._file.seek(0)
-        self.root, at = read_header(self._file.read(MAX_HEADER_BYTES + _LENGTH_BYTES))
+        self.root, at = read_header(self._file.read(MAX_HEADER_BYTES + LENGTH_BYTES))
         looked = at
         while at < self.size:
             self._file.seek(at)
-            head = self._file.read(_LENGTH_BYTES + CID_BYTES)
+            head = self._file.read(LENGTH_BYTES + CID_BYTES)
             try:
                 found = read_section_head(head, 0)
             except ArchiveError as error:
