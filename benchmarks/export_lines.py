@@ -3,6 +3,7 @@
 select    `SELECT *` of the tables of version 3 and the edits in the order of an archive, by `sqlite3` alone
 vacuum    SQLite's own copy of a living database, to a file
 rowwise   what a plain program does: read a row, parse its JSON, encode it canonically, go on to the next
+encode    the least that an export can do: the floor of one process
 packers   gzip and zstd by themselves on the finished archive: what a pipe into them cannot be faster than
 """
 
@@ -107,10 +108,14 @@ def vacuum(corpus: Corpus) -> Work:
     return lambda: pipeline(command)
 
 
-def rowwise(corpus: Corpus) -> Work:
-    """Messages alone, one by one."""
-    path = corpus.database()
-    return lambda: pipeline(peer("rowwise", path))
+def by_peer(what: str) -> Callable[[Corpus], Work]:
+    """A plain program that reads the messages alone."""
+
+    def prepare(corpus: Corpus) -> Work:
+        command = peer(what, corpus.database())
+        return lambda: pipeline(command)
+
+    return prepare
 
 
 def _packed(packer: str) -> tuple[Contender, Contender]:
@@ -130,7 +135,8 @@ CONTENDERS = (
     Contender("export-portable", "export to /dev/null, `--portable`", export_portable),
     Contender("portable-file", "export to a file, `--portable`", export_file("--portable")),
     Contender("vacuum", "`VACUUM INTO` a file", vacuum),
-    Contender("rowwise", "messages only, `json` + `cbor2(canonical=True)`, row by row", rowwise),
+    Contender("rowwise", "messages only, `json` + `cbor2(canonical=True)`, row by row", by_peer("rowwise")),
+    Contender("encode", "messages only, `orjson` + `libipld` + `blake3`, no checks", by_peer("encode"), often=True),
     *_packed("gzip"),
     *_packed("zstd"),
 )

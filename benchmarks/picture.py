@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 OURS, THEIRS, FLOOR = "#2f6f9f", "#b9b9b9", "#e0a458"
 PEERS = frozenset(
     (
-        "select", "vacuum", "rowwise", "gzip-alone", "zstd-alone", "insert", "insert-living", "strict", "plain",
-        "decode_car", "node-frame", "node-decode", "go",
+        "select", "vacuum", "rowwise", "encode", "gzip-alone", "zstd-alone", "insert", "insert-living", "strict",
+        "plain", "decode_car", "node-frame", "node-decode", "go",
     )
 )  # fmt: skip
 STYLE: Any = {"svg.hashsalt": "pattern-stream", "svg.fonttype": "none", "font.size": 8, "axes.titlesize": 9}
