@@ -142,11 +142,15 @@ def _small(results: Results) -> str:
         return ""
     found = [(named(name), results.figure("small", name, SMALL_MESSAGES)) for name in SMALL]
     rows = [
-        [each.label, seconds(figure.seconds), seconds(figure.seconds - base.seconds), megabytes(figure.peak_mb)]
+        [
+            each.label,
+            *map(seconds, (figure.seconds, figure.seconds - base.seconds, figure.cpu_seconds)),
+            megabytes(figure.peak_mb),
+        ]
         for each, figure in found
         if figure is not None
     ]
-    return table([f"{SMALL_MESSAGES} messages", "median", "above `python -c pass`", "peak memory"], rows)
+    return table([f"{SMALL_MESSAGES} messages", "median", "above `python -c pass`", "processors", "peak memory"], rows)
 
 
 # --- stages ------------------------------------------------------------------------------------------------------
