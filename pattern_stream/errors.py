@@ -373,6 +373,25 @@ _RESOURCE_HINTS: Final = {
 }
 
 
+_SCARCE: Final = {
+    "Too many open files": errno.EMFILE,
+    "can't start new thread": errno.EAGAIN,
+    "Resource temporarily unavailable": errno.EAGAIN,
+    "MemoryError": errno.ENOMEM,
+    "Cannot allocate memory": errno.ENOMEM,
+    "failed to map segment": errno.ENOMEM,
+    "memory allocation of": errno.ENOMEM,
+}
+
+
+def scarce_number(words: str) -> int | None:
+    """The errno that somebody means who found no room and has only words for it; None where they mean something else.
+
+    # Trap: the interpreter's error for a thread has no number, and a library that cannot be loaded is an ImportError.
+    """
+    return next((number for said, number in _SCARCE.items() if said in words), None)
+
+
 def resource_hint(number: int | None) -> str | None:
     """What helps where the system refuses a resource by this errno; None where it is none of those."""
     if number == errno.EAGAIN and memory_limit() is not None:  # a thread needs memory first of all
@@ -382,7 +401,7 @@ def resource_hint(number: int | None) -> str | None:
 
 def memory_limit() -> int | None:
     """The address space that this process and its children are limited to, None where they are not."""
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if most == resource.RLIM_INFINITY else most
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import click
 
 from pattern_stream.cli.output import plain
-from pattern_stream.errors import FILE_SIZE_HINT, MEMORY_HINT, ExitCode, PatternStreamError, resource_hint
+from pattern_stream.errors import FILE_SIZE_HINT, ExitCode, PatternStreamError, resource_hint, scarce_number
 
 _STORAGE: Final = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS,
@@ -34,8 +34,13 @@ _OS_HINTS: Final = {
     errno.EPERM: "check the permissions of the file and its folder",
     errno.EISDIR: "name a file, not a folder",
 }
-_NO_THREAD: Final = "can't start new thread"
-"""The words of the interpreter's RuntimeError, which has no number."""
+
+
+_OUT_OF: Final = {
+    errno.EAGAIN: ("out-of-threads", "no further thread can be started"),
+    errno.ENOMEM: ("out-of-memory", "there is not enough memory for this"),
+    errno.EMFILE: ("out-of-descriptors", "no further file can be opened"),
+}
 
 
 class Interrupted(Exception):
@@ -86,22 +91,24 @@ def failure_of(error: BaseException) -> Failure:
             return Failure(ExitCode.CLOSED_PIPE, "closed-pipe", "the reader of the output is gone", quiet=True)
         case OSError():
             return _os_failure(error)
-        case MemoryError():
-            message = "there is not enough memory for this"
-            return Failure(ExitCode.STORAGE, "out-of-memory", message, hint=MEMORY_HINT, internal=True)
-        case RuntimeError() if str(error) == _NO_THREAD:
-            message = "no further thread can be started"
-            return Failure(ExitCode.STORAGE, "out-of-threads", message, hint=resource_hint(errno.EAGAIN), internal=True)
-    if any(isinstance(cause, MemoryError) for cause in _causes(error)) or isinstance(error, SystemError):
-        return failure_of(MemoryError())
-    return _internal(error)
+    return _out_of(error) or _internal(error)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """What an error came from. # Trap: a library that cannot be loaded for want of memory says something else."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        yield cause
-        error = cause
+def _out_of(error: BaseException) -> Failure | None:
+    """What the system had too little of, where an error, or one that it came from, means that."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    for each in chain:
+        if isinstance(each, BlockingIOError):  # mostly a stream that had nothing to read
+            continue
+        number = each.errno if isinstance(each, OSError) else scarce_number(f"{type(each).__name__}: {each}")
+        if isinstance(each, SystemError):  # an extension module that forgot to say so
+            number = errno.ENOMEM
+        if number in _OUT_OF:
+            code, message = _OUT_OF[number]
+            return Failure(ExitCode.STORAGE, code, message, hint=resource_hint(number), internal=True)
+    return None
 
 
 def leading_error(error: BaseException) -> BaseException:

@@ -7,7 +7,6 @@ Source: docs/memory.md#hostile-documents.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -28,6 +27,7 @@ from pattern_stream.errors import (
     WorkerFailed,
     memory_limit,
     resource_hint,
+    scarce_number,
 )
 from pattern_stream.workers.channel import Channel, ChannelClosed
 from pattern_stream.workers.running_time import give_up_after
@@ -45,16 +45,8 @@ GRACE_SECONDS: Final = 2.0
 LAST_WORDS_BYTES: Final = 64 * 1024
 LAST_LINE_CHARS: Final = 200
 
-_SCARCE: Final = {
-    "Too many open files": errno.EMFILE,
-    "can't start new thread": errno.EAGAIN,
-    "Resource temporarily unavailable": errno.EAGAIN,
-    "MemoryError": errno.ENOMEM,
-    "Cannot allocate memory": errno.ENOMEM,
-    "failed to map segment": errno.ENOMEM,
-    "memory allocation of": errno.ENOMEM,
-}
-"""What a worker says last that finds no room."""
+_FROM_OUTSIDE: Final = {signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT}
+_KILLED_HINT: Final = "SIGKILL mostly means that memory is short: free some, or allow the container more"
 
 WATCHED: Final = sys.platform == "darwin"
 """Where an address-space limit does not bind, the resident size is looked at instead."""
@@ -236,8 +228,11 @@ class DocumentWorker:
         return await self.channel.receive(length)
 
     async def _cause(self, limits: RequestLimits) -> str:
-        """Why a worker that is gone is gone: its last words, else its exit status."""
-        await self.channel.exited(GRACE_SECONDS)
+        """Why a worker that is gone is gone: its last words, else its exit status.
+
+        Raises OutOfResources: it was ended from outside, as the system does where memory is short.
+        """
+        ended = await self.channel.exited(GRACE_SECONDS)
         words = self.words.take().decode(errors="replace").strip()
         self.end()
         if "memory allocation of" in words and limits.memory_bytes:
@@ -246,16 +241,18 @@ class DocumentWorker:
         code = self.channel.process.returncode or 0
         if limits.memory_bytes and -code == getattr(signal, "SIGXCPU", None):
             return limits.too_long
+        if ended and -code in _FROM_OUTSIDE:
+            name = signal.Signals(-code).name
+            message = f"document worker was ended by {name}, which did not come from this program or from the document"
+            raise OutOfResources(message, hint=_KILLED_HINT)
         last = words.splitlines()[-1][:LAST_LINE_CHARS] if words else ""
         return f"crashed (signal {-code})" if code < 0 else f"crashed (exit status {code}) {last}".rstrip()
 
 
 def _not_started(reason: str, number: int | None = None) -> PatternStreamError:
     """The error of a worker that does not start, with what helps where a resource is scarce."""
-    if number is None:
-        number = next((number for words, number in _SCARCE.items() if words in reason), None)
     message = f"document worker does not start: {reason}"
-    if hint := resource_hint(number):
+    if hint := resource_hint(scarce_number(reason) if number is None else number):
         return OutOfResources(message, hint=hint)
     return WorkerFailed(message)
 

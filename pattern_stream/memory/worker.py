@@ -40,6 +40,9 @@ HEAD: Final = struct.Struct(">cIQ")
 STACK_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_CHARS: Final = 200
 
+_GIVEN_MEMORY: Final = resource.getrlimit(resource.RLIMIT_AS)[0]
+"""What whoever started the program allows it: no request gets more."""
+
 Reply = tuple[dict[str, Any], list[bytes]]
 Pending = list[tuple[int, int, int]]
 Act = Callable[[dict[str, Any], list[bytes]], Reply]
@@ -231,6 +234,8 @@ def _limit(memory: int, seconds: float) -> None:
     """Memory and processor time of this request; the latter ends an orphan whose parent was killed."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     most_seconds = math.ceil(used.ru_utime + used.ru_stime + seconds)
+    if _GIVEN_MEMORY != resource.RLIM_INFINITY:
+        memory = min(memory, _GIVEN_MEMORY)
     for what, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, most_seconds)):
         with suppress(OSError, ValueError):  # not every system keeps every limit; the parent watches as well
             resource.setrlimit(what, (most, resource.getrlimit(what)[1]))

@@ -139,7 +139,7 @@ def age_library() -> Any:
     """The module `pyrage`. Raises MissingExtra."""
     try:
         import pyrage
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtra("age needs the package pyrage", "crypt") from error
     return pyrage
 
@@ -278,7 +278,7 @@ class _Primitives:
             from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
             from cryptography.hazmat.primitives.kdf.hkdf import HKDF
             from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise MissingExtra("a passphrase needs the package cryptography", "crypt") from error
         self.invalid = InvalidTag
         self.cipher = ChaCha20Poly1305

@@ -100,13 +100,14 @@ class Channel:
                 self._buffer += os.read(self._stdout, READ_BYTES)
         return bool(self._buffer)
 
-    async def exited(self, seconds: float) -> None:
-        """Give the process so much time to exit by itself, in time that this one runs."""
+    async def exited(self, seconds: float) -> bool:
+        """Whether the process exits by itself within so much time, in time that this one runs."""
         with anyio.CancelScope(shield=True):
             for _ in range(math.ceil(seconds / EXIT_POLL_SECONDS)):
                 if self.process.poll() is not None:
-                    return
+                    return True
                 await anyio.sleep(EXIT_POLL_SECONDS)
+        return False
 
     def end(self) -> None:
         """Kill the process, reap it, close its pipes; once or more."""

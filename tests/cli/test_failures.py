@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import click
 import pytest
@@ -101,3 +102,23 @@ def test_want_of_memory_is_told_behind_other_errors() -> None:
     assert [ExitCode.STORAGE, ExitCode.STORAGE] == [failure.exit_code for failure in told]
     assert all("ulimit -v" in str(failure.hint) for failure in told)
     assert ExitCode.FAILURE is failure_of(LookupError("of our own")).exit_code
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (ImportError("libsqlite3.so.0: failed to map segment from shared object"), "ulimit -v"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "ulimit -n"),
+    ],
+)
+def test_who_has_no_room_for_it_says_so_in_its_own_words(error: Exception, hint: str) -> None:
+    """By itself and behind another error: exit 9. A stream that had nothing to read is no reason."""
+    behind = LookupError("Backend 'asyncio' is not available")
+    behind.__cause__ = error
+    idle = LookupError("of our own")
+    idle.__context__ = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    assert [ExitCode.STORAGE] * 2 == [failure_of(each).exit_code for each in (error, behind)]
+    assert all(hint in str(failure_of(each).hint) for each in (error, behind))
+    assert ExitCode.FAILURE is failure_of(idle).exit_code

@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -565,6 +566,25 @@ async def test_a_worker_that_finds_no_room_when_it_starts(tmp_path: Path, words:
 
     assert words in caught.value.message
     assert "Traceback" not in caught.value.message
+
+
+@pytest.mark.parametrize("greeted", [True, False])
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+async def test_a_worker_that_somebody_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, greeted: bool
+) -> None:
+    """As the system does when memory is short: exit 9 with a hint, and never the document's fault, salvage or not."""
+    script, hello = tmp_path / "worker.py", b'{"blobs":[]}'
+    greeting = struct.pack(">cIQ", b"r", len(hello), 0) + hello
+    serving = f"os.write(1, {greeting!r})\nos.read(0, 13)\n" if greeted else ""
+    script.write_text(f"import os, signal\n{serving}os.kill(os.getpid(), signal.{name})\n")
+    monkeypatch.setattr(process, "WORKER", script)
+    async with Sandbox(salvage=True) as lame:
+        with pytest.raises(OutOfResources, match=f"ended by {name}") as caught:
+            await lame.fold(EMPTY, [(1, b"x")], None)
+
+    assert 9 == caught.value.exit_code
+    assert "memory" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
