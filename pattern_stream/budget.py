@@ -82,7 +82,7 @@ class Budget:
     """Sections, and findings, that wait: small ones cost more than their bytes."""
 
     most_useless: int = 8
-    """Chunks decoded in vain before no more are: the archive is in no order, or has lossy messages."""
+    """Chunks decoded in vain, one after the other, before no more are: the archive is in no order."""
 
     chunk_start_seconds: float = 0.0
     """How long a chunk waits for the process to start; by default chunks are decoded here meanwhile."""

@@ -241,12 +241,13 @@ class Node:
 class MadeRows:
     """The messages of a chunk, in its node's `value`, decoded, checked and made into rows elsewhere.
 
-    `fields`: the chunk's other ones. `batches` may be called while the node is looked at, not later.
+    `fields`: the chunk's other ones. `batches` may be called while the node is looked at, not later: Rows, and Records
+    of messages of which something is to be reported.
     """
 
     fields: RecordDict
     count: int
-    batches: Callable[[], Iterator[list[Row]]]
+    batches: Callable[[], Iterator[Rows | Records]]
 
     def __len__(self) -> int:
         return self.count

@@ -17,7 +17,8 @@ from typing import Any, Final
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.errors import ArchiveError, Finding, Report
 from pattern_stream.format import MAX_BLOCK_BYTES
-from pattern_stream.items import MadeRows, Row, Section
+from pattern_stream.items import MadeRows, Records, Rows, Section
+from pattern_stream.schema.model.records import Message
 from pattern_stream.streams import closing
 from pattern_stream.workers.channel import spare_processors
 from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested
@@ -29,12 +30,13 @@ _CHUNK_START: Final = b"\x68messages"
 """The first key of a chunk of messages, behind the head of its map. Source: docs/format.md#message-chunks."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _QueuedSection:
-    """A section, and the slot with its copy for the worker."""
+    """A section, the slot with its copy for the worker, and whether that has its rows now."""
 
     section: Section
     slot: int | None
+    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -59,7 +61,8 @@ class ChunkPrefetch:
     """Sections of one archive on their way to the walk. `made`: rows that a worker made of the section that came last.
 
     `with_rows`: without, chunks are checked and counted, and their rows are not made. Of `asked_count` chunks that a
-    worker was asked for, it decoded `answered_count`; `useless_count` had to be decoded here after all, or by nobody.
+    worker was asked for, it decoded `answered_count`; the last `useless_count` were decoded here after
+    all, or by nobody.
 
     Memory:  the slots, and `most_waiting_bytes` of sections; the worker some 30 MB.
     """
@@ -175,8 +178,8 @@ class ChunkPrefetch:
         if (slot := item.slot) is not None:
             frame = await queued.receive()
             if frame is None or not queued.complete:
-                self.useless_count += 1
                 return
+            item.answered = True
             self.answered_count += 1
             fields, count, sizes = frame.about
             self.made[item.section.cid] = MadeRows(fields, count, partial(self._rows, slot, sizes))
@@ -184,14 +187,17 @@ class ChunkPrefetch:
     def _release(self, item: _QueuedSection) -> None:
         """The section was looked at: nobody reads its rows any more."""
         if item.slot is not None:
-            self.useless_count += self.made.pop(item.section.cid, None) is not None
+            left = self.made.pop(item.section.cid, None)
+            self.useless_count = 0 if item.answered and left is None else self.useless_count + 1
             self._free.append(item.slot)
 
-    def _rows(self, slot: int, sizes: list[int]) -> Iterator[list[Row]]:
+    def _rows(self, slot: int, sizes: list[int]) -> Iterator[Rows | Records]:
         offset = 0
         for size in sizes:
-            rows: Any = marshal.loads(self._slots.get(slot, size, offset)) if self._slots is not None else []
-            yield rows
+            if self._slots is None:
+                return
+            batch: Any = marshal.loads(self._slots.get(slot, size, offset))
+            yield Records(Message, batch) if type(batch[0]) is dict else Rows(Message, batch)
             offset += size
 
 

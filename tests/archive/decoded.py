@@ -49,6 +49,7 @@ def chunked(
     *,
     chunks: int = CHUNKS,
     twist: Callable[[bytes], bytes] = lambda data: data,
+    version: int = 3,
 ) -> Archive:
     """An agent with many chunks, and blocks before and behind them. `odd`: changes to the message of that number."""
     archive = Chunked()
@@ -68,7 +69,7 @@ def chunked(
         "memory_block_count": 2,
         "archival_entry_count": 2,
     }
-    return archive.finish("Agent", link, stats=counts, created_by="pattern-stream 0.1")
+    return archive.finish("Agent", link, stats=counts, created_by="pattern-stream 0.1", version=version)
 
 
 EAGER = Budget(processors=2, least_prefetch_bytes=1, least_chunk_bytes=1, chunk_start_seconds=60)

@@ -132,6 +132,9 @@ ODD_ONES: dict[str, tuple[dict[int, dict[str, Any]], Callable[[bytes], bytes] | 
     "a batch that is no snowflake": ({ODD: {"batch_id": "what"}}, None, "odd-batch-id"),
     "an instant written otherwise": ({ODD: {"created_at": "2026-01-02T03:04:05+00:00"}}, None, None),
     "an unknown key": ({ODD: {"unheard": 1}}, None, None),
+    "text of another script": ({ODD: {"content_preview": "don’t — Привет 日本語 😀"}}, None, None),
+}
+FAULTS: dict[str, tuple[dict[int, dict[str, Any]], Callable[[bytes], bytes] | None, Any]] = {
     "a missing key": ({ODD: {"is_deleted": None}}, None, MalformedNode),
     "a role that is none": ({ODD: {"role": "nobody"}}, None, MalformedNode),
     "bytes in JSON": ({ODD: {"content_json": {"blob": b"x"}}}, None, MalformedNode),
@@ -141,15 +144,29 @@ ODD_ONES: dict[str, tuple[dict[int, dict[str, Any]], Callable[[bytes], bytes] | 
 
 
 @pytest.mark.parametrize("name", ODD_ONES)
-async def test_what_is_not_plain_is_decoded_here(watched: Watched, name: str) -> None:
-    """The same rows, the same findings, the same error with its place; and everything else from the worker."""
-    odd, twist, outcome = ODD_ONES[name]
+async def test_what_is_odd_costs_its_message_alone(watched: Watched, name: str) -> None:
+    """The worker makes rows of all others of the chunk, too; what is to be reported is, with the same words."""
+    odd, _, code = ODD_ONES[name]
+    raw = chunked(odd).to_bytes()
+    result, plain = await found(raw), await found(raw, ahead=False)
+
+    assert plain == result
+    assert [code] * (code is not None) == [finding.code for finding in plain.findings]
+    assert CHUNKS - 1 == watched.asked == watched.answered == watched.used
+    assert CHUNKS - (code is None) == result.made
+    assert RAW != raw
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_what_is_at_fault_is_decoded_here(watched: Watched, name: str) -> None:
+    """The same rows, and the same error with its place."""
+    odd, twist, error = FAULTS[name]
     raw = chunked(odd, twist=twist or (lambda data: data)).to_bytes()
     result, plain = await found(raw), await found(raw, ahead=False)
 
     assert plain == result
-    assert outcome is None or outcome == (plain.error[0] if plain.error is not None else plain.findings[0].code)
-    assert (CHUNKS - 2 if plain.error is None else 9) == result.made
+    assert plain.error is not None
+    assert (error, 9) == (plain.error[0], result.made)
     assert RAW != raw
 
 
@@ -166,15 +183,47 @@ async def test_rows_that_do_not_fit() -> None:
     assert [CHUNKS - 2, CHUNKS - 1] == [tight.made, ample.made]
 
 
-async def test_many_odd_ones_end_it(watched: Watched) -> None:
-    """Where most chunks are not plain, nobody is asked any more."""
-    raw = chunked({number: {"content_json": 17} for number in range(0, MESSAGES, EACH)}).to_bytes()
+@pytest.mark.parametrize("version", [3, 4])
+async def test_a_message_with_values_outside_its_block_is_decoded_here(watched: Watched, version: int) -> None:
+    """In version 3 it has an unknown key, in version 4 links that nothing keeps; all others come from the worker."""
+    raw = chunked({ODD: {"external": {"content_preview": {"cids": [], "bytes": 0}}}}, version=version).to_bytes()
+    result, plain = await found(raw), await found(raw, ahead=False)
+
+    assert plain == result
+    assert (version == 4) == (plain.error is not None)
+    assert (CHUNKS - 2 if version == 3 else 9) == result.made
+
+
+async def test_archives_of_version_4_are_decoded_ahead(watched: Watched) -> None:
+    """Their chunks are as others, but for values outside their block."""
+    result = await found(chunked(version=4).to_bytes())
+
+    assert (MESSAGES, None) == (messages(result), result.error)
+    assert CHUNKS - 1 == watched.asked == watched.used == result.made
+
+
+@pytest.mark.parametrize("step", [1, 2, EACH])
+async def test_many_odd_ones_do_not_end_it(watched: Watched, step: int) -> None:
+    """However many messages are to be reported of, the worker goes on, and all are in their order."""
+    raw = chunked({number: {"content_json": 17} for number in range(0, MESSAGES, step)}).to_bytes()
     result = await found(raw)
 
     assert await found(raw, ahead=False) == result
-    assert 0 == watched.answered
-    assert EAGER.most_useless <= watched.asked < EAGER.most_useless + EAGER.chunk_slots
-    assert CHUNKS == [finding.code for finding in result.findings].count("bare-number")
+    assert CHUNKS - 1 == watched.asked == watched.answered == watched.used
+    assert MESSAGES // step == [finding.code for finding in result.findings].count("bare-number")
+
+
+async def test_chunks_in_vain_now_and_then_do_not_end_it() -> None:
+    """Rows of every other chunk are too long for a slot: all further ones are asked for all the same."""
+    long = {"content_json": {"Text": '"' * 2000}}
+    odd = {number: long for number in range(MESSAGES) if number // EACH % 2}
+    raw = chunked(odd).to_bytes()
+    longest = max(len(section.data) for section in await sections_of(raw))
+    budget = replace(EAGER, chunk_slots=1, chunk_slot_bytes=longest, most_useless=2)
+    result = await found(raw, budget=budget)
+
+    assert await found(raw, ahead=False) == result
+    assert CHUNKS // 2 - 1 == result.made
 
 
 # --- archives that are bad, or in no order -----------------------------------------------------------------------

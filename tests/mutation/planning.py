@@ -14,8 +14,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "pattern_stream"
 MAKING: Final = Path(__file__).with_name("making.py")
 FILES: Final = (
-    "codec/message_arrays.py", "codec/car.py", "codec/diagnostic_decoder.py", "codec/cid.py",
-    "codec/dagcbor.py", "codec/heads.py", "codec/link.py", "codec/byte_string_blocks.py", "codec/varint.py",
+    "codec/large_values.py", "codec/car.py", "codec/diagnostic_decoder.py", "codec/cid.py",
+    "codec/dagcbor.py", "codec/heads.py", "codec/link.py", "codec/varint.py",
     "stages/chunking.py", "stages/rebuild/records.py", "stages/walk/walker.py",
 )  # fmt: skip
 

@@ -16,8 +16,12 @@ from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archives import agent_archive, agent_record, message_chunk, message_record
 from tests.drive import collect, feed
 
-BATCHES = [[("m3", "text"), ("m4", "text")], [("m5", "text")]]
-MADE = MadeRows({"chunk_index": 1}, 3, lambda: iter(BATCHES))
+BATCHES: list[Rows | Records] = [
+    Rows(Message, [("m3", "text"), ("m4", "text")]),
+    Records(Message, [message_record(2)]),
+    Rows(Message, [("m5", "text")]),
+]
+MADE = MadeRows({"chunk_index": 1}, 4, lambda: iter(BATCHES))
 AGENT = Node(AgentExport, {"agent": agent_record()}, b"", 0, 100)
 PLAIN = Node(MessageChunk, message_chunk(0, [message_record(1)]), b"", 100, 100)
 CHUNK = Node(MessageChunk, {"messages": MADE}, b"", 200, 100)
@@ -30,8 +34,8 @@ def unchunked(*nodes: Node, unread: frozenset[type[Message]] = frozenset()) -> l
 
 
 def test_made_rows_come_as_they_are_behind_what_was_waiting() -> None:
-    """Records of the chunk before are one batch, which ends here; each batch of rows is one event."""
-    expected = [Records(Message, [message_record(1)]), *(Rows(Message, rows) for rows in BATCHES)]
+    """Records of the chunk before are one batch, which ends here; each batch is one event."""
+    expected = [Records(Message, [message_record(1)]), *BATCHES]
 
     opened, *found = unchunked(AGENT, PLAIN, CHUNK)
 

@@ -3,11 +3,10 @@ Source: docs/format.md#presence-and-null, #nodes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from pattern_stream.codec.dagcbor import Link
-from pattern_stream.codec.message_arrays import MessageArray
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.schema.checks.check_records import record_checker
 from pattern_stream.schema.checks.check_rows import check_columns, check_history_columns, check_rows
@@ -103,9 +102,9 @@ def _inline(value: Any, edge: Edge, place: str, version_4: bool) -> list[dict[st
     return [check_node(of, node, f"{place}[{index}]", version_4=version_4) for index, node in enumerate(nodes)]
 
 
-def _records(value: Any, edge: Edge, place: str, version_4: bool) -> Sequence[dict[str, Any]]:
+def _records(value: Any, edge: Edge, place: str, version_4: bool) -> list[dict[str, Any]]:
     of: Any = edge.of
-    records = value if isinstance(value, MessageArray) else typed(value, list)
+    records = typed(value, list)
     if version_4 and any(type(record) is dict and EXTERNAL in record for record in records):
         return [_record(record, edge, f"{place}[{index}]", version_4) for index, record in enumerate(records)]
     return record_checker(of).check(records, place)

@@ -7,12 +7,11 @@ form, value by value, which says the field and the fault. Source: docs/format.md
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
-from pattern_stream.codec.message_arrays import MessageArray, NotMessageArray
 from pattern_stream.schema.mapping.kinds import KINDS, LookAtValues, check_record
 from pattern_stream.schema.model.records import Record
 
@@ -30,26 +29,12 @@ class RecordChecker:
     types: tuple[frozenset[type] | None, ...]
     looks: tuple[tuple[int, LookAtValues], ...]
 
-    def check(self, values: Sequence[Any], path: str = "") -> Sequence[dict[str, Any]]:
-        """One record a value. Raises MalformedNode naming the field by its path from the block's own map.
-
-        MessageArray are proved here too, and stay what they are. Raises NotMessageArray where they would not.
-        """
-        if isinstance(values, MessageArray):
-            for _ in self.proved(values, path):
-                pass
-            return values
+    def check(self, values: Sequence[Any], path: str = "") -> list[dict[str, Any]]:
+        """One record a value. Raises MalformedNode naming the field by its path from the block's own map."""
         checked: list[dict[str, Any]] = []
         for start in range(0, len(values), _AT_ONCE):
             checked += self._check(values[start : start + _AT_ONCE], start, path)
         return checked
-
-    def proved(self, values: MessageArray, path: str = "") -> Iterator[list[dict[str, Any]]]:
-        """A few records at a time, each proved and checked. Raises MalformedNode, NotMessageArray."""
-        for group in values.groups(prove=True):
-            if self._check(group, 0, path) is not group:
-                raise NotMessageArray
-            yield group
 
     def _check(self, values: Sequence[Any], start: int, path: str) -> Sequence[dict[str, Any]]:
         try:

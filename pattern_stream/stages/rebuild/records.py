@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any, Final
 
-from pattern_stream.codec.message_arrays import CACHED_MAPS, MessageArray
 from pattern_stream.errors import Report
 from pattern_stream.format import (
     BATCH_BYTES,
@@ -26,7 +25,6 @@ from pattern_stream.items import (
     RecordEvent,
     Records,
     Ref,
-    Rows,
     WalkEvent,
 )
 from pattern_stream.schema.checks.version_4 import PAGES
@@ -57,6 +55,10 @@ _SINGLE = frozenset({ArchivalEntry, ArchiveSummary})
 
 _ROWS: Final = frozenset({TableChunk, *HISTORY_TABLES})
 
+_SMALL_BYTES: Final = 4096
+"""Only messages of smaller chunks wait for those of the next: others come with their chunk, as where a worker made
+their rows, so that findings and what is stored before an error are the same."""
+
 
 class RestoredBatch:
     """Records or rows of one kind, until they are enough to be handed on."""
@@ -66,15 +68,11 @@ class RestoredBatch:
         self._rows: list[Any] = []
         self._bytes = 0
 
-    def add(self, kind: type[Record] | str, rows: Sequence[Any], size: int) -> Iterator[Records | Cells]:
+    def add(self, kind: type[Record] | str, rows: list[Any], size: int) -> Iterator[Records | Cells]:
         """More of them, `size` bytes together; kind: record type, or name of a table."""
         if kind != self._kind or self._bytes + size > BATCH_BYTES:
             yield from self.flush()
         self._kind = kind
-        if isinstance(rows, MessageArray):
-            yield from self.flush()
-            yield from map(self._made, rows.groups(CACHED_MAPS))
-            return
         self._rows += rows
         self._bytes += size
         while len(self._rows) >= BATCH_ROWS:
@@ -248,9 +246,11 @@ class RecordBuilder:
         messages = node.value["messages"]
         if not isinstance(messages, MadeRows):
             yield from self._add_rows(Message, messages, node)
+            if node.size_bytes > _SMALL_BYTES:
+                yield from self._batch.flush()
         elif Message not in self._unread:
             yield from self._batch.flush()
-            yield from (Rows(Message, rows) for rows in messages.batches())
+            yield from messages.batches()
 
     def _add_rows(self, kind: type[Record] | str, rows: list[Any], node: Node) -> Iterator[RecordEvent]:
         external = moved_values(rows[0]) if rows else {}

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, MutableMapping
-from functools import partial
 from typing import Any, Final
 
-from pattern_stream.codec.byte_string_blocks import decode_piece
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.counted_arrays import count_array
-from pattern_stream.codec.dagcbor import decode
-from pattern_stream.codec.message_arrays import MessageArrayReader
+from pattern_stream.codec.large_values import decode_large
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
 from pattern_stream.items import Counted, MadeRows, Node, Section
 from pattern_stream.schema.checks.check_nodes import check_node
@@ -22,16 +19,11 @@ from pattern_stream.schema.model.nodes import (
     ExportManifest,
     MessageChunk,
     NodeType,
-    SnapshotChunk,
     ValueChunk,
 )
 from pattern_stream.schema.model.records import Message
 from pattern_stream.stages.walk.expectations import RowsOf
 from pattern_stream.stages.walk.pending_links import Links
-
-_PIECES: Final = frozenset({SnapshotChunk, ValueChunk})
-
-_CHECK_MESSAGES: Final = partial(check_node, MessageChunk)
 
 _LINK_HEAD: Final = b"\xd8\x2a"
 """What every link starts with: tag 42."""
@@ -61,21 +53,16 @@ class BlockDecoder:
         self._drop_unknown = drop_unknown
         self._made = {} if made is None else made
         self._only_counted = only_counted
-        self._alike = MessageArrayReader()
 
     def read(self, links: Links, section: Section) -> Node:
         """The node of a block that is wanted. Raises ArchiveError."""
         if links.node in self._only_counted and (counted := self._count(links, section)) is not None:
             return Node(links.node, counted, section.cid, section.offset, len(section.data))
-        if links.node is MessageChunk and not self.is_version_4 and links.expected is None:
-            if (made := self._made.pop(section.cid, None)) is not None:
-                value = made.fields | {"messages": made}
-                return Node(MessageChunk, value, section.cid, section.offset, len(section.data))
-            messages = self._alike.read(section.data, _CHECK_MESSAGES)
-            if messages is not None:
-                return Node(MessageChunk, messages, section.cid, section.offset, len(section.data))
         node = links.node
-        value = decode_piece(section.data) if node in _PIECES else decode(section.data)
+        made = self._made.pop(section.cid, None) if node is MessageChunk else None
+        if made is not None and not (self.is_version_4 and _LINK_HEAD in section.data):
+            return Node(node, made.fields | {"messages": made}, section.cid, section.offset, len(section.data))
+        value = decode_large(section.data)
         at_top = node is ExportManifest or links.parent == TOP
         if node is ExportManifest:
             check_version(value)

@@ -24,6 +24,7 @@ from pattern_stream.items import (
 )
 from pattern_stream.schema.model.nodes import (
     AgentExport,
+    ArchivalEntryExport,
     ExportManifest,
     GroupExport,
     GroupExportThin,
@@ -167,17 +168,33 @@ async def test_records_that_nobody_reads_stay_behind(count: int) -> None:
 
 
 def test_batches_are_bounded_in_bytes() -> None:
-    """Chunks that together would pass the limit of a batch are handed on one by one."""
+    """Records that together would pass the limit of a batch are handed on one by one."""
     builder = RecordBuilder()
-    chunk = message_chunk(0, [message_record(1)])
 
     found = [
         event
-        for node in (Node(MessageChunk, chunk, b"", 0, BATCH_BYTES // 2 + 1) for _ in range(3))
+        for node in (Node(ArchivalEntryExport, entry_record(1), b"", 0, BATCH_BYTES // 2 + 1) for _ in range(3))
         for event in builder.add(node)
     ]
 
     assert [1, 1] == [len(event.records) for event in found if isinstance(event, Records)]
+
+
+def test_messages_of_a_large_chunk_come_with_it() -> None:
+    """Those of small ones wait for each other."""
+    builder = RecordBuilder()
+    chunk = message_chunk(0, [message_record(1), message_record(2)])
+
+    found = [
+        [
+            len(event.records)
+            for event in builder.add(Node(MessageChunk, chunk, b"", 0, size))
+            if isinstance(event, Records)
+        ]
+        for size in (4096, 4096, 4097, 4097)
+    ]
+
+    assert [[], [], [6], [2]] == found
 
 
 async def test_documents_are_limited() -> None:
