@@ -17,7 +17,7 @@ from pattern_stream.errors import LimitExceeded, MalformedBlock, Where
 WINDOW_BYTES: Final = 256 * 1024
 """Bytes of a section that are read at a time."""
 
-MAX_VALUE_BYTES: Final = 64 * 1024 * 1024
+MAX_VALUE_BYTES: Final = 32 * 1024 * 1024
 """Longest single value (one message, one memory block, one field) that is decoded. Ours: old programs had no limit."""
 
 _ARRAY: Final = 4

@@ -6,7 +6,7 @@ Source: docs/coming-from.md#versions-1-and-2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
@@ -16,7 +16,8 @@ import orjson
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import MalformedSource, UnsupportedVersion, UsageError, Where
-from pattern_stream.format import FORMAT_VERSION
+from pattern_stream.format import BATCH_BYTES, FORMAT_VERSION
+from pattern_stream.items import Row
 from pattern_stream.legacy.conversion import EXTENSION_KEY, Conversion, Issue
 from pattern_stream.legacy.pattern_archive.cbor import Item
 from pattern_stream.legacy.pattern_archive.records import Mapper, json_text, shared_message_id
@@ -33,7 +34,11 @@ TurnsForId = Generator[None, None, str]
 
 Entries = Iterator[tuple[str, Item]]
 
+_TURN: Final = 64
+"""Messages or memory blocks that are taken in at a time."""
+
 _ID_AT: Final = Message.index("id")
+_CONTENT_AT: Final = Message.index("content_json")
 _AGENT_AT: Final = Message.index("agent_id")
 _METADATA_AT: Final = Message.index("source_metadata")
 CONSTELLATION: Final = "constellations"
@@ -153,15 +158,26 @@ class Gatherer:
 
     def _pairs(self, key: str, part: Item, agent_id: str | None) -> Turns:
         """Messages or memory blocks with their relations. Without `agent_id` the relation names the agent."""
-        add: Callable[[Any, str], None] = self._add_memory if key == "memories" else self._add_message
+        rows, size = list[Row](), 0
         for number, element in enumerate(part.elements(), 1):
             pair = element.value()
             owner = agent_id if agent_id is not None else self._agent_of(pair)
-            if owner is not None:
-                add(pair, owner)
-            if number % 256 == 0:
+            if owner is not None and key == "memories":
+                self._add_memory(pair, owner)
+            elif owner is not None:
+                rows.append(self.mapper.message(pair, owner))
+                size += len(rows[-1][_CONTENT_AT])
+            if number % _TURN == 0 or size >= BATCH_BYTES:
+                self._add_messages(rows)
+                rows, size = [], 0
                 yield
+        self._add_messages(rows)
         yield
+
+    def _add_messages(self, rows: list[Row]) -> None:
+        if not self.store.add_messages(rows):
+            for row in rows:
+                self._add_message(row)
 
     def _agent_of(self, pair: Any) -> str | None:
         """The agent that a relation names, in the spelling of the agent's own record; None where it is not here."""
@@ -182,9 +198,8 @@ class Gatherer:
         self.conversion.drop(kind, code, "the agent that it belongs to is not in the archive", record_id, named)
         return None
 
-    def _add_message(self, pair: Any, agent_id: str) -> None:
-        row = self.mapper.message(pair, agent_id)
-        known = self.store.add_message(row)
+    def _add_message(self, row: Row) -> None:
+        known, agent_id = self.store.add_message(row), row[_AGENT_AT]
         if known is None or known == row:
             return
         if known[_AGENT_AT] == agent_id:

@@ -140,6 +140,8 @@ class Mapper:
     def choice(self, fields: Fields, key: str, kind: str, choices: frozenset[str], default: str | None = None) -> str:
         """One of an enum's spellings, in any of its cases. Raises MalformedSource."""
         value = fields.get(key, default)
+        if value in choices:
+            return str(value)
         spelled = snake_case(value) if isinstance(value, str) else ""
         if spelled not in choices:
             where = Where("convert", table=kind, row_id=_id_of(fields), field=key)
@@ -354,16 +356,15 @@ class Mapper:
 
     def _batch_type(self, message: Fields, relation: Fields, message_id: str) -> str | None:
         value = _first_text(message.get("batch_type"), relation.get("batch_type"))
-        if value is None:
-            return None
+        if value is None or value in BATCH_TYPES:
+            return value
         spelled = snake_case(value)
         if spelled not in BATCH_TYPES:
             why = "nobody knows this type of batch"
             self.conversion.change(Message.table, "batch-type-unknown", why, message_id, value)
             return None
-        if spelled != value:
-            why = "an old repair misspelled the type of batch"
-            self.conversion.change(Message.table, "batch-type-respelled", why, message_id, value, spelled)
+        why = "an old repair misspelled the type of batch"
+        self.conversion.change(Message.table, "batch-type-respelled", why, message_id, value, spelled)
         return spelled
 
     def _shortened(self, preview: str | None, other_bytes: int, message_id: str) -> str | None:

@@ -21,8 +21,11 @@ from pattern_stream.schema.model.records import Group, Message
 
 _DOING: Final = "using the temporary database of a conversion"
 _MESSAGE_ID: Final = Message.index("id")
-_MESSAGE_AGENT: Final = Message.index("agent_id")
+_CONTENT: Final = Message.index("content_json")
+_PREVIEW: Final = Message.index("content_preview")
+_METADATA: Final = Message.index("source_metadata")
 _COLUMNS: Final = ", ".join(Message.columns)
+_INSERT_MESSAGE: Final = f"INSERT OR IGNORE INTO message VALUES ({', '.join('?' * len(Message.columns))})"
 
 _TABLES: Final = f"""
     CREATE TABLE section (cid BLOB PRIMARY KEY, offset INTEGER, size INTEGER, used INTEGER DEFAULT 0) WITHOUT ROWID;
@@ -151,10 +154,19 @@ class Store:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
+    def add_messages(self, rows: Sequence[Row]) -> bool:
+        """Keep messages, all or none: False where one of their ids is there already, or twice among them."""
+        before = self._database.total_changes
+        with _translated():
+            self._database.execute("SAVEPOINT batch")
+            self._database.executemany(_INSERT_MESSAGE, rows)
+            whole = self._database.total_changes - before == len(rows)
+            self._database.execute("RELEASE batch" if whole else "ROLLBACK TO batch")
+        return whole
+
     def add_message(self, row: Row) -> Row | None:
         """Keep a message. Where one of that id is there already, that one's row is given, and nothing is kept."""
-        marks = ", ".join("?" * len(row))
-        if self._run(f"INSERT OR IGNORE INTO message VALUES ({marks})", row).rowcount > 0:
+        if self._run(_INSERT_MESSAGE, row).rowcount > 0:
             return None
         found = self._run(f"SELECT {_COLUMNS} FROM message WHERE id = ?", (row[_MESSAGE_ID],)).fetchone()
         return tuple(found)
@@ -166,7 +178,7 @@ class Store:
         size = 0
         for row in self._run(sql, (agent_id,)):
             batch.append(row)
-            size += sum(len(cell) for cell in row if type(cell) is str)
+            size += len(row[_CONTENT]) + len(row[_PREVIEW] or "") + len(row[_METADATA] or "")
             if len(batch) >= BATCH_ROWS or size >= BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
