@@ -322,7 +322,7 @@ class Mapper:
             if value.isascii() and value.isdecimal():
                 if len(value) == 13:
                     self._note_misread(message_id, value, number)
-                if value != "0":
+                if value != "0" or isinstance(message.get("position"), str):  # else the default of an older relation
                     return value
             elif number:
                 why = "a position in base32 is written in decimal"
