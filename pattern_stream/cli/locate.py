@@ -3,20 +3,18 @@
 Order: an explicit path, `PATTERN_DB`, `database.path` of the first configuration file that has one, the data folder.
 The first of them that names a place decides, also when nothing is there: falling through to a later place could take
 another constellation than the one that was meant. Source: the contract in README, "Where the database is".
+
+What only one of the places needs is imported there: most callers name the database.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import platformdirs
 
 from pattern_stream.errors import DatabaseNotFound
 
@@ -64,6 +62,8 @@ class Folders:
         named = Path(os.environ.get("HOME", ""))
         if named.is_absolute():
             return named
+        import pwd
+
         with suppress(KeyError):
             return Path(pwd.getpwuid(os.getuid()).pw_dir)
         return None
@@ -71,6 +71,8 @@ class Folders:
     @property
     def data(self) -> Path | None:
         """The folder in which Pattern keeps its database."""
+        import platformdirs
+
         try:
             folder = Path(platformdirs.user_data_dir("pattern", appauthor=False))
         except RuntimeError:
@@ -140,6 +142,8 @@ def _configured_path(file: Path) -> str | None:
 
 
 def _parsed(file: Path) -> dict[str, Any]:
+    import tomllib
+
     size = file.stat().st_size
     if size > MAX_CONFIG_BYTES:
         raise DatabaseNotFound(f"{file} is {size} bytes, limit is {MAX_CONFIG_BYTES}", hint=_HINT)

@@ -53,10 +53,11 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name; a name that is no command brings the nearest one to mind."""
-        from difflib import get_close_matches
+        if args and args[0] not in COMMANDS:
+            from difflib import get_close_matches
 
-        if args and args[0] not in COMMANDS and (near := get_close_matches(args[0], COMMANDS, 1)):
-            ctx.fail(f"no such command {args[0]!r}, did you mean {near[0]!r}?")
+            if near := get_close_matches(args[0], COMMANDS, 1):
+                ctx.fail(f"no such command {args[0]!r}, did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ ALIKE_SHOWN: Final = 3
 Level = Literal["error", "warning", "hint", "info"]
 
 _COLOURS: Final = {"error": "red", "warning": "yellow", "hint": "cyan"}
+_DECIMAL_UNITS: Final = ("kB", "MB", "GB", "TB", "PB", "EB")
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts and inside emoji; they move nothing
 _UNPRINTABLE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
@@ -181,6 +181,8 @@ def _writing_stdout() -> Iterator[None]:
 
 def json_text(value: Any, *, indent: bool = False) -> str:
     """JSON whose strings hold no raw control or bidi characters, so that it is safe to look at."""
+    import json
+
     import orjson
 
     try:
@@ -230,9 +232,10 @@ def held(stats: Mapping[str, int]) -> str:
 
 def human_bytes(count: int) -> str:
     """A size as people write it, in decimal units: `1.2 MB`."""
-    from rich.filesize import decimal
-
-    return decimal(count)
+    if count < 1000:
+        return f"{count} byte" + "s" * (count != 1)
+    power = min((len(str(count)) - 1) // 3, len(_DECIMAL_UNITS))
+    return f"{count / 1000**power:,.1f} {_DECIMAL_UNITS[power - 1]}"
 
 
 def counted(counts: Mapping[str, int]) -> str:
@@ -248,15 +251,16 @@ def shortened(text: str, limit: int = 60) -> str:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of aligned columns, numbers to the right; the same on a terminal and in a pipe."""
-    from rich.cells import cell_len
-
     raw = [tuple(row) for row in rows]
     cells = [tuple("" if cell is None else plain(str(cell)) for cell in row) for row in raw]
     numeric = [bool(raw) and all(isinstance(row[n], int | None) for row in raw) for n in range(len(headers))]
-    widths = [max(cell_len(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
+    width_of: Callable[[str], int] = len
+    if not all(cell.isascii() for line in cells for cell in line):
+        from rich.cells import cell_len as width_of
+    widths = [max(width_of(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
 
     def aligned(line: Sequence[str]) -> str:
-        padded = [(cell, " " * (width - cell_len(cell))) for cell, width in zip(line, widths, strict=True)]
+        padded = [(cell, " " * (width - width_of(cell))) for cell, width in zip(line, widths, strict=True)]
         parts = [space + cell if right else cell + space for (cell, space), right in zip(padded, numeric, strict=True)]
         return "  ".join(parts).rstrip()
 

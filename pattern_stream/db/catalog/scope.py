@@ -5,7 +5,6 @@ Names are for people here: text that is no UTF-8 is shown with its bytes escaped
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from pattern_stream.db.catalog.catalog import count_rows, read_catalog
@@ -58,7 +57,9 @@ async def _missing(connection: Connection, kinds: tuple[ScopeKind, ...], name: s
         sql = f"SELECT name FROM {_TABLES[kind]} ORDER BY name LIMIT 1000"
         rows = await connection.execute(sql, table=_TABLES[kind], escaped=True)
         names += [str(found) for (found,) in rows]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
+    from difflib import get_close_matches  # slow to load, and only for this
+
+    near = get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
     word = " or ".join(kinds)
     hint = f"there is {', '.join(repr(n) for n in near)}" if near else f"the database has no {word}"
     return NotInDatabase(
