@@ -74,6 +74,7 @@ def statements(tables: Iterable[sa.Table]) -> Iterator[str]:
     """
     dialect = sqlite.dialect()
     for made in tables:
-        yield str(CreateTable(made).compile(dialect=dialect)).strip()
+        lines = str(CreateTable(made).compile(dialect=dialect)).strip().expandtabs(4).splitlines()
+        yield "\n".join(line.rstrip() for line in lines)
         for one in made.info["indexes"]:
             yield str(CreateIndex(one).compile(dialect=dialect)).strip()

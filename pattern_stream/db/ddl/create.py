@@ -8,6 +8,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import insert_into
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.ddl.migrations import MIGRATIONS
+from pattern_stream.db.ddl.rendered import STATEMENTS
 
 _UNKNOWN_TIME = -1
 """`execution_time` in nanoseconds where nobody measured it."""
@@ -15,10 +16,7 @@ _UNKNOWN_TIME = -1
 
 def schema_statements() -> Iterator[str]:
     """DDL text of everything, in the order in which it can be run."""
-    # here, as SQLAlchemy takes long to load, and only a new database needs it
-    from pattern_stream.db.ddl import builder, core_tables, extra_tables
-
-    yield from builder.statements((*core_tables.TABLES, *extra_tables.TABLES))
+    yield from STATEMENTS
     for index in FULL_TEXT:
         yield from index.statements()
 

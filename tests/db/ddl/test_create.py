@@ -16,6 +16,7 @@ from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.ddl.migrations import MIGRATIONS, SCHEMA_VERSION, require_writable_schema, schema_version
 from pattern_stream.errors import ExitCode, UnsupportedSchema
+from tests.db.ddl import rendering
 from tests.db.worlds import AT, build, schema_facts
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +41,11 @@ async def made(folder: Path) -> Path:
         await create_schema(connection, installed_at="2026-01-02 03:04:05")
         await connection.execute("COMMIT")
     return path
+
+
+async def test_the_rendered_text_is_that_of_the_declared_tables() -> None:
+    """Otherwise `python -m tests.db.ddl.rendering` was forgotten."""
+    assert rendering.text() == rendering.PLACE.read_text()
 
 
 async def test_equals_the_golden_facts(tmp_path: Path) -> None:
