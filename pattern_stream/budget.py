@@ -6,7 +6,7 @@ takes its budget as a parameter, so a test gives it a small one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pattern_stream.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ import resource
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from enum import IntEnum
 from typing import ClassVar, Final, Literal, Self
+
+from pattern_stream.quick_dataclass import dataclass
 
 
 class ExitCode(IntEnum):

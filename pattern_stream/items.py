@@ -10,11 +10,12 @@ further opened nodes, then `Close`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pattern_stream.codec.car import Section
 from pattern_stream.format import FORMAT_VERSION
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, Row
 from pattern_stream.schema.model.nodes import (
     ConstellationExport,

@@ -15,6 +15,7 @@ PACKAGE: Final = Path(__file__).resolve().parents[1] / "pattern_stream"
 MIDDLE: Final = ("stages", "db", "archive", "memory", "transport", "legacy")
 
 FLOORS: Final = {
+    "quick_dataclass": -1,
     "errors": 0,
     "format": 0,
     "budget": 0,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.errors import ArchiveError, Finding, Report
 from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import MadeRows, Records, Rows, Section
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message
 from pattern_stream.streams import closing
 from pattern_stream.workers.channel import spare_processors

@@ -10,7 +10,6 @@ import os
 import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -27,6 +26,7 @@ from pattern_stream.files.temporary import (
 )
 from pattern_stream.format import CID_BYTES
 from pattern_stream.items import Section
+from pattern_stream.quick_dataclass import dataclass
 
 _DOING: Final = "using the shelf for blocks that came too early"
 

@@ -7,7 +7,6 @@ import builtins
 from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -35,6 +34,7 @@ from pattern_stream.items import (
     RangeWriter,
     Root,
 )
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
 
 _RANGE_BYTES: Final = 256 * 1024

@@ -6,13 +6,14 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import click
 
 from pattern_stream.cli.output import plain
 from pattern_stream.errors import FILE_SIZE_HINT, ExitCode, PatternStreamError, resource_hint, scarce_number
+from pattern_stream.quick_dataclass import dataclass
 
 _STORAGE: Final = {
     errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS,

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pattern_stream.errors import DatabaseNotFound
+from pattern_stream.quick_dataclass import dataclass
 
 VARIABLE: Final = "PATTERN_DB"
 """The environment variable that names a database."""

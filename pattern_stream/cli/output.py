@@ -249,13 +249,18 @@ def shortened(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _is_narrow(text: str) -> bool:
+    """Whether each character takes one cell, as far as is known without tables: up to where combining ones begin."""
+    return max(text.replace("…", ""), default="") < "\u0300"
+
+
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     """Lines of aligned columns, numbers to the right; the same on a terminal and in a pipe."""
     raw = [tuple(row) for row in rows]
     cells = [tuple("" if cell is None else plain(str(cell)) for cell in row) for row in raw]
     numeric = [bool(raw) and all(isinstance(row[n], int | None) for row in raw) for n in range(len(headers))]
     width_of: Callable[[str], int] = len
-    if not all(cell.isascii() for line in cells for cell in line):
+    if not all(_is_narrow(cell) for line in cells for cell in line):
         from rich.cells import cell_len as width_of
     widths = [max(width_of(line[n]) for line in [tuple(headers), *cells]) for n in range(len(headers))]
 

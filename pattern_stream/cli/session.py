@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from pattern_stream.quick_dataclass import dataclass
 
 if TYPE_CHECKING:
     from pattern_stream.transport.wrapping import Method

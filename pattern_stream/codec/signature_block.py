@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pattern_stream.codec.dagcbor import decode, encode_node
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import ArchiveError
+from pattern_stream.quick_dataclass import dataclass
 
 SIGNATURE_HEAD: Final = b"\xa3\x64root\xd8\x2a\x58\x25\x00"
 """How every such block begins, and no other: a map of three whose first key is `root`.

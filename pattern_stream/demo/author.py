@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pattern_stream.errors import WorkerFailed
 from pattern_stream.memory.process import DocumentRefused, DocumentWorker, RequestLimits
+from pattern_stream.quick_dataclass import dataclass
 
 SCRIPT: Final = Path(__file__).with_name("author_worker.py")
 MEMORY_BYTES: Final = 1024 * 1024 * 1024

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from pattern_stream.demo.languages import LANGUAGES
 from pattern_stream.demo.random_text import Dice
 from pattern_stream.format import CONSTELLATION_OWNER
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import write_json
 
 Step = tuple[Any, ...]

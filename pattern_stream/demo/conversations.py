@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from pattern_stream.demo.cast import BlockPlan, Person
 from pattern_stream.demo.message_text import answered, arguments, asked, result
 from pattern_stream.demo.random_text import MINUTE, START_AT, Dice, moment, snowflake
 from pattern_stream.items import Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import write_json
 
 MESSAGE_COLUMNS: Final = (

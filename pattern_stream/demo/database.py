@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from pattern_stream.demo.rows import DAY, TableRow, archival_rows, cast_rows, ot
 from pattern_stream.errors import TargetExists, UsageError
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Progress, ProgressCallback
+from pattern_stream.quick_dataclass import dataclass
 
 DEFAULT_MESSAGES: Final = 600
 MESSAGES_PER_ENTRY: Final = 25

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from pattern_stream.quick_dataclass import dataclass
 
 Parts = tuple[str, ...]
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 import orjson
 from blake3 import blake3
+
+from pattern_stream.quick_dataclass import dataclass
 
 EXTENSION_KEY: Final = "pattern_stream"
 """The key, in JSON columns of records that a conversion made, of all that version 3 has no field for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Literal, Protocol, Self, TypeVar
@@ -17,6 +17,7 @@ from pattern_stream.files.temporary import open_temporary, require_space
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import ProgressCallback, RowEvent
 from pattern_stream.legacy.conversion import Conversion, Provenance
+from pattern_stream.quick_dataclass import dataclass
 
 T = TypeVar("T")
 

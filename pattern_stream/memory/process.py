@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 from typing import Any, Final, Self
@@ -29,6 +28,7 @@ from pattern_stream.errors import (
     resource_hint,
     scarce_number,
 )
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.workers.channel import Channel, ChannelClosed
 from pattern_stream.workers.running_time import give_up_after
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,6 +26,7 @@ from pattern_stream.memory.process import (
     DocumentWorkerDied,
     RequestLimits,
 )
+from pattern_stream.quick_dataclass import dataclass
 
 Updates = Sequence[tuple[int, bytes]]
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +43,7 @@ from pattern_stream.items import (
 )
 from pattern_stream.pipelines.comparing_pieces import PieceComparison
 from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import comes_back, describe, equal_json, read_json, write_json
 from pattern_stream.schema.mapping.roundtrip import PARENTS, neutral_row
 from pattern_stream.schema.mapping.row_to_record import row_mapper

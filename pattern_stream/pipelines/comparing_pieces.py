@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pattern_stream.db.catalog.catalog import Table
@@ -12,6 +12,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.read.by_key import large_cell
 from pattern_stream.errors import Where
 from pattern_stream.items import Piece
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import Large
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,6 +36,7 @@ from pattern_stream.pipelines.exporting import CREATED_BY, section_bytes
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, Content, open_content
 from pattern_stream.pipelines.results import FindingLog
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.model.nodes import GroupExportThin, NodeType
 from pattern_stream.schema.model.records import SharedAttachment
@@ -173,7 +174,7 @@ async def convert_archive(
     source: ArchiveSource,
     out: Path | AsyncWriter | None,
     *,
-    options: ConvertOptions = ConvertOptions(),
+    options: ConvertOptions = ConvertOptions(),  # noqa: B008  frozen
     progress: ProgressCallback | None = None,
 ) -> ConversionResult:
     """Read an archive of an older version, or data of another system, and write one archive of the present format.
@@ -203,7 +204,7 @@ async def convert_archive(
 async def analyze_source(
     source: ArchiveSource,
     *,
-    options: ConvertOptions = ConvertOptions(),
+    options: ConvertOptions = ConvertOptions(),  # noqa: B008  frozen
     progress: ProgressCallback | None = None,
 ) -> ConversionResult:
     """Go through a whole conversion without keeping its bytes. Raises as `convert_archive` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -26,6 +26,7 @@ from pattern_stream.items import (
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import conversion_findings
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import read_json
 from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText, cell_to_wire
 from pattern_stream.schema.model.nodes import (

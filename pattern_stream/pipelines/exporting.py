@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -56,6 +56,7 @@ from pattern_stream.items import (
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.results import FindingLog, has_errors, summaries_kept
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.records import ArchiveSummary
@@ -258,7 +259,7 @@ async def export_archive(
     out: Path | AsyncWriter | None,
     *,
     scope: Scope = Scope(),  # noqa: B008  frozen
-    options: ExportOptions = ExportOptions(),
+    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
     progress: ProgressCallback | None = None,
 ) -> ExportResult:
     """Write one archive of a scope. Nothing is emitted before all of it is known to be good.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pattern_stream.db.write.conflicts import OnConflict, Orphans
 from pattern_stream.errors import Finding, UsageError
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.new_ids import KEY_BYTES
 from pattern_stream.stages.edit.table_of_contents import part_of_archive
 from pattern_stream.transport.wrapping import Unwrapping

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from pattern_stream.pipelines.kept_edits import KeptEdits
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog, conversion_findings, summaries_kept
 from pattern_stream.pipelines.signatures import JudgedSignature, judge, untrusted
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.new_ids import KEY_BYTES, Identity
 from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import AgentExport

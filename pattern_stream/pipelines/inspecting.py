@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.reading import ArchiveSource, open_archive
 from pattern_stream.pipelines.results import FindingLog, conversion_findings
 from pattern_stream.pipelines.surveying import NOT_SHOWN, Survey
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.write.living_document import LivingDocument
 from pattern_stream.errors import DamagedMemory, LimitExceeded
 from pattern_stream.items import OpenMemoryBlock, RecordEvent
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.stages.edit.check_documents import Show, metadata_text
 
 

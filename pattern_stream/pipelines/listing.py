@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pattern_stream.db.catalog.scope import list_agents, list_blocks, list_groups, list_tables
 from pattern_stream.db.connection.opening import open_reader
+from pattern_stream.quick_dataclass import dataclass
 
 Kind = Literal["agents", "groups", "blocks", "tables"]
 

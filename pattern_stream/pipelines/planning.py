@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from pattern_stream.format import CAR_HEADER_BYTES, COPY_BYTES, FORMAT_VERSION
 from pattern_stream.items import AsyncWriter, Block, ProgressCallback, Root
 from pattern_stream.pipelines.exporting import ExportOptions, no_file_to_verify, open_line, refuse_source, section_bytes
 from pattern_stream.pipelines.results import has_errors
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.scopes import ResolvedScope, Scope
 from pattern_stream.streams import closing
 from pattern_stream.transport.files import check_output

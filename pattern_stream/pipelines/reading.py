@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Progress, ProgressCallback
 from pattern_stream.legacy.pattern_archive.root import may_be_of_today
 from pattern_stream.legacy.source import HEAD_BYTES, LegacyInput
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
 from pattern_stream.transport.files import ByteSource, open_input
 from pattern_stream.transport.wrapping import WRAPPING_HEAD_BYTES, Unwrapping, unwrap, wrapping_kind

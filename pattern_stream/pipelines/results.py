@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from pattern_stream.errors import Finding, Where
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import ArchiveSummary
 
 if TYPE_CHECKING:

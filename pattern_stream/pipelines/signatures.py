@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.signature_block import decode_signature
 from pattern_stream.errors import Finding, WrongKey
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.transport.key_files import key_file
 from pattern_stream.transport.signers import Trust
 from pattern_stream.transport.sshsig import NAMESPACE, Signature, blob_of, check, parse_blob, signed_line

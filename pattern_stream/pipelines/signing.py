@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from pattern_stream.errors import MalformedBlock, UsageError
 from pattern_stream.items import AsyncWriter, ProgressCallback
 from pattern_stream.pipelines.reading import ArchiveSource, watched
 from pattern_stream.pipelines.verifying import verify_archive
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
 from pattern_stream.transport.files import open_input, open_output
 from pattern_stream.transport.signers import MakeSignature

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, OpenArchive, is_foreign, open_archive, open_content
 from pattern_stream.pipelines.results import FindingLog, conversion_findings, has_errors
 from pattern_stream.pipelines.signatures import JudgedSignature, WantedSignature, judge, untrusted
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk

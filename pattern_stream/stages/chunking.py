@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from operator import itemgetter
 from typing import Final
@@ -30,6 +30,7 @@ from pattern_stream.items import (
     Records,
     Rows,
 )
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.nodes import (
     MessageChunk,
     SnapshotChunk,

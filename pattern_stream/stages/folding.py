@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final, Literal
 
 from pattern_stream.errors import (
@@ -18,6 +18,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import DOCUMENT_GROWTH, MAX_DOCUMENT_BYTES
 from pattern_stream.items import Close, Fold, Folded, Open, OpenHistory, OpenMemoryBlock, Piece, Row, RowEvent, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate
 from pattern_stream.streams import Events, closing
 

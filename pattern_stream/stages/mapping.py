@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where, ignore_findings
@@ -20,6 +20,7 @@ from pattern_stream.items import (
     RowEvent,
     Rows,
 )
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import comes_back
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.record_to_row import record_unmapper

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 from pattern_stream.errors import KeyFault, MissingExtra, UsageError
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.transport.key_files import key_file, key_lines
 from pattern_stream.transport.sshsig import NAMESPACE, PublicKey, armored, parse_public_key, signer
 

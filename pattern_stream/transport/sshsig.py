@@ -11,11 +11,11 @@ import struct
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import MissingExtra, UsageError, WrongKey
+from pattern_stream.quick_dataclass import dataclass
 
 NAMESPACE: Final = "pattern-stream"
 """Nothing that was signed for another purpose counts here."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from anyio import to_thread
@@ -12,6 +11,7 @@ from anyio import to_thread
 from pattern_stream.budget import BUDGET
 from pattern_stream.errors import HostileShape, KeyMissing, StorageFull, TruncatedArchive
 from pattern_stream.items import AsyncWriter
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
 from pattern_stream.transport.filters import PackedOutput, Packer, Unpacker
 from pattern_stream.transport.gzip import GZIP_MAGIC, Gunzip, GzipPacker

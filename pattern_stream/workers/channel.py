@@ -14,10 +14,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Self
 
 import anyio
+
+from pattern_stream.quick_dataclass import dataclass
 
 READ_BYTES: Final = 256 * 1024
 EXIT_POLL_SECONDS: Final = 0.005

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.workers.process import AnswerFrame, Worker, WorkerDied
 from pattern_stream.workers.serving import MORE, READY, REST
 from pattern_stream.workers.slots import Slots

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import marshal
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import pattern_stream
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.workers.channel import Channel, ChannelClosed
 from pattern_stream.workers.serving import FRAME, NO_SLOT, pack_request
 from pattern_stream.workers.slots import Slots

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Final, Self
 
 from pattern_stream.db.catalog.virtual_tables import VirtualTable, virtual_tables
@@ -17,6 +17,7 @@ from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import DECLARED, MemoryBlock, Record, canonical
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from pattern_stream.quick_dataclass import dataclass
 
 VECTORS: Final = "embeddings"
 """The virtual table of vectors, which can be made again from the texts of the other tables."""

@@ -6,10 +6,10 @@ A text that is no UTF-8 can only be bound as its bytes; a cell that was too larg
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import NotUtf8
 
 Row = tuple[Any, ...]

@@ -7,8 +7,9 @@ values, so a row that is changed without its trigger leaves stale terms. Source:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from pattern_stream.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

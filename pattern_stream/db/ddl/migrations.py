@@ -6,12 +6,12 @@ The original compares version and checksum of each row on every open, and refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.errors import UnsupportedSchema, Where
 from pattern_stream.items import Row
+from pattern_stream.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import Table, count_rows
@@ -15,6 +15,7 @@ from pattern_stream.db.read.extension import left_out
 from pattern_stream.db.read.fetch import Reading
 from pattern_stream.db.read.row_selection import HISTORY, PARTLY_INCLUDED, IncludedRows, where
 from pattern_stream.errors import PatternStreamError
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.id_columns import AGENT_COLUMNS, AGENT_LISTS
 from pattern_stream.schema.model.records import DECLARED, Message
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection

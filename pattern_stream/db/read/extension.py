@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from pattern_stream.db.read.query import Query, table_query
 from pattern_stream.db.read.row_selection import PARTLY_INCLUDED, extension_rowids, in_order, is_extension
 from pattern_stream.errors import InvalidCell, LimitExceeded, ignore_findings
 from pattern_stream.items import CELLS_TABLE, Cells, Close, OpenTable, Piece, Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.mapping.roundtrip import batch_survives, holds, lost_cells
 from pattern_stream.schema.mapping.row_to_record import row_mapper

@@ -8,7 +8,7 @@ that is no UTF-8 the statement runs again with a slower way to make text, past t
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import anyio
 
@@ -23,6 +23,7 @@ from pattern_stream.db.read.row_selection import IncludedRows, read_included
 from pattern_stream.errors import InvalidCell, LimitExceeded, Where
 from pattern_stream.format import MAX_PENDING_BYTES
 from pattern_stream.items import Cells, Piece, Row, RowEvent, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.records import Record
 

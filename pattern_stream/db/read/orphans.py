@@ -6,7 +6,6 @@ A whole backup carries them as they are, and export lists them.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from pattern_stream.db.catalog.catalog import Catalog, Table
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.sql_text import quoted
+from pattern_stream.quick_dataclass import dataclass
 
 _KEYS: Final = """SELECT f.id, s.name, f."from", f."to" FROM pragma_foreign_key_list(?) f
     JOIN sqlite_schema s ON s.name = f."table" COLLATE NOCASE AND s.type = 'table' ORDER BY f.id, f.seq"""

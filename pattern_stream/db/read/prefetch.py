@@ -15,7 +15,7 @@ import sqlite3
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,6 +33,7 @@ from pattern_stream.db.read.ranges import by_position, message_queries
 from pattern_stream.errors import DatabaseError, PatternStreamError
 from pattern_stream.format import LARGE_CELL_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Encoded, Piece, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message
 from pattern_stream.workers.channel import spare_processors
 from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Catalog, Table
 from pattern_stream.db.connection.sql_text import quoted
 from pattern_stream.format import MAX_PENDING_BYTES
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import MemoryBlock, MemoryUpdate, Record
 
 Address = tuple[Any, ...]

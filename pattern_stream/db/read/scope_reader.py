@@ -7,7 +7,7 @@ original's queries; order is total, so that equal databases give equal bytes. So
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from pattern_stream.db.connection.connection import Connection
@@ -32,6 +32,7 @@ from pattern_stream.items import (
     RowEvent,
     Rows,
 )
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.nodes import (

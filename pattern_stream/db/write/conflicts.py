@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal
 
 from pattern_stream.errors import Finding, NameConflict, Report, UnknownContent, Where
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Agent, Group
 
 OnConflict = Literal["fail", "skip", "replace"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pattern_stream.db.catalog.catalog import Target
 from pattern_stream.db.write.balance import Balance
@@ -16,6 +15,7 @@ from pattern_stream.db.write.memory_blocks import BlockStore
 from pattern_stream.db.write.names import Names
 from pattern_stream.db.write.staged_cells import PieceStore
 from pattern_stream.errors import Report
+from pattern_stream.quick_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ triggers of a connection off instead, foreign ones included: no faster, and not 
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Final
 
 from pattern_stream.db.ddl.fulltext import FULL_TEXT, FullText
+from pattern_stream.quick_dataclass import dataclass
 
 _ROWS_WORTH_IT: Final = 2_000
 """Inserted rows after which the triggers are gone round; fewer are not worth changing the schema for a moment."""

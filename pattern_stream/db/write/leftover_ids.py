@@ -11,7 +11,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Final
 
@@ -21,6 +21,7 @@ from pattern_stream.db.connection.cursor import NeedsCare
 from pattern_stream.db.connection.sql_text import SHOWN_CHARS, quoted, shown
 from pattern_stream.errors import Finding, Report, Where
 from pattern_stream.items import Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.id_search import IdSearch
 from pattern_stream.schema.ids.new_ids import Identity, mint_bytes
 from pattern_stream.schema.model.id_columns import AGENT_LISTS, is_known, references_of

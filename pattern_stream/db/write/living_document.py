@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 from pattern_stream.db.connection.sql_text import Row
 from pattern_stream.format import MAX_PENDING_BYTES
+from pattern_stream.quick_dataclass import dataclass
 
 _BYTES: Final = """SELECT length(b.loro_snapshot) + coalesce((SELECT max(length(c.snapshot))
     FROM memory_block_checkpoints c WHERE c.block_id = b.id), 0) + coalesce((SELECT sum(length(u.update_blob))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import read_targets
@@ -29,6 +28,7 @@ from pattern_stream.db.write.staged_cells import PieceStore
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
 from pattern_stream.format import BATCH_ROWS
 from pattern_stream.items import Cells, Close, Open, OpenGroupConfig, OpenMemoryBlock, OpenTable, Ref, RowEvent, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.nodes import (
     AgentExport,
     ConstellationExport,

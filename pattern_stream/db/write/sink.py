@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from pattern_stream.db.write.loader import Loader
 from pattern_stream.errors import FILE_SIZE_HINT, DatabaseStorage, Report, file_size_limit, ignore_findings
 from pattern_stream.format import BATCH_BYTES
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message
 from pattern_stream.streams import closing
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pattern_stream.db.connection.sql_text import STAGE, Row, Staged
 from pattern_stream.errors import LimitExceeded, ProtocolError, Where
 from pattern_stream.items import Cells, Open, Piece, RowEvent, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import Large, NotUtf8
 
 _TABLE = f"temp.{STAGE}"

@@ -7,7 +7,7 @@ Source: docs/coming-from.md#versions-1-and-2.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from pattern_stream.legacy.pattern_archive.cbor import Item
 from pattern_stream.legacy.pattern_archive.records import Mapper, json_text, shared_message_id
 from pattern_stream.legacy.pattern_archive.sections import Sections
 from pattern_stream.legacy.pattern_archive.store import Store
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_sort_key
 from pattern_stream.schema.model.records import Agent, Group, MemoryBlock, Message
 

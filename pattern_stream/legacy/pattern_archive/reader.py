@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from anyio import lowlevel
@@ -19,6 +18,7 @@ from pattern_stream.legacy.pattern_archive.root import read_header, root_kind
 from pattern_stream.legacy.pattern_archive.sections import Sections
 from pattern_stream.legacy.pattern_archive.store import Store, StoredMemory
 from pattern_stream.legacy.source import LegacyInput, ReadOptions
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.model.nodes import AgentExport, GroupExport, GroupExportThin, MemoryBlockExport
 from pattern_stream.schema.model.records import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from pattern_stream.errors import MalformedSource, Where
 from pattern_stream.format import MAX_BLOCK_BYTES, SNOWFLAKE_COUNTER_BITS, SNOWFLAKE_EPOCH_MS
 from pattern_stream.items import Row
 from pattern_stream.legacy.conversion import EXTENSION_KEY, Conversion, Issue, Provenance
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.snowflakes import parse_snowflake
 from pattern_stream.schema.mapping.instants import instant_sort_key, instant_to_column, parse_instant
 from pattern_stream.schema.mapping.json_values import write_json

@@ -8,10 +8,10 @@ form, value by value, which says the field and the fault. Source: docs/format.md
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.kinds import KINDS, LookAtValues, check_record
 from pattern_stream.schema.model.records import Record
 

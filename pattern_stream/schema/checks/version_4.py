@@ -3,10 +3,10 @@ Source: docs/format.md#version-4."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.format import VALUE_PIECE_BYTES
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.wire_values import (
     U64,
     Wrong,

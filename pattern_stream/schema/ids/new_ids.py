@@ -7,7 +7,7 @@ Batch ids are snowflakes; where one must change, its millisecond stays. Source: 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import orjson
@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from pattern_stream.errors import Finding, MalformedNode, Report, UsageError, Where
 from pattern_stream.format import CONSTELLATION_OWNER
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.snowflakes import mint_batch, parse_snowflake
 from pattern_stream.schema.mapping.json_values import describe, read_json, write_json
 from pattern_stream.schema.model.cells import Large, NotUtf8, Row, StoredText

@@ -6,8 +6,9 @@ database that the original made has none. Source: docs/format.md#extension-table
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Record
 
 

@@ -7,10 +7,10 @@ due: a bare number where JSON stands. Any fault sends the batch through the slow
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.errors import Finding, MalformedNode, Report, Where
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.kinds import KINDS, BareNumber, check_record
 from pattern_stream.schema.mapping.wire_values import describe_value
 from pattern_stream.schema.model.cells import Large, Row, StoredText

@@ -8,13 +8,13 @@ first, column by column. Any fault sends the batch through the slow form, cell b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import add
 from typing import Any
 
 import orjson
 
 from pattern_stream.errors import Finding, InvalidCell, LimitExceeded, Report, Where, ignore_findings
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import OverLimit, describe
 from pattern_stream.schema.mapping.kinds import KINDS
 from pattern_stream.schema.model.cells import Large, NotUtf8, Row

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any, Final
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message, Record, canonical
 
 Row = tuple[Any, ...]

@@ -6,8 +6,9 @@ mapping both ways, the checks, the INSERT and the id policy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from pattern_stream.quick_dataclass import dataclass
 
 Kind = Literal["text", "integer", "flag", "json", "instant", "choice", "strings", "role", "octets", "blob"]
 """The kinds of fields (`mapping.kinds` has a class for each):

@@ -7,9 +7,10 @@ links, inline collections and plain values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final, Literal
 
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import (
     Agent,
     ArchivalEntry,

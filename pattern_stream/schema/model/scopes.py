@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pattern_stream.errors import UsageError
 from pattern_stream.format import DEFAULT_OWNER, MAX_CHUNK_MESSAGES, MAX_DOCUMENT_BYTES, TARGET_CHUNK_BYTES
+from pattern_stream.quick_dataclass import dataclass
 
 ScopeKind = Literal["constellation", "agent", "group"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, TypeVar
 
 from pattern_stream.errors import (
@@ -18,6 +18,7 @@ from pattern_stream.errors import (
 )
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Cells, Close, MemoryHistory, OpenMemoryBlock, Piece, RecordEvent, Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import write_json
 from pattern_stream.schema.model.cells import Large, StoredText
 from pattern_stream.schema.model.nodes import HISTORY_TABLES, CheckpointChunk, UpdateChunk

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from pattern_stream.format import CONSTELLATION_OWNER
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import read_json
 from pattern_stream.schema.model.cells import Row
 from pattern_stream.schema.model.id_columns import AGENT_COLUMNS, AGENT_LISTS, ROW_TABLES, is_known, references_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from pattern_stream.format import CONSTELLATION_OWNER
 from pattern_stream.items import CELLS_TABLE, Cells, OpenMemoryBlock, OpenTable, RecordEvent
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import CELL_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.items import CELLS_TABLE, Cells, Open, OpenTable, Piece, RecordEvent, Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.json_values import read_json, write_json
 from pattern_stream.schema.model.cells import Large, StoredText
 from pattern_stream.schema.model.nodes import (

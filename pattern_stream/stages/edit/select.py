@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final
 
 from pattern_stream.items import CELLS_TABLE, Cells, Close, Open, OpenTable, Piece, RecordEvent, Records, Ref, Rows
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.id_columns import is_known
 from pattern_stream.schema.model.nodes import AgentExport, ConstellationExport, MemoryBlockExport
 from pattern_stream.schema.model.records import (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from pattern_stream.errors import NotInArchive, UsageError
 from pattern_stream.items import Cells, Close, Open, OpenTable, RecordEvent, Records, Ref
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import in_short
 from pattern_stream.schema.model.nodes import (
     AgentExport,
@@ -138,6 +138,8 @@ def _named(found: list[tuple[str, str]], name: str, kind: Kind) -> set[str]:
     ids = {row_id for row_id, _ in found if row_id == name} or {row_id for row_id, other in found if other == name}
     if ids:
         return ids
-    near = difflib.get_close_matches(name, [other for _, other in found], n=3, cutoff=0.5)
+    from difflib import get_close_matches  # slow to load, and only for this
+
+    near = get_close_matches(name, [other for _, other in found], n=3, cutoff=0.5)
     hint = f"the nearest names are {', '.join(near)}" if near else None
     raise NotInArchive(f"found no {kind} with the id or name {name!r} in the archive", hint=hint)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from pattern_stream.codec import dagcbor
 from pattern_stream.errors import LimitExceeded, Where
 from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import Block, Open, OpenTable
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.nodes import EXTENSIONS, Edge, MemoryBlockExport, NodeType
 from pattern_stream.stages.encode.out_of_line import LEAST_MOVED_BYTES, RecordBody
 from pattern_stream.stages.encode.pages import PAGE_ENVELOPE_BYTES, Collection, new_collection

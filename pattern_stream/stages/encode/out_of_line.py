@@ -8,7 +8,7 @@ is Large has no bytes here: they come as Pieces and pass straight through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Generic, TypeVar
 
 from pattern_stream.codec import dagcbor
@@ -16,6 +16,7 @@ from pattern_stream.codec.cid import cid_of
 from pattern_stream.errors import LimitExceeded, ProtocolError, Where
 from pattern_stream.format import CID_BYTES, VALUE_PIECE_BYTES
 from pattern_stream.items import Block, Piece, Row
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.checks.version_4 import EXTERNAL
 from pattern_stream.schema.mapping.json_values import write_json
 from pattern_stream.schema.model.cells import Large, NotUtf8, StoredText, movable_fields, move_order

@@ -8,12 +8,13 @@ place is kept, which costs nothing in the archive if nothing is put there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pattern_stream.codec import dagcbor
 from pattern_stream.codec.cid import cid_of
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_PAGE_BYTES, MAX_PAGE_LINKS
 from pattern_stream.items import Block
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.checks.version_4 import collection_edge
 from pattern_stream.schema.model.nodes import Edge, NodeType
 from pattern_stream.schema.model.records import canonical

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import DocumentTooLarge, Finding, LimitExceeded, Report, Where
 from pattern_stream.format import DOCUMENT_GROWTH
 from pattern_stream.items import MemoryHistory, Node, OpenMemoryBlock, RecordEvent
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS
 from pattern_stream.schema.model.records import MemoryBlock
 from pattern_stream.stages.rebuild.out_of_line import Restoring, moved_values

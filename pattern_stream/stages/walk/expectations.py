@@ -3,12 +3,12 @@ Source: docs/format.md#memory-history, #extension-tables, #version-4."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pattern_stream.errors import MalformedNode, Where
 from pattern_stream.format import VALUE_PIECE_BYTES
 from pattern_stream.items import Counted
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.checks.version_4 import collection_edge
 from pattern_stream.schema.model.nodes import NodeType
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pattern_stream.items import CELLS_TABLE, Close, Node
+from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.checks.version_4 import Paged
 from pattern_stream.schema.model.cells import HISTORY_COLUMNS, External
 from pattern_stream.schema.model.nodes import (

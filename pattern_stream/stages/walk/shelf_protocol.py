@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from pattern_stream.format import MAX_REPEATED_BYTES, MAX_REPEATED_LINKS
 from pattern_stream.items import Section
+from pattern_stream.quick_dataclass import dataclass
 
 
 class Left(Protocol):
