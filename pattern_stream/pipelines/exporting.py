@@ -67,11 +67,12 @@ from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import Mapping
 from pattern_stream.streams import transform
 from pattern_stream.transport.files import open_output
-from pattern_stream.transport.signers import MakeSignature
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from pattern_stream.transport.signers import MakeSignature
 
 CREATED_BY = f"pattern-stream {__version__}"
 

@@ -45,7 +45,7 @@ def places(small: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     [
         (("list", "--db", "{db}"), EVERYWHERE | {"aiosqlite"}),
         (("inspect", "{archive}"), READING | {"rich"}),  # its tables have wide characters
-        (("verify", "{archive}"), READING | {"aiosqlite"}),
+        (("verify", "{archive}"), READING | {"aiosqlite", "hashlib"}),
         (("export", "--db", "{db}", "-o", "out.car"), READING | {"aiosqlite"}),
         (("import", "{archive}", "--db", "new.db"), READING | {"aiosqlite", "hashlib", "secrets"}),
     ],
