@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pattern_stream.items import ProgressCallback
     from pattern_stream.legacy.conversion import IssueSeverity
     from pattern_stream.pipelines.converting import ConversionResult, ConvertOptions
+    from pattern_stream.pipelines.reframing import ReframeResult
 
 ISSUES_SHOWN = 20
 """Issues that are shown without -v; --json and --issues give all."""
@@ -49,6 +50,7 @@ class ConvertArguments(TypedDict):
     output: Path
     force: bool
     newest_version: str
+    rechunk: bool
     analyze: bool
     issues: Path | None
     fail_on: IssueSeverity | None
@@ -78,6 +80,7 @@ class ConvertArguments(TypedDict):
     show_default=True,
     help=f"Newest version to use. An archive is version {FORMAT_VERSION} unless something needs {WIDE_VERSION}.",
 )
+@click.option("--rechunk", is_flag=True, help="Cut the chunks of an archive of the present format anew.")
 @click.option("--analyze", is_flag=True, help="Write no archive: show what a conversion would do, and the issues.")
 @click.option("--issues", type=PATH, metavar="FILE", help="Write the issues to FILE, as JSON.")
 @click.option(
@@ -99,6 +102,9 @@ class ConvertArguments(TypedDict):
 @click.pass_obj
 def convert(session: Session, /, **given: Unpack[ConvertArguments]) -> int:
     """Read OLD, an archive of an older version, and write an archive of the present format.
+
+    An archive of the present format is written anew: with other things round it, its sections in order, each once. Its
+    blocks stay as they are, and its signatures with them, unless --rechunk cuts it anew.
 
     OLD is recognised by what is in it, may be compressed or encrypted, and is never changed; "-" is stdin. Nothing is
     written before all of it was read and found good. A report says what was kept, changed and dropped, and which issues
@@ -122,7 +128,7 @@ def convert(session: Session, /, **given: Unpack[ConvertArguments]) -> int:
 
 async def _converted(
     source: Path | None, out: Path | None, options: ConvertOptions, given: ConvertArguments, progress: ProgressCallback
-) -> ConversionResult:
+) -> ConversionResult | ReframeResult:
     """The conversion or its analysis, with the issues in their file: opened before, named when whole."""
     from pattern_stream.pipelines.converting import analyze_source, convert_archive
     from pattern_stream.transport.files import open_output
@@ -131,10 +137,13 @@ async def _converted(
         issues = None
         if given["issues"] is not None:
             issues = await resources.enter_async_context(open_output(given["issues"], force=given["force"]))
+        result: ConversionResult | ReframeResult
         if given["analyze"]:
             result = await analyze_source(source, options=options, progress=progress)
         else:
             result = await convert_archive(source, out, options=options, progress=progress)
+        if issues is not None and "issues" not in result.as_dict():
+            raise UsageError("--issues was given for an archive of the present format, which has none")
         if issues is not None:
             found = result.as_dict()
             text = json_text({"source": found["source"], "issues": found["issues"]}, indent=True)
@@ -147,6 +156,7 @@ def options_of(session: Session, given: ConvertArguments) -> ConvertOptions:
     import os
 
     from pattern_stream.pipelines.converting import ConvertOptions
+    from pattern_stream.schema.model.scopes import Limits
 
     if given["analyze"] and given["fail_on"] is not None:
         raise UsageError("--analyze and --fail-on were both given, expected one of them: an analysis writes nothing")
@@ -161,12 +171,18 @@ def options_of(session: Session, given: ConvertArguments) -> ConvertOptions:
         spool_dir=given["spool_dir"],
         max_document_bytes=given["max_document_bytes"],
         now=fixed_date(os.environ.get("SOURCE_DATE_EPOCH")),
+        rechunk=Limits() if given["rechunk"] else None,
     )
 
 
-def _tell(session: Session, result: ConversionResult, out: Path | None) -> None:
+def _tell(session: Session, result: ConversionResult | ReframeResult, out: Path | None) -> None:
     """The report as tables, then one closing line."""
+    from pattern_stream.pipelines.reframing import ReframeResult
+
     print_findings(session, result.findings)
+    if isinstance(result, ReframeResult):
+        _tell_reframed(session, result, out)
+        return
     for line in report(result.report.as_dict(), most_issues=None if session.verbose else ISSUES_SHOWN):
         say(session, line)
     size = f"{human_bytes(result.bytes)}, {result.sections:,} sections"
@@ -175,6 +191,16 @@ def _tell(session: Session, result: ConversionResult, out: Path | None) -> None:
         session,
         f"{plain(result.source.noun)} -> {target}: {size}; {held(result.stats) or 'nothing'}; {result.seconds:.1f} s",
     )
+
+
+def _tell_reframed(session: Session, result: ReframeResult, out: Path | None) -> None:
+    """What became of signatures, then one closing line."""
+    if result.signatures_gone:
+        say(session, f"signatures that stay behind, as the root is another one: {result.signatures_gone}")
+    root = f"root {result.root}" + ("" if result.root == result.source_root else f", was {result.source_root}")
+    size = f"{human_bytes(result.bytes)}, {result.sections:,} sections"
+    target = "stdout" if out is None else path_text(out)
+    say(session, f"archive of version {result.version} -> {target}: {size}; {root}; {result.seconds:.1f} s")
 
 
 def report(found: Mapping[str, Any], *, most_issues: int | None = None) -> Iterator[str]:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from pattern_stream.archive.reader import starts_plain
 from pattern_stream.archive.writer import WriteResult, write_car
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.errors import Finding, GraveIssues, UsageError
@@ -30,16 +31,19 @@ from pattern_stream.items import (
 )
 from pattern_stream.legacy.conversion import Conversion, IssueSeverity, Provenance
 from pattern_stream.legacy.detect import recognise_foreign, require_reader
+from pattern_stream.legacy.pattern_archive.root import may_be_of_today
 from pattern_stream.legacy.source import LegacyInput, LegacySource, Reader, ReadOptions
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.exporting import CREATED_BY, section_bytes
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.reading import ArchiveSource, Content, open_content
+from pattern_stream.pipelines.reframing import ReframeOptions, ReframeResult, reframe_archive
 from pattern_stream.pipelines.results import FindingLog
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.model.nodes import GroupExportThin, NodeType
 from pattern_stream.schema.model.records import SharedAttachment
+from pattern_stream.schema.model.scopes import Limits
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.mapping import map_rows, record_of
@@ -58,7 +62,8 @@ class ConvertOptions:
     """How to convert. `archival`: what becomes of archival memory of versions 1 and 2. `fail_on`: the severity of an
     issue from which on nothing is written. `newest_version`: 3 refuses what only version 4 can hold. `wrapping`,
     `unwrapping`: what lies round the archive that is written, and round the source. `now`: RFC 3339 text, the archive's
-    time where the source tells none; by default the clock.
+    time where the source tells none; by default the clock. `rechunk`: where chunks of an archive of the present format
+    close; None keeps its blocks as they are.
     """
 
     archival: Literal["entries", "blocks"] = "entries"
@@ -70,6 +75,7 @@ class ConvertOptions:
     spool_dir: Path | None = None
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     now: str | None = None
+    rechunk: Limits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +182,12 @@ async def convert_archive(
     *,
     options: ConvertOptions = ConvertOptions(),  # noqa: B008  frozen
     progress: ProgressCallback | None = None,
-) -> ConversionResult:
+) -> ConversionResult | ReframeResult:
     """Read an archive of an older version, or data of another system, and write one archive of the present format.
 
-    `source`: a file (gzipped or not) or folder, any async iterator of bytes, or None for standard input. `out`: as for
-    `export_archive`. Nothing is written before all of the source was read and found good.
+    `source`: a file or folder, any async iterator of bytes, or None for standard input. `out`: as for `export_archive`.
+    An archive of the present format is written anew, see `reframe_archive`. Nothing is written before all of the source
+    was read and found good.
 
     Raises what its parts raise: LegacyError (unknown format, malformed, grave issues), ArchiveError, LimitExceeded,
     TransportError, UsageError.
@@ -195,7 +202,19 @@ async def convert_archive(
         else:
             target = out
         near = getattr(target, "folder", None)
-        line = await resources.enter_async_context(open_conversion(source, options, near=near, progress=progress))
+        opening = open_content(source, stage="convert", progress=progress, unwrapping=options.unwrapping)
+        content = await resources.enter_async_context(opening)
+        if content.folder is None and starts_plain(content.head) and may_be_of_today(content.head):
+            reframing = ReframeOptions(
+                options.rechunk,
+                options.newest_version,
+                wrapping=options.wrapping,
+                spool_dir=options.spool_dir,
+                max_document_bytes=options.max_document_bytes,
+            )
+            return await reframe_archive(content.path or content.pieces, target, options=reframing)
+        given = resources.enter_context(_legacy_input(content, temporary_folders(options.spool_dir, near)))
+        line = await _open_line(resources, require_reader(given), given, options, progress)
         async with wrap(target, options.wrapping) as wrapped:
             written = await write_car(line.blocks(), wrapped, spool_dir=options.spool_dir, near=near, progress=progress)
         return line.result(written, started)
@@ -210,7 +229,7 @@ async def analyze_source(
     """Go through a whole conversion without keeping its bytes. Raises as `convert_archive` does."""
     started = time.monotonic()
     sections, size, root = 0, 0, Root(b"", {})
-    async with open_conversion(source, options, progress=progress) as line:
+    async with open_conversion(source, options, progress) as line:
         async with closing(line.blocks()) as blocks:
             async for event in blocks:
                 if isinstance(event, Block):
@@ -225,16 +244,13 @@ async def analyze_source(
 async def open_conversion(
     source: ArchiveSource,
     options: ConvertOptions,
-    *,
-    near: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> AsyncGenerator[ConversionLine]:
     """A conversion line: the source recognised, opened and ready to be read. Raises UnknownFormat."""
     async with AsyncExitStack() as resources:
         opening = open_content(source, stage="convert", progress=progress, unwrapping=options.unwrapping)
         content = await resources.enter_async_context(opening)
-        folders = temporary_folders(options.spool_dir, near)
-        given = resources.enter_context(_legacy_input(content, folders))
+        given = resources.enter_context(_legacy_input(content, temporary_folders(options.spool_dir, None)))
         yield await _open_line(resources, require_reader(given), given, options, progress)
 
 

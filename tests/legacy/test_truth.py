@@ -45,6 +45,7 @@ async def converted(data: bytes, options: ConvertOptions = ConvertOptions()) -> 
     """The report, and the records of the new archive by kind."""
     out = Kept()
     result = await convert_archive(dribble(data, 1 << 16), out, options=options)
+    assert isinstance(result, ConversionResult)
     records: Records = {}
     for record in await collect(dump_archive(dribble(out.data, 1 << 16))):
         records.setdefault(record["kind"], []).append(record)

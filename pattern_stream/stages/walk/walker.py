@@ -85,6 +85,11 @@ class Walker:
         self._repeated_bytes = 0
         self._paged_links = 0
         self._small: Node | None = None
+        self._when_met: Callable[[Section], None] | None = None
+
+    def when_met(self, take: Callable[[Section], None]) -> None:
+        """Hand every block to `take` where the walk comes to it for the first time."""
+        self._when_met = take
 
     @property
     def depth_first(self) -> bool:
@@ -189,6 +194,8 @@ class Walker:
     def _meet(self, section: Section) -> None:
         self._shelf.met(section.cid)
         self.tally.count_met(len(section.data))
+        if self._when_met is not None:
+            self._when_met(section)
 
     def _again(self, links: Links, cid: bytes, name: str) -> Ref:
         self._repeated_links += 1
