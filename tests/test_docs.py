@@ -13,12 +13,14 @@ from typing import Final
 
 import click
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import pattern_stream
 from pattern_stream.cli.main import COMMANDS, commands
 from pattern_stream.errors import ExitCode
 from tests.cli.terminal import call, environment
 from tests.legacy.test_versions_1_and_2 import variants
+from tests.transport.test_sshsig import saved
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SECONDS: Final = 120
@@ -45,7 +47,7 @@ def shell_commands(block: str) -> list[str]:
 
 def first_words(block: str) -> set[str]:
     """The programs that a block calls; settings before a program's name are not the name."""
-    return {re.sub(r"^(\w+=\S*\s+)+", "", command).split()[0] for command in shell_commands(block)}
+    return {re.sub(r"^(\w+=(\"[^\"]*\"|\S*)\s+)+", "", command).split()[0] for command in shell_commands(block)}
 
 
 def parameters() -> Iterator[tuple[str, click.Parameter]]:
@@ -142,6 +144,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     assert 0 == call(folder, "demo", "--db", "constellation.db", "--messages", "60", "-q").code
     (folder / "old.car").write_bytes(variants()["2b constellation"])
+    (folder / "passphrase.txt").write_text("geheim\n")
+    (folder / ".ssh").mkdir()
+    public = saved(ed25519.Ed25519PrivateKey.generate(), folder / ".ssh/id_ed25519")
+    (folder / "id_ed25519.pub").write_text(f"{public}\n")
+    (folder / "allowed_signers").write_text(f"me@example.org {public}\n")
     script = folder / "bin/pattern-stream"
     script.parent.mkdir()
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m pattern_stream "$@"\n')
