@@ -24,13 +24,14 @@ else:
     def dataclass(
         *, frozen: bool = False, slots: bool = False, kw_only: bool = False
     ) -> Callable[[type[Any]], type[Any]]:
-        """As the library's. Its other options, and pickling of frozen classes, are not here, since nothing has them."""
+        """As the library's. Its other options are not here, since nothing has them."""
 
         def make(cls: type[Any]) -> type[Any]:
             made = _standard(cls, init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)
             own = {"__init__": _init(made, frozen), **_comparing(made, frozen)}
             if frozen:
                 own |= {"__setattr__": _refuse, "__delattr__": _refuse}
+                own |= {"__setstate__": _unpickle} if slots else {}
             for name, method in own.items():
                 if name not in vars(cls):
                     setattr(made, name, method)
@@ -41,6 +42,12 @@ else:
 
 def _refuse(self: object, name: str, *_: object) -> NoReturn:
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _unpickle(self: object, state: tuple[None, dict[str, object]]) -> None:
+    """The fields of a frozen class with slots, which pickle would else set one by one."""
+    for name, value in state[1].items():
+        object.__setattr__(self, name, value)
 
 
 def _init(made: Any, frozen: bool) -> Any:

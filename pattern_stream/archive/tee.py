@@ -32,6 +32,11 @@ class Replay:
     ) -> None:
         self._spool.__exit__(kind, error, trace)
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes have passed."""
+        return self._spool.leaves.size
+
     async def first(self, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """The bytes of a source, which the spool keeps as they pass."""
         async for piece in source:
@@ -50,4 +55,4 @@ class Replay:
         if self._spool.is_on_disk:
             await run_sync(self._spool.flush)
         for offset in range(0, area.size, COPY_BYTES):
-            yield await area.read(offset, min(COPY_BYTES, area.size - offset), "reading the archive again")
+            yield await area.read(offset, min(COPY_BYTES, area.size - offset), "reading again what was put aside")

@@ -95,7 +95,9 @@ class ImportArguments(TypedDict):
 @signature_options("--require-signature", "Take the archive only where one of these keys signed it.")
 @opening_options
 @document_limit
-@click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
+@click.option(
+    "--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come early, and rows for a living database."
+)
 @json_output("Summary as one JSON document on stdout.")
 @database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")
 @talking

@@ -18,14 +18,14 @@ from pattern_stream.archive.tee import Replay
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.new_database import clear_leftovers, is_vacant, open_new
-from pattern_stream.db.connection.opening import open_writer
+from pattern_stream.db.connection.opening import checkpoint, open_writer
 from pattern_stream.db.ddl.create import create_schema
 from pattern_stream.db.ddl.migrations import require_writable_schema
 from pattern_stream.db.write.leftover_ids import LeftoverIds
 from pattern_stream.db.write.sink import Loaded, LoadOptions, begin, commit, holds_rows, note_faults, write_rows
 from pattern_stream.errors import Report, WrongKey, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
-from pattern_stream.items import Open, ProgressCallback, RecordEvent, RowEvent
+from pattern_stream.items import Open, Progress, ProgressCallback, RecordEvent, RowEvent
 from pattern_stream.memory.sandbox import Sandbox
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
@@ -46,6 +46,7 @@ from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfCon
 from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
 from pattern_stream.stages.mapping import unmap_event
 from pattern_stream.stages.rebuild.records import unchunk
+from pattern_stream.stages.row_packing import pack_row, unpack_rows
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import closing, transform
 from pattern_stream.transport.files import open_input
@@ -83,14 +84,15 @@ class _ImportLine:
     options: ImportOptions
     identity: Identity | None
     sandbox: Sandbox
+    resources: AsyncExitStack
     progress: ProgressCallback | None
+    gathered: Replay | None = None
     log: FindingLog = field(default_factory=FindingLog)
     survey: TableOfContents | None = None
     filter: Filter | None = None
     kept: KeptEdits | None = None
     renamer: Renamer = field(default_factory=Renamer)
     reassigner: Reassigner | None = None
-    checked: bool = False
     walker: Walker | None = None
     reader: ArchiveReader | None = None
     signatures: list[JudgedSignature] = field(default_factory=list)
@@ -116,37 +118,38 @@ class _ImportLine:
         manifest = self.walker.manifest if self.walker is not None else None
         return manifest["stats"]["message_count"] if manifest is not None else 0
 
-    async def look_through(self, *, living: Connection | None) -> None:
-        """Read the whole archive and believe it, before anything is locked or chosen. `living`: a target with rows."""
+    async def look_through(self) -> None:
+        """Read the whole archive and believe it, before anything is chosen."""
         self.survey = TableOfContents()
         async with AsyncExitStack() as resources:
             events = await self._records(resources, "check", self.log.report, read_messages=False)
-            if living is not None and self.options.verify_documents:
-                events = check_documents(events, self.sandbox.check, self.sandbox.show, self.log.report)
-                self.checked = True
-            replaces = self.options.on_conflict == "replace" and not self.options.new_ids
-            self.kept = KeptEdits(living, self.sandbox.show) if living is not None and replaces else None
             async with closing(events):
                 async for event in events:
                     self.survey.add(event)
                     self.renamer.learn(event)
-                    if self.kept is not None:
-                        await self.kept.add(event)
         if self.options.wanted is not None and self.reader is not None:
             self.signatures = judge(self.reader.root, self.reader.signatures, self.options.wanted)
             if (error := untrusted(self.signatures)) is not None:
                 raise error
             self.signed_root = self.reader.root
 
-    async def write(self, connection: Connection, *, into_empty: bool) -> Loaded:
-        """The line itself: straight calls, one stage a line; then everything is kept, or nothing in a dry run."""
-        report = ignore_findings if self.survey is not None else self.log.report
+    async def gather(self, living: Connection) -> None:
+        """Put all rows aside before a database that has others is locked: the archive was read whole then."""
+        replaces = self.options.on_conflict == "replace" and not self.options.new_ids
+        self.kept = KeptEdits(living, self.sandbox.show) if replaces else None
         async with AsyncExitStack() as resources:
-            events = await self._records(resources, "import", report)
-            chosen = self._chosen(events)
-            if self.options.verify_documents and not self.checked:
-                chosen = check_documents(chosen, self.sandbox.check, self.sandbox.show, report)
-            rows = self._edited(chosen)
+            self.gathered = self.resources.enter_context(Replay(temporary_folders(self.options.spool_dir, self.near)))
+            async with closing(await self._rows(resources, "check", pack_row)) as packed:
+                async for row in packed:
+                    await self.gathered.write(row)
+
+    async def write(self, connection: Connection, *, into_empty: bool) -> Loaded:
+        """The line itself, or its rows that were put aside; then everything is kept, or nothing in a dry run."""
+        async with AsyncExitStack() as resources:
+            if self.gathered is not None:
+                rows = unpack_rows(self._progressing(self.gathered))
+            else:
+                rows = await self._rows(resources, "import")
             key = self.identity.key if self.identity is not None else bytes(KEY_BYTES)
             terms = LoadOptions(
                 self.options.on_conflict,
@@ -168,6 +171,25 @@ class _ImportLine:
             dry_run = self.options.dry_run
             await commit(connection, dry_run=dry_run, options=terms, loaded=loaded, report=self.log.report)
             return loaded
+
+    async def _progressing(self, gathered: Replay) -> AsyncGenerator[bytes]:
+        done = 0
+        async for piece in gathered.again():
+            yield piece
+            done += len(piece)
+            if self.progress is not None:
+                self.progress(Progress("import", done, gathered.size_bytes, "bytes"))
+
+    async def _rows(self, resources: AsyncExitStack, stage: str, *steps: Callable[[Any], Any]) -> AsyncGenerator[Any]:
+        """Straight calls, one stage a line. `steps`: what else is done with each row event."""
+        report = ignore_findings if self.survey is not None else self.log.report
+        events = await self._records(resources, stage, report)
+        chosen = self._chosen(events)
+        if self.options.verify_documents:
+            chosen = check_documents(chosen, self.sandbox.check, self.sandbox.show, self.log.report)
+        if self.kept is not None:
+            chosen = self.kept.watch(chosen)
+        return self._edited(chosen, *steps)
 
     async def _records(
         self, resources: AsyncExitStack, stage: str, report: Report, *, read_messages: bool = True
@@ -213,7 +235,7 @@ class _ImportLine:
             self.log.report(summaries_kept(self.filter.summaries))
         return {table: count for table, count in sorted(self.filter.not_carried.items()) if count}
 
-    def _edited(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RowEvent]:
+    def _edited(self, events: AsyncGenerator[RecordEvent], *last: Callable[[Any], Any]) -> AsyncGenerator[Any]:
         """Names, owners and ids as they are asked for, in one generator; then rows."""
         options, identity, report = self.options, self.identity, self.log.report
         steps: list[Callable[[Any], RecordEvent | RowEvent | None]] = []
@@ -227,7 +249,7 @@ class _ImportLine:
         steps += [partial(watch_batch_ids, report=report, minted=identity is not None), partial(self._note, identity)]
         if identity is not None:
             steps.append(Translator(identity, report).translate)
-        return transform(events, *steps, partial(unmap_event, report=report), finish=self.renamer.finish)
+        return transform(events, *steps, partial(unmap_event, report=report), *last, finish=self.renamer.finish)
 
     def _note(self, identity: Identity | None, event: RecordEvent) -> RecordEvent:
         """Agents and groups for the summary."""
@@ -269,7 +291,7 @@ async def import_archive(
 async def _into_new(line: _ImportLine, database: Path) -> Loaded:
     async with open_new(database, keep=not line.options.dry_run) as connection:
         if line.needs_survey:
-            await line.look_through(living=None)
+            await line.look_through()
         await begin(connection, into_empty=True)
         await create_schema(connection, installed_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"))
         return await line.write(connection, into_empty=True)
@@ -280,14 +302,18 @@ async def _into_existing(line: _ImportLine, database: Path) -> tuple[Loaded, flo
     async with open_writer(database) as connection:
         await require_writable_schema(connection)
         populated = await holds_rows(connection)
-        if populated or line.needs_survey:
-            await line.look_through(living=connection if populated else None)
+        if line.needs_survey:
+            await line.look_through()
+        if populated:
+            await line.gather(connection)
         await begin(connection, into_empty=not populated, orphans=line.options.orphans, messages=line.messages)
         locked_at = time.monotonic()
         if populated:
             await note_faults(connection, dry_run=line.options.dry_run)
         loaded = await line.write(connection, into_empty=not populated)
-        return loaded, time.monotonic() - locked_at
+        locked_seconds = time.monotonic() - locked_at
+        await checkpoint(connection)
+        return loaded, locked_seconds
 
 
 async def _open_line(
@@ -305,7 +331,7 @@ async def _open_line(
         found.replay = resources.enter_context(Replay(temporary_folders(options.spool_dir, near)))
     identity = Identity(options.id_key or secrets.token_bytes(KEY_BYTES)) if options.new_ids else None
     sandbox = await resources.enter_async_context(Sandbox(max_document_bytes=options.max_document_bytes))
-    return _ImportLine(found, near, options, identity, sandbox, progress)
+    return _ImportLine(found, near, options, identity, sandbox, resources, progress)
 
 
 def _result(

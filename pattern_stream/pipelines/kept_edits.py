@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import field
 
 from pattern_stream.db.connection.connection import Connection
@@ -11,6 +11,7 @@ from pattern_stream.errors import DamagedMemory, LimitExceeded
 from pattern_stream.items import OpenMemoryBlock, RecordEvent
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.stages.edit.check_documents import Show, metadata_text
+from pattern_stream.streams import closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,14 @@ class KeptEdits:
         """Digests by the ids of the blocks."""
         return self._found
 
-    async def add(self, event: RecordEvent) -> None:
-        """Look at one more event of the archive."""
+    async def watch(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+        """Look at the events of an archive, and let them pass."""
+        async with closing(events):
+            async for event in events:
+                await self._add(event)
+                yield event
+
+    async def _add(self, event: RecordEvent) -> None:
         if not isinstance(event, OpenMemoryBlock) or event.history is not None or event.document is None:
             return
         block_id, document, metadata = event.record["id"], event.document, metadata_text(event.record["metadata"])

@@ -154,6 +154,18 @@ async def test_a_pipe_a_file_and_gzip_give_the_same(family: Path, tmp_path: Path
         compare(family, tmp_path / f"{number}.db")
 
 
+async def test_rows_leave_the_wal(family: Path, tmp_path: Path) -> None:
+    """Of a database that another program has open, so that closing ours does not copy them."""
+    packed, copy = await archive(family, Scope("agent", "Anchor")), tmp_path / "living.db"
+    shutil.copy(family, copy)
+    with closing(sqlite3.connect(copy)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        before = copy.stat().st_size
+        await import_archive(packed, copy, options=ImportOptions(new_ids=True, renames=((None, "Second"),)))
+
+        assert before < copy.stat().st_size
+
+
 async def test_into_a_living_database(family: Path, tmp_path: Path) -> None:
     """Beside what is there, while another program has it open and writes until the archive was read whole."""
     packed, copy = await archive(family, Scope("agent", "Anchor")), tmp_path / "living.db"

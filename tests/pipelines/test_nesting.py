@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -60,7 +61,9 @@ def require_shallow(chain: list[str]) -> None:
 
 
 async def test_a_batch_passes_few_generators(tmp_path: Path) -> None:
-    """On its way out, with and without workers that read ahead; in, with all that may change it; through verify."""
+    """On its way out, with and without workers that read ahead; in, with all that may change it, into a database of its
+    own and a living one; through verify.
+    """
     database, archive = tmp_path / "a.db", tmp_path / "a.car"
     await make_demo(database, messages=60)
     everything = ImportOptions(
@@ -71,12 +74,15 @@ async def test_a_batch_passes_few_generators(tmp_path: Path) -> None:
         budget=BUDGET,
     )
 
+    living = replace(everything, only=("agent:Quill",))
+
     for options in (ExportOptions(force=True), ExportOptions(force=True, budget=BUDGET)):
         require_shallow(await deepest(lambda: export_archive(database, archive, options=options)))  # noqa: B023
     packed = archive.read_bytes()
     for run in (
         lambda: import_archive(dribble(packed, 9_000), tmp_path / "b.db", options=ImportOptions(budget=BUDGET)),
         lambda: import_archive(dribble(packed, 9_000), tmp_path / "c.db", options=everything),
+        lambda: import_archive(dribble(packed, 9_000), tmp_path / "b.db", options=living),
         lambda: verify_archive(dribble(packed, 9_000), against=database, both_ways=True, budget=BUDGET),
     ):
         require_shallow(await deepest(run))

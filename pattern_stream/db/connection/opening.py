@@ -19,7 +19,7 @@ import anyio
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.cursor import BoundedConnection
 from pattern_stream.db.connection.errors import translated
-from pattern_stream.errors import CorruptDatabase, DatabaseNotFound, DatabaseStorage, UnsupportedSchema
+from pattern_stream.errors import CorruptDatabase, DatabaseError, DatabaseNotFound, DatabaseStorage, UnsupportedSchema
 from pattern_stream.format import BUSY_TIMEOUT_MS
 
 READ_PRAGMAS: Final = (
@@ -32,6 +32,7 @@ READ_PRAGMAS: Final = (
 WRITE_PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA synchronous = FULL",  # a commit survives a power cut, also where Pattern has the WAL open
+    "PRAGMA wal_autocheckpoint = 0",  # others may write before the rows are copied out of the WAL, see `checkpoint`
     "PRAGMA mmap_size = 0",
     "PRAGMA cache_size = -40000",
 )
@@ -90,6 +91,15 @@ async def open_writer(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> 
     async with connected(found, "mode=rw", busy_timeout_ms, WRITE_PRAGMAS) as connection:
         await _require_constellation(connection, found)
         yield connection
+
+
+async def checkpoint(connection: Connection) -> None:
+    """Copy what was committed out of the WAL, as far as no reader needs it there. Others may write meanwhile.
+
+    A fault keeps the rows in the WAL, where they are as durable: the next checkpoint is anybody's.
+    """
+    with suppress(DatabaseError):
+        await connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def reader_uri(path: Path, mode: ReadMode) -> str:
