@@ -201,7 +201,7 @@ class Loader:
         self.loaded.resolutions[record.table, row_id] = resolution
         self._nodes.append(_OpenNode(event.node, row_id, resolution))
         if resolution == "conflict":
-            message = f"{record.noun} {row_id} ({name!r}) is there, named {shown(found[0])!r}"
+            message = f"{record.noun} {row_id} ({shown(name)!r}) is there, named {shown(found[0])!r}"
             self.loaded.conflicts.add(message, SAME_ID)
         if resolution == "skip":
             self.loaded.skipped[record.table] += 1

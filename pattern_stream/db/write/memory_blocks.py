@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted
+from pattern_stream.db.connection.sql_text import Row, mark, parameters, quoted, shown
 from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import (
     ONLY_SKIP,
@@ -69,7 +69,7 @@ class BlockStore:
             message = f"memory block {block_id} is there, owned by {found[0]}, not by {owner}"
             self._conflicts.add(message, OTHER_OWNER)
         elif resolution == "conflict":
-            self._conflicts.add(f"memory block {block_id} ({row[_LABEL]!r} of {owner}) is there", SAME_ID)
+            self._conflicts.add(f"memory block {block_id} ({shown(row[_LABEL])!r} of {owner}) is there", SAME_ID)
         self.note(block_id, resolution)
         return resolution
 

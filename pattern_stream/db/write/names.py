@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+from pattern_stream.db.connection.sql_text import SHOWN_CHARS, shown
 from pattern_stream.db.write.balance import Balance
 from pattern_stream.db.write.conflicts import Loaded, LoadOptions
 from pattern_stream.db.write.memory_blocks import BlockStore
@@ -71,17 +72,18 @@ class Names:
             sql = f"INSERT INTO {_TABLE} (record, id, owner, name, old) VALUES (?, ?, ?, ?, ?)"
             self._connection.execute(sql, (record.table, row_id, owner, name, archive_id))
             return _provisional(row_id)
-        free = self._free(record, row_id, owner, name)
         if record is MemoryBlock and (came or (self._options.new_ids and owner == CONSTELLATION_OWNER)):
             held = "there twice" if came else "that of another memory block here"
-            message = f"label {name!r} is {held} under {owner}: now {free!r}"
+            free = self._free(record, row_id, owner, name)
+            message = f"label {shown(name)!r} is {held} under {owner}: now {shown(free)!r}"
             self._report(Finding("warning", "label-twice", message, Where(table=record.table, row_id=row_id)))
             return free
         if record is MemoryBlock:
-            its, whose = f"its label {name!r} of owner {owner}", ""
+            its, whose = f"its label {shown(name)!r} of owner {owner}", ""
         else:
-            its, whose = f"its name {name!r}", " of the archive" if came else " in the database"
+            its, whose = f"its name {shown(name)!r}", " of the archive" if came else " in the database"
         message = f"{record.noun} {row_id}: {its} is that of {record.noun} {holder}{whose}"
+        free = self._free(record, row_id, owner, name[:SHOWN_CHARS])
         self._offered.add((record, owner, free))
         by_name = f"block:{name}" if record is MemoryBlock else name
         self._loaded.conflicts.add_name(message, by_name if archive_id is None else f"id:{archive_id}", free)

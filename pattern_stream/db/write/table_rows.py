@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pattern_stream.db.catalog.catalog import Target
-from pattern_stream.db.connection.sql_text import Row, equal, has_staged, mark, parameters, quoted, shown
+from pattern_stream.db.connection.sql_text import SHOWN_CHARS, Row, equal, has_staged, mark, parameters, quoted, shown
 from pattern_stream.db.ddl.fulltext import FULL_TEXT
 from pattern_stream.db.write.conflicts import ONLY_SKIP, OTHER_OWNER, SAME_ID, Resolution
 from pattern_stream.db.write.context import ImportContext
@@ -25,8 +25,11 @@ INDEXED: Final = frozenset(index.base for index in FULL_TEXT)
 _OWNERS: Final = {table: record.owner for table, record in DECLARED.items() if record.owner is not None}
 """Tables whose rows share the resolution of an agent or group, and the column that names it."""
 
+_NAME: Final = "name"
+"""A column by which people know a row: where it is taken, the row may be renamed."""
+
 _READ_HERE: Final = frozenset(
-    {*_OWNERS.values(), *BATCH_AGENTS.values(), *NAME_COLUMNS.values(), "batch_id", "block_id", "last_seq"}
+    {*_OWNERS.values(), *BATCH_AGENTS.values(), *NAME_COLUMNS.values(), _NAME, "batch_id", "block_id", "last_seq"}
 )
 """Columns whose cells Python looks at, and not SQLite alone."""
 
@@ -151,7 +154,9 @@ class TableRows:
             self._history.add_of_table(found)
             return
         found, added, replaced = self._with_free_batches(found), list[Row](), set[Row]()
-        named = DECLARED.get(target.name) in NAME_COLUMNS
+        named = DECLARED.get(target.name) in NAME_COLUMNS or (
+            self._context.options.new_ids and any(columns[-1] == _NAME for columns in target.unique)
+        )
         if target.highest is None and self._owner is None and not named:
             found, added = [], found
         for row in found:
@@ -247,14 +252,14 @@ class TableRows:
         its = " and ".join(f"{column} {shown(cell)!r}" for column, cell in zip(columns, cells, strict=True))
         name = mapping.writer.name_of(row)
         message = f"row {name} of {target.name}: its {its} is that of row {found} in the database"
-        if is_named and columns[-1] == "name":
-            number = 2
-            while self._other(target, columns, (*cells[:-1], f"{cells[-1]} ({number})"), key) is not None:
+        if is_named and columns[-1] == _NAME:
+            number, base = 2, cells[-1] if context.options.new_ids else cells[-1][:SHOWN_CHARS]
+            while self._other(target, columns, (*cells[:-1], f"{base} ({number})"), key) is not None:
                 number += 1
-            free = f"{cells[-1]} ({number})"
+            free = f"{base} ({number})"
             if context.options.new_ids:
                 where = Where(table=target.name, row_id=row_id)
-                context.report(Finding("warning", "name-twice", f"{message}: now {free!r}", where))
+                context.report(Finding("warning", "name-twice", f"{message}: now {shown(free)!r}", where))
                 return resolution, (*row[:at], free, *row[at + 1 :])
             context.loaded.conflicts.add_name(message, f"id:{row_id}", free)
         elif context.options.on_conflict == "skip":
@@ -264,12 +269,13 @@ class TableRows:
         return "conflict", row
 
     def _other(self, target: Target, columns: Sequence[str], cells: Row, key: Row | None) -> str | None:
-        """The key of another row that has these cells."""
+        """The key of another row that has these cells; one of this import too, where it may have got a number."""
+        before = "1" if self._context.options.new_ids and columns[-1] == _NAME else target.before
         # Trap: a key may be text that is no UTF-8, which only comes out as bytes.
         names = ", ".join(f"CAST({quoted(column)} AS BLOB)" for column in target.key) or "NULL"
         others = "1" if key is None else f"NOT ({equal(target.key, key)})"
         found = self._context.connection.execute(
-            f"SELECT {names} FROM {quoted(target.name)} WHERE {equal(columns, cells)} AND {target.before} AND {others}",
+            f"SELECT {names} FROM {quoted(target.name)} WHERE {equal(columns, cells)} AND {before} AND {others}",
             parameters((*cells, *(key or ()))),
         ).fetchone()
         return None if found is None else " ".join(map(shown, found))

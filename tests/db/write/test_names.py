@@ -12,6 +12,7 @@ from pattern_stream.errors import NameConflict
 from pattern_stream.items import RecordEvent
 from tests.db.importing import agent, assert_sound, block, flat, group, load, query, single_cells, table
 from tests.db.worlds import build
+from tests.db.write.test_table_rows import FOLDER, folder
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +149,31 @@ async def test_with_new_ids_a_taken_label_of_the_constellation_makes_way(db: Pat
     assert "--rename block:LABEL=NEW" in str(caught.value.hint)
     assert [("p", "weather (2)"), ("q", "weather")] == query(db, "SELECT id, label FROM memory_blocks ORDER BY id")
     assert ["label-twice"] == [finding.code for finding in found]
+
+
+async def test_with_new_ids_names_of_other_tables_get_numbers(db: Path) -> None:
+    """One that nobody has, here or in the archive, whatever comes first."""
+    await load(db, table("folders", FOLDER, folder("f1", "docs"), folder("f2", "docs (2)")))
+    rows = [folder("g1", "docs"), folder("g2", "docs (3)"), folder("g3", "other"), folder("g4", "docs (2)")]
+    _, found = await load(db, table("folders", FOLDER, *rows), LoadOptions(new_ids=True))
+
+    assert ["docs", "docs (2)", "docs (3)", "docs (3) (2)", "other", "docs (2) (2)"] == [
+        name for (name,) in query(db, "SELECT name FROM folders ORDER BY id")
+    ]
+    assert ["name-twice"] * 3 == [one.code for one in found]
+
+
+@pytest.mark.parametrize("kind", ["agent", "folder"])
+async def test_a_long_name_is_cut_in_the_hint(db: Path, kind: str) -> None:
+    """A command line has no room for five million characters; messages neither."""
+    long = "x" * 5_000_000
+
+    def tree(row_id: str) -> list[RecordEvent]:
+        return agent(row_id, name=long) if kind == "agent" else table("folders", FOLDER, folder(row_id, long))
+
+    await load(db, tree("p"))
+    with pytest.raises(NameConflict) as caught:
+        await load(db, tree("q"))
+
+    assert len(caught.value.message) < 400
+    assert f"--rename 'id:q={'x' * 80} (2)'" in str(caught.value.hint)
