@@ -212,8 +212,14 @@ async def test_kept_ids_meet_themselves(family: Path, tmp_path: Path) -> None:
 
 
 async def test_replace_makes_memory_current(family: Path) -> None:
-    """Into the database it came from: documents are folded, so their edits go, and numbers count on."""
+    """Edits stay where the document is the same; another one is folded, so its edits go, and numbers count on."""
     packed = await archive(family)
+    edits = "SELECT * FROM memory_block_updates ORDER BY id"
+    before = query(family, edits)
+    await import_archive(packed, family, options=ImportOptions(on_conflict="replace"))
+    assert before == query(family, edits)
+    with closing(sqlite3.connect(family)) as connection, connection:
+        connection.execute("UPDATE memory_block_updates SET is_active = 1 - is_active")
     highest = query(family, "SELECT block_id, max(seq) FROM memory_block_updates GROUP BY 1")
     await import_archive(packed, family, options=ImportOptions(on_conflict="replace"))
     carried = {row["id"]: row["last_seq"] for row in carried_rows(family, MemoryBlock)}
