@@ -34,6 +34,9 @@ class Budget:
     most_ratio: int = 200
     """Content beyond that, over its packed form: no archive packs so well."""
 
+    least_memory_bytes: int = 128 * 1024 * 1024
+    """Address space below which no command begins: in less of it libraries end the process, or wait for ever."""
+
     # --- worker processes ---
 
     processors: int | None = None

@@ -407,6 +407,14 @@ def memory_limit() -> int | None:
     return None if most == resource.RLIM_INFINITY else most
 
 
+def require_memory(least_bytes: int) -> None:
+    """Raise OutOfResources where this process may have less address space."""
+    most = memory_limit()
+    if most is not None and most < least_bytes:
+        message = f"this process may have {most >> 20} MiB of address space, expected at least {least_bytes >> 20} MiB"
+        raise OutOfResources(message, hint=MEMORY_HINT)
+
+
 def file_size_limit() -> int | None:
     """The largest file that this process may make, None where it is not limited."""
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]

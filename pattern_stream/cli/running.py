@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from pattern_stream.budget import BUDGET
 from pattern_stream.cli.failures import Failure, Interrupted, failure_of, interrupted
 from pattern_stream.cli.output import abandon, document, tell_error, tell_traceback
 from pattern_stream.cli.session import Session
-from pattern_stream.errors import ExitCode, PatternStreamError
+from pattern_stream.errors import ExitCode, PatternStreamError, require_memory
 from pattern_stream.files.partial import remove_unfinished
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "pattern-stream"
 COMPLETE_VARIABLE: Final = "_PATTERN_STREAM_COMPLETE"
+
+_ASKED_ONLY: Final = frozenset({"--help", "-h", "--version"})
+"""Arguments that bring no command to work."""
 
 ONE_WISH_SECONDS: Final = 1.0
 """Signals closer together than this are one wish."""
@@ -137,6 +141,9 @@ def run_command(commands: click.Group, arguments: Sequence[str]) -> int:
     _expect(session, arguments)
     try:
         _hold_standard_streams()
+        if not _ASKED_ONLY.intersection(arguments):
+            # Trap: a thread that finds no memory when it begins leaves its starter waiting for ever.
+            require_memory(BUDGET.least_memory_bytes)
         code = _invoke(commands, arguments, session)
         _flush(sys.stdout)
         return code

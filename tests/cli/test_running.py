@@ -419,12 +419,14 @@ def test_too_few_descriptors(home: Path, small: Path, tmp_path: Path, most: int)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an address-space limit binds on Linux")
-@pytest.mark.parametrize("most", [70_000, 90_000, 110_000])
+@pytest.mark.parametrize("most", [50_000, 110_000, 140_000])
 def test_too_little_memory(home: Path, small: Path, tmp_path: Path, most: int) -> None:
     """Where the whole program has too little, no document is called damaged for it: exit 9 and a hint."""
     archive = tmp_path / "o.car"
     assert 0 == call(home, "export", "--db", small, "-o", archive, "-q").code
-    commands: list[list[str | Path]] = [["verify", archive], ["export", "--db", small, "-o", tmp_path / "p.car"]]
+    commands: list[list[str | Path]] = [
+        ["verify", archive], ["export", "--db", small, "-o", tmp_path / "p.car"], ["demo", "--db", tmp_path / "d.db"],
+    ]  # fmt: skip
     for command in commands:
         outcome = call(
             home, *command, "-q", prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (most * 1024, most * 1024))
