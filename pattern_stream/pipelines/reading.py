@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pattern_stream.archive.reader import ArchiveReader, starts_plain
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.archive.tee import Replay
-from pattern_stream.errors import PatternStreamError, Report, storage_errors
+from pattern_stream.errors import PatternStreamError, Report, UsageError, storage_errors
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.format import MAX_DOCUMENT_BYTES
 from pattern_stream.items import Progress, ProgressCallback
@@ -88,9 +88,17 @@ async def open_archive(
             converted = await convert_content(content, replay, options, near=near, progress=progress)
             if converted is not None:
                 content = Content(b"", replay.again())
+            elif content.folder is not None:
+                raise _no_archive(content.folder)
         plain = _plain_archive(resources, content.path)
         shelf = resources.enter_context(Shelf(folders, archive=plain))
         yield OpenArchive(ArchiveReader(content.pieces, damage=damage), shelf, converted)
+
+
+def _no_archive(folder: Path) -> UsageError:
+    database = folder / "constellation.db"
+    hint = f"an archive is made of a database: pattern-stream export --db {database}" if database.is_file() else None
+    return UsageError(f"{folder} is a folder, expected an archive", hint=hint)
 
 
 def is_foreign(content: Content) -> bool:

@@ -253,6 +253,8 @@ async def _opened(path: Path | None, flags: int) -> AsyncGenerator[tuple[int, st
         with storage_errors(f"opening {path}"):
             if path.is_dir():
                 raise UsageError(f"{path} is a folder, expected a file")
+            if path.is_socket():
+                raise UsageError(f"{path} is a socket, expected a file, device or FIFO")
             try:
                 descriptor = await thread.run(open_path, path)
             except FileNotFoundError as error:

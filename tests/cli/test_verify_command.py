@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,8 +61,8 @@ def test_errors_are_told_with_q(cli: Cli, archive: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("-q",), ("--json",)])
 def test_a_hint_comes_with_its_error(cli: Cli, tmp_path: Path, options: tuple[str, ...]) -> None:
     """What is to be done with a file that is packed otherwise, as inspect and import say it."""
-    path = tmp_path / "a.car.zst"
-    path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
+    path = tmp_path / "a.car.xz"
+    path.write_bytes(b"\xfd7zXZ\x00" + bytes(100))
     verified, inspected = cli("verify", path, *options), cli("inspect", path)
     (hint,) = (line for line in inspected.err.splitlines() if line.startswith("hint:"))
 
@@ -73,14 +76,14 @@ def test_a_hint_comes_with_its_error(cli: Cli, tmp_path: Path, options: tuple[st
 def test_an_unknown_version(cli: Cli, tmp_path: Path) -> None:
     """Exit 5."""
     archive = Archive()
-    archive.root = bytes(archive.add({"version": 2, "data_cid": None, "stats": {}}))
-    path = tmp_path / "two.car"
+    archive.root = bytes(archive.add({"version": 9, "data_cid": None, "stats": {}}))
+    path = tmp_path / "nine.car"
     path.write_bytes(archive.to_bytes())
 
     outcome = cli("verify", path)
 
     assert outcome.code == 5
-    assert "archive is version 2, expected version 3" in outcome.err
+    assert "archive is version 9, expected version 3" in outcome.err
 
 
 def test_against_a_database(cli: Cli, archive: Path, small: Path) -> None:
@@ -108,3 +111,22 @@ def test_what_was_exported_is_sound_and_equal(cli: Cli, small: Path, tmp_path: P
 def test_a_missing_file(cli: Cli, tmp_path: Path) -> None:
     """Exit 6."""
     assert cli("verify", tmp_path / "none.car").code == 6
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect", "dump"])
+def test_what_holds_no_bytes_is_named(
+    cli: Cli, small: Path, home: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """A folder, with the database in it where it has one, and a socket: exit 2, never an empty file."""
+    (home / "empty").mkdir()
+    (home / "kept").mkdir()
+    shutil.copy(small, home / "kept/constellation.db")
+    monkeypatch.chdir(home)  # its whole path would be too long for a socket
+    with closing(socket.socket(socket.AF_UNIX)) as end:
+        end.bind("socket")
+    empty, kept, other = (cli(command, name) for name in ("empty", "kept", "socket"))
+
+    assert (2, 2, 2) == (empty.code, kept.code, other.code)
+    assert "empty is a folder" in empty.err
+    assert "pattern-stream export --db kept/constellation.db" in kept.err
+    assert "is a socket" in other.err

@@ -48,8 +48,18 @@ def _zip() -> bytes:
         (json.dumps(json.dumps({"agents": []})).encode(), "a Letta agent file"),
         (json.dumps({"agent_type": "memgpt_agent"}, indent=2).encode(), "a Letta agent file"),
         (b"\xef\xbb\xbf" + json.dumps([1, 2]).encode(), "a JSON file"),
+        (json.dumps({"a": 1}).encode("utf-16"), "a JSON file"),
+        ("Grüße\r\nfrom elsewhere".encode("utf-16"), "a text file"),
+        ("größer".encode() + b" and cut: \xc3", "a text file"),
+        (b"date,agent\n2026-01-01,Anchor\n", "a text file"),
+        (b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\n", "a text file of SQL"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
+        (b"-----BEGIN PGP MESSAGE-----\n", "a file encrypted with PGP"),
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", "a PDF file"),
+        (b"\x89PNG\r\n\x1a\n", "an image"),
+        (b"Rar!\x1a\x07\x01\x00", "a RAR file"),
     ],
-    ids=range(15),
+    ids=range(25),
 )
 def test_a_stranger_is_named(head: bytes, named: str) -> None:
     """What it is, what was expected, and what to do; exit 5, as another program may well read it."""

@@ -1,7 +1,7 @@
 """The long form: `python -m tests.soak`, or `make soak`. Minutes, alone on a machine; prints what was found as it goes.
 
-Usage: python -m tests.soak [living] [kills] [faults] [signals] [--exports N] [--kills N] [--pairs N] [--stride N]
-       [--scenes TEXT]
+Usage: python -m tests.soak [living] [kills] [faults] [signals] [stops] [--exports N] [--kills N] [--pairs N]
+       [--stride N] [--scenes TEXT]
 """
 
 from __future__ import annotations

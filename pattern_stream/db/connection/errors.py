@@ -34,6 +34,7 @@ _WAL_HINT: Final = (
     "copy the database together with its -wal file to a folder that can be written, and read the copy"
 )
 
+_NO_DATABASE_HINT: Final = "an archive is no database: inspect shows what is in one, import makes a database of it"
 _DAMAGE_HINT: Final = (
     "`sqlite3 FILE .recover` writes out what can still be read of it; a disk that fails to read looks the same, "
     "and the system's log names it"
@@ -94,7 +95,9 @@ def _ours(error: sqlite3.Error, name: str, path: Path | None) -> PatternStreamEr
             # Trap: SQLite takes an I/O error of the disk, while it reads a page, for damage of the file
             return CorruptDatabase(f"{name} is damaged ({error})", hint=_DAMAGE_HINT)
         case sqlite3.SQLITE_NOTADB:
-            return CorruptDatabase(f"{name} is no SQLite database, or an encrypted one ({error})")
+            return CorruptDatabase(
+                f"{name} is no SQLite database, or an encrypted one ({error})", hint=_NO_DATABASE_HINT
+            )
         case sqlite3.SQLITE_CANTOPEN if path is not None and not path.exists():
             return DatabaseNotFound(f"no file at {path}, expected a constellation database")
         case sqlite3.SQLITE_CANTOPEN if not _has_descriptors():
