@@ -1,7 +1,7 @@
 """`make bench`: measure, keep the figures, draw them, write the README's section on performance.
 
 Usage: python -m benchmarks [--only PART ...] [--messages N] [--large N] [--rounds N]
-       python -m benchmarks --quick     every part but extremes at a small size; nothing of the checkout is touched
+       python -m benchmarks --quick     all but extremes and days at a small size; nothing of the checkout is touched
        python -m benchmarks --render    from the kept figures, without measuring
 
 lines     whole lines and their peers at --messages, interleaved: in every round what targets hang on, else in half;
@@ -11,6 +11,7 @@ small     commands with 600 messages, beside the start of Python
 stages    every stage alone, at 1, 10 and 100 hundredths of --messages, beside its floor
 growth    time and peak memory from 1,000 to --large messages, with the exponents of their growth
 extremes  a million entries of one agent, a cell of 256 MB
+days      the bytes of the next day's archive that are in no earlier one, over ten days
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import extremes, growth, lines, stages
+from benchmarks import days, extremes, growth, lines, stages
 from benchmarks.corpus import OUTGROWN_MESSAGES, folder, sweep
 from benchmarks.harness import Figure
 from benchmarks.picture import draw, require_matplotlib
@@ -65,6 +66,7 @@ def measured(name: str, options: argparse.Namespace) -> Part:
         "stages": (options.messages, fewer, lambda: stages.measure(options.messages, fewer)),
         "growth": (max(growth.sizes(options.large)), fewer, lambda: growth.measure(options.large, fewer)),
         "extremes": (OUTGROWN_MESSAGES, 1, lambda: extremes.measure(1)),
+        "days": (options.messages, 1, lambda: days.measure(options.messages)),
     }
     messages, rounds, measure = parts[name]
     return Part(here(), messages, rounds, tuple(measure()))

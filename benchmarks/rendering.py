@@ -64,7 +64,7 @@ def _judged(target: Target, results: Results) -> list[str]:
 def short_unit(value: float, unit: str) -> str:
     """A number with its unit, with as many digits as the unit is worth."""
     if unit in ("MB", "%"):
-        return f"{value:.0f} {unit}"
+        return f"{value:.{int(unit == '%' and abs(value) < 10)}f} {unit}"
     return f"{value:.3f} {unit}" if unit == "s" else f"{value:.2f} {unit}"
 
 

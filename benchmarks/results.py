@@ -14,7 +14,7 @@ from benchmarks.growth import fitted
 from benchmarks.harness import Figure
 from benchmarks.provenance import Provenance
 
-PARTS = ("lines", "scripts", "small", "stages", "growth", "extremes")
+PARTS = ("lines", "scripts", "small", "stages", "growth", "extremes", "days")
 KEPT = Path(__file__).with_name("results") / "latest.json"
 """The one that is committed, and that the README is made from."""
 

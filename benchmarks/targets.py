@@ -211,6 +211,14 @@ TARGETS = (
             ("cell", "import", "import of the same, peak", 170, TWO_COPIES_MB),
         )
     ),
+    *(
+        Target(f"days-{name}", f"archive of the next day, bytes in no earlier one: {text}", limit, "%",
+               value("days", name, "new_percent"), part="days")
+        for name, text, limit in (
+            ("append", "1 % new messages", 2.5),
+            ("churn", "1 % archived and 20 deleted as well", 12),
+        )
+    ),
 )  # fmt: skip
 
 

@@ -38,9 +38,9 @@ MAX_PAGE_BYTES: Final = 900_000
 MAX_CHUNK_MESSAGES: Final = 1_000
 """Messages in one chunk (caller may change it). Source: docs/format.md#where-chunks-close."""
 
-BORDER_ONE_IN: Final = 256
-"""One key in so many starts a chunk of messages or rows, by its hash. Ours.
-Source: docs/format.md#where-chunks-close."""
+BORDER_HASH: Final = b"\0"
+"""What the blake3 hash of a key begins with that starts a chunk of messages or rows: one in 256. Read as little-endian,
+the hash is 0 modulo 256. Source: docs/format.md#where-chunks-close."""
 
 MAX_CHUNK_ROWS: Final = 20_000
 """Rows of a table beyond the declared records in one chunk: each is an array, which costs its reader memory. Ours."""

@@ -10,12 +10,9 @@ from collections.abc import Iterable
 
 from blake3 import blake3
 
-from pattern_stream.format import BORDER_ONE_IN
-
-_HASH_BYTES = 8
+from pattern_stream.format import BORDER_HASH
 
 
 def chunk_borders(keys: Iterable[bytes]) -> list[int]:
     """The places of the keys that start a chunk, counted from 0."""
-    hashes = (int.from_bytes(blake3(key).digest(_HASH_BYTES), "little") for key in keys)
-    return [place for place, number in enumerate(hashes) if number % BORDER_ONE_IN == 0]
+    return [place for place, key in enumerate(keys) if blake3(key).digest(len(BORDER_HASH)) == BORDER_HASH]

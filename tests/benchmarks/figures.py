@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import corpus, extremes, growth, lines, stages
+from benchmarks import corpus, days, extremes, growth, lines, stages
 from benchmarks.corpus import DEMO, REAL
 from benchmarks.harness import Figure
 from benchmarks.provenance import Provenance
@@ -16,7 +16,10 @@ def figure(
     name: str, messages: int = MESSAGES, seconds: float = 2.0, peak_mb: float = 50.0, corpus: str = DEMO
 ) -> Figure:
     """A figure of one contender."""
-    spread, counts = (seconds, seconds / 2, seconds * 2), {"rows": 10.0, "bytes": 1e6, "blocked": seconds / 4}
+    spread, counts = (
+        (seconds, seconds / 2, seconds * 2),
+        {"rows": 10.0, "bytes": 1e6, "blocked": seconds / 4, "new_percent": 1.5},
+    )
     return Figure(name, messages, 3, *spread, seconds, peak_mb, peak_mb + 10, counts, corpus)
 
 
@@ -43,5 +46,6 @@ def complete() -> Results:
             "stages": part(*alone),
             "growth": part(*grown, messages=LARGE),
             "extremes": part(*(figure(each.name, outgrown) for each in extremes.CONTENDERS), messages=outgrown),
+            "days": part(*map(figure, days.LINES)),
         }
     )
