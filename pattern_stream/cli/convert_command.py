@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import click
 
 from pattern_stream.cli.export_command import fixed_date
-from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, json_output, presets, talking
 from pattern_stream.cli.output import (
     conclude,
     counted,
@@ -98,6 +98,7 @@ class ConvertArguments(TypedDict):
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where temporary files go.")
 @json_output("Report as JSON: on stdout if the archive goes to a file, else on stderr.")
+@presets
 @talking
 @click.pass_obj
 def convert(session: Session, /, **given: Unpack[ConvertArguments]) -> int:

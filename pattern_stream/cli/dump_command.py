@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pattern_stream.cli.options import PATH, document_limit, examples, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, presets, talking
 from pattern_stream.cli.output import json_text, print_findings, show
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
@@ -34,6 +34,7 @@ WHAT = ("agents", "groups", "blocks", "messages", "archival", "summaries", "tabl
 @opening_options
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
+@presets
 @talking
 @click.pass_obj
 def dump(session: Session, file: Path, what: DumpKind | None, max_document_bytes: int, spool_dir: Path | None) -> None:

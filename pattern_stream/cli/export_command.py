@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 
-from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, talking
+from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, presets, talking
 from pattern_stream.cli.output import (
     conclude,
     counted,
@@ -134,6 +134,7 @@ class ExportArguments(TypedDict):
 @click.option("--salvage", is_flag=True, help="Export a damaged memory block as far as it is good, list it, exit 3.")
 @json_output("Summary as JSON: on stdout if the archive goes to a file, else on stderr.")
 @database()
+@presets
 @talking
 @click.pass_obj
 def export(session: Session, /, **given: Unpack[ExportArguments]) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, talking
+from pattern_stream.cli.options import PATH, database, document_limit, examples, json_output, presets, talking
 from pattern_stream.cli.output import conclude, counted, detail, path_text, plain, print_findings, require_stdout, say
 from pattern_stream.cli.places import binary_input, database_to_fill
 from pattern_stream.cli.running import run
@@ -100,6 +100,7 @@ class ImportArguments(TypedDict):
 )
 @json_output("Summary as one JSON document on stdout.")
 @database("The database; made with the full schema where it is missing.  [default: $PATTERN_DB, else Pattern's own]")
+@presets
 @talking
 @click.pass_obj
 def import_(session: Session, /, **given: Unpack[ImportArguments]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, json_output, presets, talking
 from pattern_stream.cli.output import document, held, human_bytes, plain, shortened, show, table
 from pattern_stream.cli.places import binary_input
 from pattern_stream.cli.running import run
@@ -27,6 +27,7 @@ Item = Mapping[str, Any]
 @click.option("--full", is_flag=True, help="Decode and check messages, entries and rows too, not only count them.")
 @document_limit
 @json_output("Everything as one JSON document on stdout.")
+@presets
 @talking
 @click.pass_obj
 def inspect(session: Session, file: Path, full: bool, max_document_bytes: int) -> None:

@@ -27,6 +27,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "pattern_stream.cli.verify_command:verify",
     "sign": "pattern_stream.cli.sign_command:sign",
     "dump": "pattern_stream.cli.dump_command:dump",
+    "config": "pattern_stream.cli.config_command:config",
     "init": "pattern_stream.cli.init_command:init",
     "demo": "pattern_stream.cli.demo_command:demo",
 }

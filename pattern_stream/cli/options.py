@@ -35,6 +35,25 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])
 
 
+def presets(command: Decorated) -> Decorated:
+    """`--preset`: values of the configuration file for options that are not given."""
+    return click.option(
+        "--preset",
+        metavar="NAME",
+        is_eager=True,
+        expose_value=False,
+        callback=_preset,
+        help="Take options that are not given from this preset of ~/.config/pattern-stream/config.toml.",
+    )(command)
+
+
+def _preset(context: click.Context, parameter: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        from pattern_stream.cli.presets import use_preset
+
+        use_preset(context, parameter, name)
+
+
 def talking(command: Decorated) -> Decorated:
     """`-q`, `-v` and `--progress`."""
     command = click.option(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pattern_stream.cli.options import PATH, examples, json_output, talking
+from pattern_stream.cli.options import PATH, examples, json_output, presets, talking
 from pattern_stream.cli.output import conclude, path_text, require_stdout, say
 from pattern_stream.cli.places import STREAM, binary_input, binary_output
 from pattern_stream.cli.running import run
@@ -40,6 +40,7 @@ from pattern_stream.errors import UsageError
 @wrapping_options
 @opening_options
 @json_output("Summary as JSON: on stdout if the output is a file, else on stderr.")
+@presets
 @talking
 @click.pass_obj
 def sign(session: Session, file: Path, key: Path, embed: bool, output: Path | None, force: bool) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pattern_stream.cli.options import PATH, document_limit, examples, json_output, talking
+from pattern_stream.cli.options import PATH, document_limit, examples, json_output, presets, talking
 from pattern_stream.cli.output import (
     counted,
     detail,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 @document_limit
 @click.option("--spool-dir", type=PATH, metavar="DIR", help="Where blocks wait that come before they are wanted.")
 @json_output("Summary with all findings as one JSON document on stdout.")
+@presets
 @talking
 @click.pass_obj
 def verify(
