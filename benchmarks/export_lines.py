@@ -21,6 +21,17 @@ from benchmarks.corpus import Corpus, scratch
 
 PACKERS: dict[str, Command] = {"gzip": ("gzip",), "zstd": ("zstd", "-q")}
 
+RECIPIENT = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+"""Somebody: nobody here has to open what is encrypted."""
+
+WRAPPINGS = {
+    "zstd": ("-z", "zstd"),
+    "gzip": ("-z", "gzip"),
+    "age": ("--encrypt-to", RECIPIENT),
+    "zstd-age": ("-z", "zstd", "--encrypt-to", RECIPIENT),
+}
+"""What lies round an archive, made in the same process."""
+
 ORDERS = {
     "agents": "id", "agent_groups": "id", "group_members": "group_id, agent_id", "memory_blocks": "agent_id, id",
     "shared_block_agents": "block_id, agent_id", "memory_block_updates": "block_id, seq",
@@ -137,6 +148,10 @@ CONTENDERS = (
     Contender("vacuum", "`VACUUM INTO` a file", vacuum),
     Contender("rowwise", "messages only, `json` + `cbor2(canonical=True)`, row by row", by_peer("rowwise")),
     Contender("encode", "messages only, `orjson` + `libipld` + `blake3`, no checks", by_peer("encode"), often=True),
+    *(
+        Contender(f"file-{name}", f"export to a file, `{' '.join(options)}`", export_file(*options))
+        for name, options in WRAPPINGS.items()
+    ),
     *_packed("gzip"),
     *_packed("zstd"),
 )

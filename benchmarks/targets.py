@@ -174,6 +174,17 @@ TARGETS = (
     ),
     Target("inspect-large", "inspect of 200,000 messages, above that of 600", 0.15, "s", _LARGER, part="small"),
     Target("help", "`--help`, above `python -c pass`", 0.15, "s", _begun("help"), part="small"),
+    *(
+        Target(
+            f"file-{name}", f"export to a file, {name}, against plain", limit, "x",
+            ratio(value("lines", f"file-{name}"), value("lines", "export-file")),
+        )
+        for name, limit in (("zstd", 1.35), ("gzip", 1.3), ("age", 1.3), ("zstd-age", 1.6))
+    ),
+    Target(
+        "wrapped-peak", "export compressed and encrypted, peak memory", 95, "MB",
+        _peaks("lines", "file-zstd", "file-gzip", "file-age", "file-zstd-age"),
+    ),
     Target("export-peak", "export, peak memory", 74, "MB", _peaks("lines", "export-null", "export-file")),
     Target("import-peak", "import, peak memory, any order", 152, "MB", _peaks("lines", "import-empty", *ANY_ORDER)),
     Target(
