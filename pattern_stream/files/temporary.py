@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -12,11 +13,15 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 from pattern_stream.errors import FileMissing, StorageFull, TransportError, storage_error
+from pattern_stream.files.partial import reserved
 from pattern_stream.format import COPY_BYTES
 
 T = TypeVar("T")
 
 _PREFIX: Final = ".pattern-stream-"
+
+_MOST_AT_ONCE: Final = 64
+"""Programs of one user that may be about to open a temporary database in one folder."""
 
 TEMPORARY_PRAGMAS: Final = """
     PRAGMA page_size = 16384; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE;
@@ -73,21 +78,21 @@ def temporary_folder(folders: Sequence[Path]) -> Iterator[Path]:
 def open_temporary_database(folders: Sequence[Path], purpose: str) -> tuple[sqlite3.Connection, Path]:
     """An empty database in the first folder where a file can be made, and that folder.
 
-    The name goes as soon as SQLite has the file open, which is at the first look into it: a kill leaves none behind.
+    The name goes as soon as SQLite has the file open, which is at the first look into it. A program that is killed in
+    between leaves a locked name free, and the next one that needs a database there removes it.
     Raises:  as `open_temporary`; sqlite3.Error.
     """
 
-    def make(folder: Path) -> str:
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=".sqlite", dir=folder)
-        os.close(handle)
-        return name
+    def make(folder: Path) -> sqlite3.Connection:
+        for number in range(_MOST_AT_ONCE):
+            path = folder / f"{_PREFIX}{os.getuid()}-{number}.sqlite"
+            with suppress(FileExistsError), reserved(path):
+                database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                database.execute("PRAGMA schema_version").fetchone()
+                return database
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
 
-    name, folder = _in_first(folders, make, purpose)
-    try:
-        database = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
-        database.execute("PRAGMA schema_version").fetchone()
-    finally:
-        os.unlink(name)
+    database, folder = _in_first(folders, make, purpose)
     database.executescript(TEMPORARY_PRAGMAS)
     return database, folder
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from pattern_stream.errors import FileMissing, StorageFull, TransportError
+from pattern_stream.files.partial import reserved
 from pattern_stream.files.temporary import open_temporary, open_temporary_database, sqlite_error, temporary_folders
 
 
@@ -62,3 +64,16 @@ def test_a_full_disk_is_known_by_its_code() -> None:
     kinds = [type(sqlite_error(error.value, "writing")) for error in (not_full, full, closed)]
     assert [TransportError, StorageFull, TransportError] == kinds
     assert sqlite_error(full.value, "writing").message.startswith("writing: database or disk is full")
+
+
+def test_a_database_of_a_program_that_was_killed_before_its_name_went(tmp_path: Path) -> None:
+    """The next one in that folder removes the file; one that somebody holds stays."""
+    held, left = (tmp_path / f".pattern-stream-{os.getuid()}-{number}.sqlite" for number in range(2))
+    left.touch()
+    with reserved(held):
+        database, folder = open_temporary_database([tmp_path], "shelf")
+        database.execute("CREATE TABLE a (b)")
+        found = list(tmp_path.iterdir())
+        database.close()
+
+    assert (tmp_path, [held]) == (folder, found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from pattern_stream.db.catalog.catalog import Catalog, Table
@@ -101,7 +102,7 @@ class ForeignKeys:
 
 
 def note_earlier_faults(connection: sqlite3.Connection) -> None:
-    """Note the references that are broken already, so that `foreign_key_fault` finds those of this import alone."""
+    """Note the references that are broken already, so that `settle_orphans` finds those of this import alone."""
     connection.execute(f"DROP TABLE IF EXISTS {_EARLIER}")
     connection.execute(f"CREATE TABLE {_EARLIER} (child, row, parent, number)")
     connection.executemany(f"INSERT INTO {_EARLIER} VALUES (?, ?, ?, ?)", broken_references(connection))
@@ -115,64 +116,80 @@ def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded:
     while found := _orphans(connection):
         if rule is None:
             raise _refusal(connection, found)
-        for table, rowids in found.items():
-            rows = f"{len(rowids)} rows refer to rows that are nowhere"
-            named = _named(connection, table, rowids)
+        for table, orphans in found.items():
+            rows = f"{len(orphans.rowids)} rows refer to rows that are nowhere"
+            named = orphans.named(connection)
             message = f"{rows}, and were {'kept as they were' if rule == 'keep' else 'left out'}: {named}"
             report(Finding("warning", "orphans", message, Where(table=table)))
         if rule == "keep":
             return
-        for table, rowids in found.items():
-            target = Catalog.read(connection).tables.get(table)
+        for table, orphans in found.items():
+            target, rowids = Catalog.read(connection).tables.get(table), orphans.rowids
             if None in rowids or target is None or target.rowid is None:
-                raise _refusal(connection, {table: rowids})
+                raise _refusal(connection, {table: orphans})
             sql = f"DELETE FROM {quoted(table)} WHERE {quoted(target.rowid)} = ?"  # a column may be named rowid
             deleted = connection.executemany(sql, [(rowid,) for rowid in rowids]).rowcount
             if not deleted:  # a trigger lets them pass, and would each time
-                raise _refusal(connection, {table: rowids})
+                raise _refusal(connection, {table: orphans})
             loaded.rows[table] -= deleted
             loaded.dropped[table] += deleted
 
 
-def _orphans(connection: sqlite3.Connection) -> dict[str, list[int | None]]:
-    """Rowids by table of the rows that refer to nothing and did not do so before; None in a table without rowids."""
-    found: dict[str, list[int | None]] = {}
-    for table, rowid, *_ in _new_faults(connection):
-        rowids = found.setdefault(table, [])
-        if rowid is None or rowid not in rowids[-_ROWS_AT_ONCE:]:  # a row may have several such references
-            rowids.append(rowid)
+@dataclass(slots=True)
+class _OrphanRows:
+    """Rows of one table that refer to nothing: all their rowids, and the first of their broken references.
+
+    # Trap: SQLite gives None for each row of a table WITHOUT ROWID.
+    """
+
+    rowids: list[int | None] = field(default_factory=list)
+    first: list[Row] = field(default_factory=list)
+
+    def add(self, fault: Row) -> None:
+        """One more broken reference; a row may have several."""
+        rowid = fault[1]
+        if rowid is None or rowid not in self.rowids[-_ROWS_AT_ONCE:]:
+            self.rowids.append(rowid)
+            if len(self.first) < _NAMED_ROWS:
+                self.first.append(fault)
+
+    def names(self, connection: sqlite3.Connection) -> Iterator[str]:
+        """The first rows by their keys."""
+        table = Catalog.read(connection).tables.get(self.first[0][0])
+        keys = dict[int, Iterator[str]]()
+        for _, rowid, parent, number in self.first:
+            if rowid is None and table is not None:
+                if number not in keys:
+                    keys[number] = _names_of_broken(connection, table, parent, number)
+                yield next(keys[number], "a row without rowid")
+            else:
+                yield _name_at(connection, table, rowid)
+
+    def named(self, connection: sqlite3.Connection) -> str:
+        """The first rows by their keys, and how many there are besides."""
+        more = len(self.rowids) - len(self.first)
+        return ", ".join(self.names(connection)) + (f" and {more} more" if more else "")
+
+
+def _orphans(connection: sqlite3.Connection) -> dict[str, _OrphanRows]:
+    """The rows by table that refer to nothing and did not do so before."""
+    found: dict[str, _OrphanRows] = {}
+    for fault in _new_faults(connection):
+        found.setdefault(fault[0], _OrphanRows()).add(fault)
     return found
 
 
-def _refusal(connection: sqlite3.Connection, found: Mapping[str, Sequence[int | None]]) -> MalformedNode:
+def _refusal(connection: sqlite3.Connection, found: Mapping[str, _OrphanRows]) -> MalformedNode:
     """The first row by its place, all tables with their rows in the further lines."""
-    fault = foreign_key_fault(connection) or MalformedNode("rows refer to nothing")
-    lines = [f"{table}: {len(rowids)} rows: {_named(connection, table, rowids)}" for table, rowids in found.items()]
-    total = sum(map(len, found.values()))
-    message = "\n".join([fault.message, *([f"{total} rows refer to nothing:", *lines] if total > 1 else [])])
-    return MalformedNode(message, where=fault.where, hint="--orphans keep or --orphans drop goes on")
-
-
-def _named(connection: sqlite3.Connection, table: str, rowids: Sequence[int | None]) -> str:
-    """The first rows by their keys."""
-    found = Catalog.read(connection).tables.get(table)
-    names = [
-        "a row without rowid" if rowid is None else _name_at(connection, found, rowid) for rowid in rowids[:_NAMED_ROWS]
-    ]
-    return ", ".join(names) + (f" and {len(rowids) - _NAMED_ROWS} more" if len(rowids) > _NAMED_ROWS else "")
-
-
-def foreign_key_fault(connection: sqlite3.Connection) -> MalformedNode | None:
-    """The first row that refers to nothing, named; None where every reference holds."""
-    fault = next(_new_faults(connection), None)
-    if fault is None:
-        return None
-    table, rowid, parent, number = fault
+    (table, first), *_ = found.items()
+    _, _, parent, number = first.first[0]
     keys = connection.execute(_KEYS, (table, number)).fetchall()
-    found = Catalog.read(connection).tables.get(table)
-    name = _first_name(connection, found, parent, keys) if rowid is None else _name_at(connection, found, rowid)
+    where = Where(table=table, row_id=next(first.names(connection)), field=keys[0][0] if keys else None)
+    lines = [f"{name}: {len(rows.rowids)} rows: {rows.named(connection)}" for name, rows in found.items()]
+    total = sum(len(rows.rowids) for rows in found.values())
     message = f"row refers to a row of {parent} that is neither in the archive nor in the database"
-    return MalformedNode(message, where=Where(table=table, row_id=name, field=keys[0][0] if keys else None))
+    message = "\n".join([message, *([f"{total} rows refer to nothing:", *lines] if total > 1 else [])])
+    return MalformedNode(message, where=where, hint="--orphans keep or --orphans drop goes on")
 
 
 def broken_references(connection: sqlite3.Connection) -> Iterator[Row]:
@@ -198,28 +215,27 @@ def _new_faults(connection: sqlite3.Connection) -> Iterator[Row]:
             yield fault
 
 
-def _name_at(connection: sqlite3.Connection, table: Table | None, rowid: int) -> str:
+def _name_at(connection: sqlite3.Connection, table: Table | None, rowid: int | None) -> str:
     """The key of the row at a rowid."""
     if table is None or table.rowid is None:
-        return f"rowid {rowid}"
+        return "a row without rowid" if rowid is None else f"rowid {rowid}"
     sql = f"SELECT {_key_of(table.keyed)} FROM {table.source('t')} WHERE t.{quoted(table.rowid)} = ?"
     return " ".join(map(shown, connection.execute(sql, (rowid,)).fetchone()))
 
 
-def _first_name(
-    connection: sqlite3.Connection, table: Table | None, parent: str, keys: Sequence[tuple[str, str | None]]
-) -> str | None:
-    """The key of the first row whose reference is broken. SQLite gives no rowids of a table WITHOUT ROWID."""
-    if table is None:
-        return None
-    sql = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
-    own = [name for (name,) in connection.execute(sql, (parent,))]
-    ends = [to if to is not None else own[at] for at, (_, to) in enumerate(keys)]
-    same = " AND ".join(f"p.{quoted(to)} = t.{quoted(at)}" for (at, _), to in zip(keys, ends, strict=True))
-    filled = " AND ".join(f"t.{quoted(at)} IS NOT NULL" for at, _ in keys)
-    lost = f"{filled} AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} p WHERE {same})"
-    row = connection.execute(f"SELECT {_key_of(table)} FROM {table.source('t')} WHERE {lost} LIMIT 1").fetchone()
-    return None if row is None else " ".join(map(shown, row))
+def _names_of_broken(connection: sqlite3.Connection, table: Table, parent: str, number: int) -> Iterator[str]:
+    """The keys of rows whose foreign key of that number is broken. A parent table may be missing altogether."""
+    keys = connection.execute(_KEYS, (table.name, number)).fetchall()
+    sql = "SELECT name, pk FROM pragma_table_info(?) ORDER BY pk"
+    columns = connection.execute(sql, (parent,)).fetchall()
+    lost = " AND ".join(f"t.{quoted(at)} IS NOT NULL" for at, _ in keys)
+    if columns:
+        own = [name for name, place in columns if place]
+        ends = [to if to is not None else own[at] for at, (_, to) in enumerate(keys)]
+        same = " AND ".join(f"p.{quoted(to)} = t.{quoted(at)}" for (at, _), to in zip(keys, ends, strict=True))
+        lost += f" AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} p WHERE {same})"
+    for row in connection.execute(f"SELECT {_key_of(table)} FROM {table.source('t')} WHERE {lost}"):
+        yield " ".join(map(shown, row))
 
 
 def _key_of(table: Table) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pattern_stream.db.write.foreign_keys import broken_references, foreign_key_fault, note_earlier_faults
+from pattern_stream.db.write.conflicts import Loaded
+from pattern_stream.db.write.foreign_keys import broken_references, note_earlier_faults, settle_orphans
+from pattern_stream.errors import Finding, MalformedNode, ignore_findings
 
 TABLES = {
     "WITHOUT ROWID": (
@@ -24,6 +26,15 @@ TABLES = {
 }
 
 
+def fault_of(connection: sqlite3.Connection) -> MalformedNode | None:
+    """What a database with a broken reference is refused with."""
+    try:
+        settle_orphans(connection, None, Loaded(), ignore_findings)
+    except MalformedNode as error:
+        return error
+    return None
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_the_row_is_named(tmp_path: Path, name: str) -> None:
     """By its primary key, else by its rowid; the sound row before it is not."""
@@ -34,7 +45,7 @@ def test_the_row_is_named(tmp_path: Path, name: str) -> None:
         connection.execute(ddl)
         quoted = table.replace('"', '""')
         connection.execute(f"INSERT INTO \"{quoted}\" VALUES ('j', 1, 'here'), ('k', 2, 'gone')")
-        fault = foreign_key_fault(connection)
+        fault = fault_of(connection)
 
     assert fault is not None
     assert (table, expected, "up") == (fault.where.table, fault.where.row_id, fault.where.field)
@@ -46,7 +57,7 @@ def test_text_that_is_no_utf_8(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE p (a TEXT PRIMARY KEY)")
         connection.execute("CREATE TABLE c (id TEXT PRIMARY KEY, up REFERENCES p)")
         connection.execute("INSERT INTO c VALUES (CAST(x'ff' AS TEXT), 'gone')")
-        fault = foreign_key_fault(connection)
+        fault = fault_of(connection)
 
     assert fault is not None
     assert "\\xff" == fault.where.row_id
@@ -62,8 +73,27 @@ def test_a_key_without_an_answer(tmp_path: Path) -> None:
         found = list(broken_references(connection))
         note_earlier_faults(connection)
         connection.execute("INSERT INTO c VALUES ('l', 'gone')")
-        fault = foreign_key_fault(connection)
+        fault = fault_of(connection)
 
     assert [("c", 1, "p", 0)] == found
     assert fault is not None
     assert "l" == fault.where.row_id
+
+
+@pytest.mark.parametrize("parent", ["p", "nowhere"])
+@pytest.mark.parametrize("rowid", ["", "WITHOUT ROWID"])
+def test_all_rows_are_named_in_one_way(tmp_path: Path, rowid: str, parent: str) -> None:
+    """Whether they are refused or kept, with a rowid or without, the table that they refer to there or not."""
+    said: list[Finding] = []
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE p (a TEXT PRIMARY KEY)")
+        connection.execute(f"CREATE TABLE c (id TEXT PRIMARY KEY, up REFERENCES {parent} (a)) {rowid}")
+        connection.executemany("INSERT INTO c VALUES (?, 'gone')", [(f"k{number:02}",) for number in range(22)])
+        fault = fault_of(connection)
+        settle_orphans(connection, "keep", Loaded(), said.append)
+
+    named = ", ".join(f"k{number:02}" for number in range(20)) + " and 2 more"
+    assert fault is not None
+    assert ("k00", "up") == (fault.where.row_id, fault.where.field)
+    assert f"c: 22 rows: {named}" in fault.message
+    assert said[0].message.endswith(f"kept as they were: {named}")
