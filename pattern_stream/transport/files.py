@@ -218,6 +218,9 @@ def _partial_file(place: Path, force: bool) -> Iterator[int]:
                     if os.path.samefile(path, place):
                         os.unlink(path)
                 raise FileTaken(f"{place} exists")
+            if force and os.path.lexists(place) and not _may_replace(place):
+                found = "belongs to another user, and its folder (sticky) lets nobody else replace it"
+                raise TransportError(f"{place} {found}", hint="choose another name")
             try:
                 descriptor = resources.enter_context(reserved(path))
             except FileExistsError as error:
@@ -229,6 +232,12 @@ def _partial_file(place: Path, force: bool) -> Iterator[int]:
                 hint = making_folder(place.parent)
                 raise FileMissing(f"folder {place.parent} is not there", hint=hint) from error
         yield descriptor
+
+
+def _may_replace(place: Path) -> bool:
+    """Whether its folder allows that, which else only shows when all is written."""
+    folder = place.parent.stat()
+    return not folder.st_mode & stat.S_ISVTX or os.geteuid() in (0, folder.st_uid, place.lstat().st_uid)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from pattern_stream.errors import FileMissing, FileTaken, StorageFull, TransportError, UsageError
-from pattern_stream.transport.files import open_output
+from pattern_stream.transport.files import check_output, open_output
 
 pytestmark = pytest.mark.anyio
 
@@ -306,3 +306,19 @@ async def test_without_locks_any_partial_refuses(tmp_path: Path, monkeypatch: py
         await write(tmp_path / "y.car")
 
     assert [".y.car.pattern-stream-partial", "x.car"] == names(tmp_path)
+
+
+async def test_a_file_of_another_user_in_a_sticky_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its owner, the folder's and root may replace it: refused before the work, in a dry run too."""
+    (tmp_path / "o.car").write_bytes(b"theirs")
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(TransportError, match="another user"):
+        await check_output(tmp_path / "o.car", force=True)
+    with pytest.raises(TransportError, match="another user"):
+        async with open_output(tmp_path / "o.car", force=True):
+            pass
+
+    assert b"theirs" == (tmp_path / "o.car").read_bytes()
+    tmp_path.chmod(0o755)
+    await check_output(tmp_path / "o.car", force=True)
