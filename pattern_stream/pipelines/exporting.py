@@ -22,7 +22,7 @@ from pattern_stream.db.catalog.scope import resolve_scope
 from pattern_stream.db.connection.connection import Connection
 from pattern_stream.db.connection.opening import DATABASE_SUFFIXES, open_reader
 from pattern_stream.db.ddl.migrations import schema_version
-from pattern_stream.db.read.census import Census, has_messages, take_census
+from pattern_stream.db.read.census import Census, has_rows, take_census
 from pattern_stream.db.read.orphans import count_orphans
 from pattern_stream.db.read.prefetch import MessagePrefetch, open_message_prefetch
 from pattern_stream.db.read.scope_reader import read_scope
@@ -59,7 +59,7 @@ from pattern_stream.pipelines.results import FindingLog, has_errors, summaries_k
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.mapping.instants import instant_to_wire
 from pattern_stream.schema.mapping.lossy_types import LossyTypes
-from pattern_stream.schema.model.records import ArchiveSummary
+from pattern_stream.schema.model.records import ArchiveSummary, MemoryBlock, Message
 from pattern_stream.schema.model.scopes import Limits, ResolvedScope, Scope, Selection
 from pattern_stream.stages.chunking import chunk
 from pattern_stream.stages.encode.encoder import encode
@@ -331,7 +331,7 @@ async def open_line(
         else await Connection.of(database)
     )
     resolved = await resolve_scope(connection, scope)
-    many = options.messages and await has_messages(connection, resolved, options.budget.least_messages)
+    many = options.messages and await has_rows(connection, Message, resolved, options.budget.least_messages)
     if prefetch is not None and not many:  # the workers started meanwhile, in vain
         prefetch.end()
         prefetch = None
@@ -342,7 +342,7 @@ async def open_line(
             find_deleted=not options.selection.with_tables(resolved),
         )
     )
-    if many:  # while they start, there is something else to do
+    if await has_rows(connection, MemoryBlock, resolved):  # while it starts, there is something else to do
         await sandbox.prepare()
     census = await take_census(connection, resolved, options.selection)
     line = ExportLine(connection, resolved, census, sandbox, options, progress, prefetch)

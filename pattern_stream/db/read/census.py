@@ -17,7 +17,7 @@ from pattern_stream.db.read.row_selection import HISTORY, PARTLY_INCLUDED, Inclu
 from pattern_stream.errors import PatternStreamError
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.id_columns import AGENT_COLUMNS, AGENT_LISTS
-from pattern_stream.schema.model.records import DECLARED, Message
+from pattern_stream.schema.model.records import DECLARED, Record
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 
 _OF_SCOPE: Final = {
@@ -105,12 +105,12 @@ def _names_in_list(column: str, owners: str) -> str:
     return f"EXISTS (SELECT 1 FROM json_each({array}) e WHERE e.value {owners})"
 
 
-async def has_messages(connection: Connection, scope: ResolvedScope, least: int) -> bool:
-    """Whether there may be so many messages in a scope: a quick look, as far as an index has them."""
+async def has_rows(connection: Connection, record: type[Record], scope: ResolvedScope, least: int = 1) -> bool:
+    """Whether there may be so many messages or memory blocks in a scope: a quick look, as far as an index has them."""
     owned = f" WHERE agent_id {_OF_SCOPE[scope.kind]}" if scope.kind in _OF_SCOPE else ""
-    sql = f"SELECT 1 FROM messages{owned} LIMIT 1 OFFSET {least - 1}"
+    sql = f"SELECT 1 FROM {record.table}{owned} LIMIT 1 OFFSET {least - 1}"
     try:
-        return bool(await connection.execute(sql, {"id": scope.id}, table=Message.table))
+        return bool(await connection.execute(sql, {"id": scope.id}, table=record.table))
     except PatternStreamError:
         return False  # counting them will say more
 

@@ -13,9 +13,9 @@ import pytest
 from pattern_stream.db.catalog.scope import list_tables
 from pattern_stream.db.connection.opening import open_reader
 from pattern_stream.db.connection.sql_text import quoted
-from pattern_stream.db.read.census import Census, has_messages, take_census
+from pattern_stream.db.read.census import Census, has_rows, take_census
 from pattern_stream.demo.database import make_demo
-from pattern_stream.schema.model.records import Group, MemoryUpdate, Message, SharedAttachment
+from pattern_stream.schema.model.records import Group, MemoryBlock, MemoryUpdate, Message, SharedAttachment
 from pattern_stream.schema.model.scopes import ResolvedScope, Selection
 from tests.db.read.test_extension import FIXTURES, of_version_3, run
 from tests.db.walking import EVERYTHING, WHOLE, Walked, stored_rows, walk
@@ -233,11 +233,13 @@ async def test_whether_there_are_many_messages(demo: Path) -> None:
         alone = ResolvedScope("agent", owners[0])
 
         assert len(owners) > 1
-        assert await has_messages(connection, WHOLE, count)
-        assert not await has_messages(connection, WHOLE, count + 1)
-        assert await has_messages(connection, alone, 1)
-        assert not await has_messages(connection, alone, count)
-        assert not await has_messages(connection, ResolvedScope("agent", "nobody"), 1)
+        assert await has_rows(connection, Message, WHOLE, count)
+        assert not await has_rows(connection, Message, WHOLE, count + 1)
+        assert await has_rows(connection, Message, alone, 1)
+        assert not await has_rows(connection, Message, alone, count)
+        assert not await has_rows(connection, Message, ResolvedScope("agent", "nobody"), 1)
+        assert await has_rows(connection, MemoryBlock, WHOLE)
+        assert not await has_rows(connection, MemoryBlock, ResolvedScope("agent", "nobody"))
 
 
 @pytest.mark.parametrize(
