@@ -43,7 +43,7 @@ BORDER_HASH: Final = b"\0"
 the hash is 0 modulo 256. Source: docs/format.md#where-chunks-close."""
 
 MAX_CHUNK_ROWS: Final = 20_000
-"""Rows of a table beyond the declared records in one chunk: each is an array, which costs its reader memory. Ours."""
+"""Rows of an extension table or memory history in one chunk: each is an array, which costs its reader memory. Ours."""
 
 MAX_SECTION_BYTES: Final = 4 * 1024 * 1024
 """Largest section (CID and data) a reader accepts. Source: docs/format.md#container."""

@@ -176,7 +176,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """A batch of whole rows of a table beyond the declared records, of the innermost open TableExport or memory block.
+    """A batch of whole rows of an extension table or of memory history, inside the TableExport or memory block.
 
     A row has a cell for each column of the table, as `schema.stored` has them: NotUtf8 and Large among them. Rows of a
     memory block (its history) have the columns that the block's `history` names.

@@ -127,7 +127,7 @@ async def inspect_archive(
             groups=survey.groups,
             unowned_blocks=survey.unowned_blocks,
             attachments=survey.attachments,
-            sections=walker.tally.sections,
+            sections=walker.statistics.sections,
             bytes=archive.reader.bytes_read,
             tables=survey.tables,
             cells=survey.cells,

@@ -36,7 +36,7 @@ from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import Replayed, check_one, unchecked
 from pattern_stream.stages.rebuild.records import unchunk
-from pattern_stream.stages.statistics import Tally, is_ours
+from pattern_stream.stages.statistics import ArchiveStatistics, is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.transport.wrapping import Unwrapping
 
@@ -297,7 +297,7 @@ class _Check:
     ) -> Verification:
         """The summary of what was found. Without `archive` there was none to read: it could not be converted."""
         reader, walker = archive.reader if archive is not None else None, self.walker
-        tally = walker.tally if walker is not None else Tally()
+        statistics = walker.statistics if walker is not None else ArchiveStatistics()
         manifest = walker.manifest if walker is not None else None
         found = Verification(
             version=manifest["version"] if manifest is not None else None,
@@ -305,11 +305,11 @@ class _Check:
             root=cid_text(reader.root) if reader is not None and reader.header is not None else None,
             bytes=reader.bytes_read if reader is not None else 0,
             sections=reader.section_count if reader is not None else 0,
-            distinct_blocks=tally.distinct_blocks,
-            duplicates=tally.duplicates,
-            unreferenced=tally.unreferenced,
+            distinct_blocks=statistics.distinct_blocks,
+            duplicates=statistics.duplicates,
+            unreferenced=statistics.unreferenced,
             depth_first=walker.depth_first if walker is not None else False,
-            stats_match=manifest is not None and manifest["stats"] == tally.stats(manifest),
+            stats_match=manifest is not None and manifest["stats"] == statistics.stats(manifest),
             documents=Documents(self.checked, self.empty, self.failed, self.unchecked),
             against=self.comparison,
             seconds=seconds,

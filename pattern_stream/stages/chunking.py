@@ -15,7 +15,6 @@ from pattern_stream.errors import ProtocolError, Where
 from pattern_stream.format import (
     MAX_BLOCK_BYTES,
     MAX_BLOCK_CONTAINERS,
-    SNAPSHOT_CHUNK_BYTES,
 )
 from pattern_stream.items import (
     Cells,
@@ -23,7 +22,6 @@ from pattern_stream.items import (
     DraftEvent,
     Encoded,
     OpenHistory,
-    OpenMemoryBlock,
     OpenTable,
     RecordDict,
     RecordEvent,
@@ -33,11 +31,10 @@ from pattern_stream.items import (
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.nodes import (
     MessageChunk,
-    SnapshotChunk,
 )
 from pattern_stream.schema.model.records import Message
 from pattern_stream.schema.model.scopes import Limits
-from pattern_stream.stages.encode.out_of_line import stands_apart
+from pattern_stream.stages.encode.out_of_line import has_large_values
 from pattern_stream.stages.encode.row_chunks import RowChunks
 from pattern_stream.stages.encode.splice import encode_chunk, fits
 from pattern_stream.streams import Events, closing
@@ -97,11 +94,9 @@ class ChunkBuilder:
         if isinstance(event, (OpenTable, OpenHistory)):
             self._rows.begin(event)
         yield event
-        if isinstance(event, OpenMemoryBlock):
-            yield from cut_snapshot(event.document or b"", row_id=event.record["id"])
 
     def _add_messages(self, event: Records) -> Iterator[Draft]:
-        if len(event.records) == 1 and stands_apart(event.records[0].values()):
+        if len(event.records) == 1 and has_large_values(event.records[0].values()):
             yield from self._flush()
             yield self._alone(event.records[0])
             return
@@ -159,7 +154,7 @@ class ChunkBuilder:
         return fits(encode_chunk(self._draft([key], ()), (encoded,)))
 
     def _alone(self, record: RecordDict) -> Draft:
-        """A message that outgrows a block: what of it moves out is the encoder's to see."""
+        """A message that outgrows a block. The encoder decides which of its values move out."""
         return replace(self._draft([_key_of(record)], ()), wide=record)
 
     def _flush(self) -> Iterator[Draft]:
@@ -188,7 +183,7 @@ class ChunkBuilder:
         self._most_containers = 0
 
     def _fits_surely(self) -> bool:
-        """Whether that can be told of the open chunk without putting it together: so it is with most."""
+        """Whether the open chunk is known to fit without putting it together, as most are."""
         size = self._part_bytes + _ENVELOPE_BYTES + sum(len(self._keys[at][1].encode()) for at in (0, -1))
         return size <= MAX_BLOCK_BYTES and self._most_containers <= MAX_BLOCK_CONTAINERS - _OWN_CONTAINERS
 
@@ -216,26 +211,18 @@ async def chunk(
     events: Events[RecordEvent],
     limits: Limits = DEFAULT_LIMITS,
 ) -> AsyncGenerator[DraftEvent]:
-    """Group messages and rows into drafts that fit one block, cut memory documents into pieces; the rest passes.
+    """Group messages and rows into drafts that fit one block; the rest passes.
 
     In:      Records grouped by agent, in source order; Cells inside the Open of their table or history.
     Out:     Draft of MessageChunk: its first message is a border or follows a full chunk, none after it is a border;
              the sum of its messages <= limits.max_chunk_bytes, and at most limits.max_messages of them.
-             Draft of SnapshotChunk after the memory block's Open.
              Draft of TableChunk, UpdateChunk, CheckpointChunk: the same for rows, at most MAX_CHUNK_ROWS of them.
              A message or row that outgrows a block, or has Large cells, is alone in its draft, not encoded yet.
     Memory:  the open chunk and one batch.
-    Source:  docs/format.md#snapshot-chunks, #where-chunks-close, #memory-history.
+    Source:  docs/format.md#where-chunks-close, #memory-history.
     """
     builder = ChunkBuilder(limits)
     async with closing(events):
         async for event in events:
             for draft in builder.add(event):
                 yield draft
-
-
-def cut_snapshot(snapshot: bytes, *, row_id: str) -> Iterator[Draft]:
-    """A memory document in pieces of at most SNAPSHOT_CHUNK_BYTES; an empty one has none."""
-    for index, start in enumerate(range(0, len(snapshot), SNAPSHOT_CHUNK_BYTES)):
-        piece = snapshot[start : start + SNAPSHOT_CHUNK_BYTES]
-        yield Draft(SnapshotChunk, {"data": piece, "index": index}, row_id=row_id)

@@ -60,12 +60,12 @@ async def fold_memory(
              document-unchecked (warning): it is too large, and goes out as it is stored.
     Source:  docs/memory.md#folding, docs/format.md#memory-history.
     """
-    pending: PendingBlock | None = None
+    pending: UnfoldedBlock | None = None
     history = HistoryFilter()
     async with closing(events):
         async for event in events:
             if isinstance(event, OpenMemoryBlock):
-                pending = PendingBlock(event, stored_previews, max_document_bytes, oversized)
+                pending = UnfoldedBlock(event, stored_previews, max_document_bytes, oversized)
             elif pending is not None and isinstance(event, Piece):
                 pending.pieces.append(event)
             elif pending is not None and isinstance(event, Rows) and event.record is MemoryUpdate:
@@ -103,7 +103,7 @@ class HistoryFilter:
 
 
 @dataclass(slots=True)
-class PendingBlock:
+class UnfoldedBlock:
     """A memory block whose updates are still coming in."""
 
     opened: Open

@@ -35,7 +35,7 @@ COUNTED: Final[dict[type[NodeType], str]] = {
 _OURS: Final = "pattern-stream"
 
 
-class Tally:
+class ArchiveStatistics:
     """Counts of a walk.
 
     `sections` and `data_bytes` (lengths of the blocks) are of every section, `met` and `met_bytes` of each block that

@@ -1,4 +1,4 @@
-"""Messages to chunks, documents to pieces.
+"""Messages to chunks.
 Source: docs/format.md#where-chunks-close."""
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from pattern_stream.codec.chunk_borders import chunk_borders
 from pattern_stream.codec.dagcbor import encode_record
-from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, OpenMemoryBlock, RecordEvent, Records
+from pattern_stream.items import Close, Draft, DraftEvent, Encoded, Open, RecordEvent, Records
 from pattern_stream.schema.model.cells import Large
 from pattern_stream.schema.model.nodes import AgentExport, MessageChunk
 from pattern_stream.schema.model.records import ArchiveSummary, Message
 from pattern_stream.schema.model.scopes import Limits
-from pattern_stream.stages.chunking import ChunkBuilder, chunk, cut_snapshot
+from pattern_stream.stages.chunking import ChunkBuilder, chunk
 from pattern_stream.stages.encode.splice import encode_chunk
 from tests.contracts import check_early_stop, check_empty, check_errors_pass
 
@@ -296,15 +296,6 @@ def test_a_message_with_a_large_cell_comes_after_those_before_it() -> None:
     assert [(2, None), (0, large), (1, None)] == summary(found)
 
 
-def test_pieces_name_their_memory_block() -> None:
-    """What goes wrong with a piece later can be told of the block whose document it is."""
-    event = OpenMemoryBlock({"id": "b1"}, "b1", document=bytes(900_001))
-
-    found = drafts([event, Close()], Limits())
-
-    assert [event, "b1", "b1", Close()] == [one.row_id if isinstance(one, Draft) else one for one in found]
-
-
 def fields_of(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of a chunk that holds one message."""
     position = record["position"]
@@ -319,20 +310,6 @@ def test_a_callers_limit_leaves_room_for_the_map_around() -> None:
 
     assert [19, 19, 19, 3] == [len(draft.parts) for draft in found]
     assert max(sum(map(len, draft.parts)) for draft in found) <= 999_900
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"), [(0, []), (1, [1]), (900_000, [900_000]), (900_001, [900_000, 1]), (1_800_000, [900_000] * 2)]
-)
-def test_documents_are_cut_every_900000_bytes(size: int, expected: list[int]) -> None:
-    """Pieces joined are the document; an empty one has none."""
-    document = bytes(range(251)) * (size // 251 + 1)
-
-    pieces = list(cut_snapshot(document[:size], row_id="b"))
-
-    assert expected == [len(piece.fields["data"]) for piece in pieces]
-    assert list(range(len(expected))) == [piece.fields["index"] for piece in pieces]
-    assert document[:size] == b"".join(piece.fields["data"] for piece in pieces)
 
 
 @pytest.mark.anyio

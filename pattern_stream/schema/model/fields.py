@@ -29,7 +29,7 @@ Reference = Literal[
     "agent", "group", "memory_block", "message", "archival_entry", "archive_summary", "owner", "batch", "row"
 ]
 """The thing an id names, which decides the form of new ids. `owner` is an agent, a group or a special owner; `row`
-is a row of a table beyond the declared records."""
+is a row of an extension table."""
 
 
 @dataclass(frozen=True, slots=True)

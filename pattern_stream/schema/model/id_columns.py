@@ -39,8 +39,8 @@ _BEYOND: Final[Mapping[str, Mapping[str, Reference]]] = {
     "memory_block_updates": {"block_id": "memory_block"},
     "memory_block_checkpoints": {"block_id": "memory_block"},
 }  # fmt: skip
-"""Tables beyond the declared records: column -> what its ids are of. `coordination_state.key` is a name, no id, and the
-numbers of the two tables of memory history mean nothing outside them."""
+"""Extension tables and memory history: column -> what its ids are of. `coordination_state.key` is a name, no id, and
+the numbers of the two tables of memory history mean nothing outside them."""
 
 AGENT_COLUMNS: Final = frozenset(
     column for columns in _BEYOND.values() for column, names in columns.items() if names in ("agent", "owner")

@@ -144,7 +144,7 @@ class ValueChunk(NodeType):
 
 
 class TableChunk(NodeType):
-    """Rows of a table beyond the declared records. Source: docs/format.md#extension-tables."""
+    """Rows of an extension table. Source: docs/format.md#extension-tables."""
 
     rows: Any = Edge("rows")
     index: Any = _value("u32")
@@ -279,7 +279,7 @@ class GroupPage(NodeType):
 
 
 class TableExport(NodeType):
-    """Rows of one table beyond the declared records: never a block of its own. Source: docs/format.md#extension-tables.
+    """The rows of one extension table: never a block of its own. Source: docs/format.md#extension-tables.
 
     `columns`: array of {name, type}, `type` as declared; one with `rowid` true holds the rowids of a table without a
     key. `count`: rows in all chunks.

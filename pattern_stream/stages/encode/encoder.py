@@ -41,22 +41,22 @@ from pattern_stream.schema.model.nodes import (
     ConstellationExport,
     MemoryBlockExport,
     NodeType,
-    SnapshotChunk,
     TableExport,
 )
 from pattern_stream.stages.encode.block_counter import BlockCounter, Named
-from pattern_stream.stages.encode.contents import Contents, field_edge
-from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, Frame, frame_of
-from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, stands_apart
+from pattern_stream.stages.encode.contents import Contents
+from pattern_stream.stages.encode.open_nodes import BIG_RECORD_BYTES, NodeBuilder, edge_to, field_edge, open_node_of
+from pattern_stream.stages.encode.out_of_line import Outflow, RecordBody, has_large_values
+from pattern_stream.stages.encode.pager import Pager
 from pattern_stream.stages.encode.pages import LinkMap
 from pattern_stream.stages.encode.splice import encode_fields, fits, splice
-from pattern_stream.stages.encode.value_flow import does_not_fit
+from pattern_stream.stages.encode.value_flow import ValueFlow, does_not_fit
 from pattern_stream.stages.statistics import COUNTED
 from pattern_stream.streams import Events, closing
 
 
 class Encoder:
-    """The open nodes from the root down. Feed it events with `add`; it knows no event loop.
+    """Encodes events, one by one with `add`; it knows no event loop. `open_nodes`: from the root down.
 
     `exported_at`: RFC 3339 text with Z. `lineage`: further keys of the manifest, all plain values. `newest_version`: 3
     refuses what only version 4 can hold.
@@ -71,29 +71,32 @@ class Encoder:
     ) -> None:
         self._too_large = too_large
         self._may_widen = newest_version >= WIDE_VERSION
-        self._frames: list[Frame] = []
+        self.open_nodes: list[NodeBuilder] = []
         self._counter = BlockCounter()
-        self._contents = Contents(self._frames, self._counter, too_large, may_widen=self._may_widen)
-        self._pager, self._values = self._contents.pager, self._contents.values
+        self._pager = Pager(self._counter, too_large, may_widen=self._may_widen)
+        self._values = ValueFlow(self._counter, too_large, may_widen=self._may_widen)
+        self._contents = Contents(self._counter, self._pager, self._values, too_large)
         self._exported_at = exported_at
         self._lineage = dict(lineage or {})
         self._named: dict[type[NodeType], Named] = {}
 
     def add(self, event: DraftEvent) -> Iterator[BlockEvent]:
         """The blocks that follow from one more event."""
-        if isinstance(event, Piece) != self._values.is_open and not _is_document(event):
+        if isinstance(event, Piece) != self._values.is_open:
             raise ProtocolError("pieces of values must follow their record at once", where=Where(stage="encode"))
         if isinstance(event, Piece):
-            yield from self._held_back(self._frames[-1], self._values.add(event))
+            yield from self._wait_for_history(self.open_nodes[-1], self._values.add(event))
         elif isinstance(event, Records):
-            yield from self._contents.add_records(event)
+            yield from self._contents.add_records(self.open_nodes[-1], event)
         elif isinstance(event, Draft):
-            yield from self._contents.add_draft(event)
+            yield from self._contents.add_draft(self.open_nodes[-1], event)
         elif isinstance(event, Open):
             yield from self._open(event)
         elif isinstance(event, Ref):
             yield from self._pager.append_link(
-                self._frames[-1], field_edge(self._frames[-1], event.field), self._named[event.node].cid(event.key)
+                self.open_nodes[-1],
+                field_edge(self.open_nodes[-1], event.field),
+                self._named[event.node].cid(event.key),
             )
         elif isinstance(event, Close):
             yield from self._close()
@@ -103,92 +106,96 @@ class Encoder:
     # --- nodes start --------------------------------------------------------------------------------------------
 
     def _open(self, event: Open) -> Iterator[BlockEvent]:
-        if not self._frames:
+        parent = self.open_nodes[-1] if self.open_nodes else None
+        open_node = open_node_of(event, edge_to(parent, event.node, event))
+        if parent is None:
             yield self._counter.begin()  # the manifest's place
-        frame = frame_of(event, self._contents.edge_to(event.node, event))
-        if self._frames and not frame.is_part:
-            yield from self._pager.keep_place(self._frames[-1], frame.edge, _entry_bytes(frame), frame)
+        elif not open_node.is_part:
+            yield from self._pager.keep_place(parent, open_node.edge, _entry_bytes(open_node), open_node)
         if event.node in COUNTED:
             self._counter.stats[COUNTED[event.node]] += 1
-        self._frames.append(frame)
-        frame.begun = not frame.is_part and frame.edge.kind != "inline" and not _is_at_hand(event)
-        if frame.begun:
+        self.open_nodes.append(open_node)
+        open_node.begun = not open_node.is_part and open_node.edge.kind != "inline" and not _is_at_hand(event)
+        if open_node.begun:
             yield self._counter.begin()
-        yield from self._fill(frame, event)
+        yield from self._fill(open_node, event)
 
-    def _fill(self, frame: Frame, event: Open) -> Iterator[BlockEvent]:
+    def _fill(self, open_node: NodeBuilder, event: Open) -> Iterator[BlockEvent]:
         """The node's own fields; values of its record that are no part of it any more."""
         if isinstance(event, OpenHistory):
-            yield from self._contents.open_history(frame, event.stored)
+            yield from self._contents.open_history(open_node, event.stored)
             return
-        if isinstance(event, OpenConstellation):
+        if isinstance(event, OpenMemoryBlock):
+            open_node.document = event.document or b""
+            open_node.fields["total_snapshot_bytes"] = dagcbor.integer(len(open_node.document))
+        elif isinstance(event, OpenConstellation):
             fields = {"exported_at": self._exported_at, "owner_id": event.owner_id, "version": FORMAT_VERSION}
-            frame.fields = encode_fields(fields)
+            open_node.fields = encode_fields(fields)
         elif isinstance(event, OpenTable):
-            frame.fields = encode_fields({"columns": event.columns})
+            open_node.fields = encode_fields({"columns": event.columns})
         elif isinstance(event, OpenGroupConfig):
-            yield from self._add_member_ids(frame, event.member_agent_ids)
+            yield from self._add_member_ids(open_node, event.member_agent_ids)
         if event.record is None:
             return
         embedded = event.node.embedded()
         record: Any = event.node.record or (embedded.of if embedded is not None else None)
-        if stands_apart(event.record.values()):
-            frame.body = RecordBody(record, event.record)
-            yield from self._held_back(frame, self._values.send(frame, frame.body))
+        if has_large_values(event.record.values()):
+            open_node.body = RecordBody(record, event.record)
+            yield from self._wait_for_history(open_node, self._values.send(open_node, open_node.body))
         elif event.node is MemoryBlockExport:
-            frame.body = RecordBody(record, event.record)
+            open_node.body = RecordBody(record, event.record)
         elif embedded is not None:
             encoded = dagcbor.encode_record(event.record)
             if len(encoded) <= BIG_RECORD_BYTES:
-                frame.fields[embedded.name] = encoded
+                open_node.fields[embedded.name] = encoded
                 return
-            frame.body = RecordBody(record, event.record)
-            yield from self._values.keep_place(frame)
+            open_node.body = RecordBody(record, event.record)
+            yield from self._values.keep_place(open_node)
 
-    def _held_back(self, frame: Frame, blocks: Iterator[BlockEvent]) -> Iterator[BlockEvent]:
+    def _wait_for_history(self, open_node: NodeBuilder, blocks: Iterator[BlockEvent]) -> Iterator[BlockEvent]:
         """Blocks of values: those of a memory block wait until its history has gone."""
-        if frame.node is not MemoryBlockExport:
+        if open_node.node is not MemoryBlockExport:
             yield from blocks
         else:
-            frame.values += [block for block in blocks if isinstance(block, Block)]
+            open_node.values += [block for block in blocks if isinstance(block, Block)]
 
-    def _add_member_ids(self, frame: Frame, ids: Sequence[str]) -> Iterator[BlockEvent]:
+    def _add_member_ids(self, open_node: NodeBuilder, ids: Sequence[str]) -> Iterator[BlockEvent]:
         self._counter.stats["agent_count"] = len(ids)
         for agent_id in ids:
             encoded = dagcbor.text(agent_id)
-            edge = field_edge(frame, "member_agent_ids")
-            yield from self._pager.keep_place(frame, edge, len(encoded))
-            yield from self._pager.append(frame, edge, encoded)
+            edge = field_edge(open_node, "member_agent_ids")
+            yield from self._pager.keep_place(open_node, edge, len(encoded))
+            yield from self._pager.append(open_node, edge, encoded)
 
     # --- nodes end ----------------------------------------------------------------------------------------------
 
     def _close(self) -> Iterator[BlockEvent]:
-        frame = self._frames.pop()
-        if frame.node is TableExport:
-            frame.fields["count"] = dagcbor.integer(frame.row_count)
-        if frame.is_part:
-            self._frames[-1].parts.setdefault(frame.edge.name, {})[frame.name] = frame
-        elif frame.node is MemoryBlockExport:
-            document = list(self._contents.add_document(frame, field_edge(frame, "snapshot_chunk_cids"), frame.pieces))
-            data = yield from self._fit(frame)
-            frame.values += self._place_values(frame)
-            yield from self._hand_up(frame, data)
-            yield from frame.values
+        open_node = self.open_nodes.pop()
+        if open_node.node is TableExport:
+            open_node.fields["count"] = dagcbor.integer(open_node.row_count)
+        if open_node.is_part:
+            self.open_nodes[-1].parts.setdefault(open_node.edge.name, {})[open_node.name] = open_node
+        elif open_node.node is MemoryBlockExport:
+            document = list(self._contents.add_document(open_node, "snapshot_chunk_cids", open_node.document))
+            data = yield from self._fit(open_node)
+            open_node.values += self._place_values(open_node)
+            yield from self._hand_up(open_node, data)
+            yield from open_node.values
             yield from document
         else:
-            data = yield from self._fit(frame)
-            yield from self._place_values(frame)
-            yield from self._hand_up(frame, data)
+            data = yield from self._fit(open_node)
+            yield from self._place_values(open_node)
+            yield from self._hand_up(open_node, data)
 
-    def _fit(self, frame: Frame) -> Generator[Block, None, bytes]:
+    def _fit(self, open_node: NodeBuilder) -> Generator[Block, None, bytes]:
         """Make the node fit its block, or refuse it. Returns it, but for the CIDs of values that are still to go."""
-        for block, hidden in frame.finish_pages():
+        for block, hidden in open_node.finish_pages():
             yield from self._counter.wide_one(block, hidden=hidden)
-        data = yield from self._widened(frame.shrink(may_widen=self._may_widen))
-        if len(data) > frame.limit and not frame.overgrown:
-            self._too_large(frame.too_large(len(data)))
+        data = yield from self._widened(open_node.shrink(may_widen=self._may_widen))
+        if len(data) > open_node.limit and not open_node.overgrown:
+            self._too_large(open_node.too_large(len(data)))
         elif self._may_widen and not fits(data):
-            self._too_large(does_not_fit(frame.noun, frame.where, len(data)))
+            self._too_large(does_not_fit(open_node.noun, open_node.where, len(data)))
         return data
 
     def _widened(self, shrinking: Generator[tuple[Block, bool], None, bytes]) -> Generator[Block, None, bytes]:
@@ -199,44 +206,44 @@ class Encoder:
                 return bytes(end.value)
             yield from self._counter.wide_one(block, hidden=hidden)
 
-    def _place_values(self, frame: Frame) -> Iterator[Block]:
+    def _place_values(self, open_node: NodeBuilder) -> Iterator[Block]:
         """The values that have just moved out of the node's record, to the place that was kept for them."""
-        if frame.body is not None and frame.body.moved:
-            for block in self._counter.wide(Outflow(frame.body.waiting()).pump()):
-                yield Block(block.cid, block.data, place=frame.value_place)
+        if open_node.body is not None and open_node.body.moved:
+            for block in self._counter.wide(Outflow(open_node.body.waiting()).pump()):
+                yield Block(block.cid, block.data, place=open_node.value_place)
 
-    def _hand_up(self, frame: Frame, data: bytes) -> Iterator[BlockEvent]:
-        if frame.body is not None and frame.body.moved:
-            data = frame.encoded()  # now that all its values have their CIDs
-        if not self._frames:
-            yield from self._finish(frame, data)
+    def _hand_up(self, open_node: NodeBuilder, data: bytes) -> Iterator[BlockEvent]:
+        if open_node.body is not None and open_node.body.moved:
+            data = open_node.encoded()  # now that all its values have their CIDs
+        if not self.open_nodes:
+            yield from self._finish(open_node, data)
             return
-        parent, edge = self._frames[-1], frame.edge
+        parent, edge = self.open_nodes[-1], open_node.edge
         if edge.kind == "inline":
-            parent.collection(edge).place = frame.place
+            parent.collection(edge).place = open_node.place
             yield from self._pager.append(parent, edge, data)
             return
-        block = self._counter.block(data, closes=frame.begun)
-        if frame.key is not None:
-            self._named.setdefault(frame.node, Named()).add(frame.key, block.cid)
+        block = self._counter.block(data, closes=open_node.begun)
+        if open_node.key is not None:
+            self._named.setdefault(open_node.node, Named()).add(open_node.key, block.cid)
         yield block
         collection = parent.collection(edge)
         if isinstance(collection, LinkMap) and not parent.overgrown:
-            collection.add_entry(frame.name, block.cid)
+            collection.add_entry(open_node.name, block.cid)
             yield from self._pager.after_append(parent, edge)
         else:
             yield from self._pager.append(parent, edge, dagcbor.link(block.cid))
 
-    def _finish(self, frame: Frame, data: bytes) -> Iterator[BlockEvent]:
-        if frame.node is ConstellationExport:
-            frame.fields["version"] = dagcbor.integer(self._counter.version)
-            data = frame.encoded()
+    def _finish(self, open_node: NodeBuilder, data: bytes) -> Iterator[BlockEvent]:
+        if open_node.node is ConstellationExport:
+            open_node.fields["version"] = dagcbor.integer(self._counter.version)
+            data = open_node.encoded()
         data_block = Block(cid_of(data), data, closes=True)
         yield data_block
         fields = {
             "stats": self._counter.stats,
             "version": self._counter.version,
-            "export_type": EXPORT_TYPES[frame.node],
+            "export_type": EXPORT_TYPES[open_node.node],
             "exported_at": self._exported_at,
             "section_count": self._counter.stats["total_blocks"] + 2,
         } | self._lineage
@@ -272,18 +279,13 @@ async def encode(
                 yield block
 
 
-def _is_document(event: DraftEvent) -> bool:
-    """Pieces of a memory document come right after its block, and wait for its end."""
-    return isinstance(event, Draft) and event.node is SnapshotChunk
-
-
 def _is_at_hand(event: Open) -> bool:
-    """Nodes whose children are few and held until the node is made, so that no position has to be kept for them."""
+    """Whether all blocks of a node wait in memory until it is made, so that no position has to be kept for it."""
     if not isinstance(event, OpenMemoryBlock) or event.has_history:
         return False
     return Large not in map(type, event.record.values())
 
 
-def _entry_bytes(frame: Frame) -> int:
+def _entry_bytes(open_node: NodeBuilder) -> int:
     """How many bytes a node takes in its parent's collection, if it is a link there."""
-    return LINK_BYTES + (len(dagcbor.text(frame.name)) if frame.edge.kind == "link_map" else 0)
+    return LINK_BYTES + (len(dagcbor.text(open_node.name)) if open_node.edge.kind == "link_map" else 0)

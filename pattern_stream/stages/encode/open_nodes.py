@@ -12,6 +12,7 @@ from pattern_stream.format import MAX_BLOCK_BYTES
 from pattern_stream.items import Block, Open, OpenTable
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.model.nodes import EXTENSIONS, Edge, MemoryBlockExport, NodeType
+from pattern_stream.schema.model.records import Record
 from pattern_stream.stages.encode.out_of_line import LEAST_MOVED_BYTES, RecordBody
 from pattern_stream.stages.encode.pages import PAGE_ENVELOPE_BYTES, Collection, new_collection
 from pattern_stream.stages.encode.splice import fits, splice
@@ -26,11 +27,11 @@ _EMPTY_MAP: Final = dagcbor.map_head(0)
 
 
 @dataclass(slots=True)
-class Frame:
+class NodeBuilder:
     """An open node. `edge`: where it goes in its parent, there under `name` where that is a map.
 
     `begun`: it has a Begin of its own. `place`: kept for a page that would start with it; `value_place`: for values
-    that may have to move out of its record. `pieces`: of a memory block's document; `values`: blocks of what moved out
+    that may have to move out of its record. `document`: of a memory block; `values`: blocks of what moved out
     of its record. Both come after its history, so they wait for its end.
     """
 
@@ -46,8 +47,8 @@ class Frame:
     fields: dict[str, bytes] = field(default_factory=dict)
     body: RecordBody | None = None
     collections: dict[str, Collection] = field(default_factory=dict)
-    parts: dict[str, dict[str, Frame]] = field(default_factory=dict)
-    pieces: list[bytes] = field(default_factory=list)
+    parts: dict[str, dict[str, NodeBuilder]] = field(default_factory=dict)
+    document: bytes = b""
     values: list[Block] = field(default_factory=list)
     row_count: int = 0
     overgrown: bool = False
@@ -149,11 +150,28 @@ class Frame:
         )
 
 
-def frame_of(event: Open, edge: Edge) -> Frame:
-    """The frame of a node that starts."""
+def open_node_of(event: Open, edge: Edge) -> NodeBuilder:
+    """The open_node of a node that starts."""
     record = event.node.record or getattr(event.node.embedded(), "of", None)
     row_id = None if event.record is None else event.record["id"]
     table = getattr(record, "table", None)
     where = Where(stage="encode", table=table, row_id=row_id) if row_id is not None else Where(stage="encode")
     name = str(event.table if isinstance(event, OpenTable) else row_id)
-    return Frame(event.node, edge, event.key, name, where, getattr(record, "noun", "constellation"))
+    return NodeBuilder(event.node, edge, event.key, name, where, getattr(record, "noun", "constellation"))
+
+
+def edge_to(parent: NodeBuilder | None, child: type[NodeType] | type[Record], event: Open | None = None) -> Edge:
+    """The key of an open node, or of the manifest (None), under which a child goes. `event`: the one that opens it."""
+    if parent is None:
+        return Edge("link", name="data_cid")
+    if isinstance(event, OpenTable) and event.table is not None:
+        return next(edge for edge in parent.node.edges if edge.kind == "tables")
+    edge = parent.node.home_of(child)
+    if edge is None:
+        raise TypeError(f"{parent.node.__name__} has no place for {child.__name__}")
+    return edge
+
+
+def field_edge(open_node: NodeBuilder, name: str) -> Edge:
+    """A key of a node."""
+    return next(edge for edge in open_node.node.edges if edge.name == name)

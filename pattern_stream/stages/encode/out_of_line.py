@@ -165,7 +165,7 @@ def _json_text(value: Any) -> str:
 
 
 class RowBody(Body[int]):
-    """The cells of a row of a table beyond the declared records; any text or BLOB may go."""
+    """The cells of a row of an extension table or of memory history; any text or BLOB may move out."""
 
     def __init__(self, row: Row) -> None:
         super().__init__()
@@ -200,12 +200,12 @@ class RowBody(Body[int]):
         return sorted(self.moved)
 
 
-def stands_apart(values: Any) -> bool:
-    """Whether a record or row has a value that is not for the fast encoder: Large, or JSON that is not parsed."""
-    return not _APART.isdisjoint(map(type, values))
+def has_large_values(values: Any) -> bool:
+    """Whether a record or row has a value that the fast encoder cannot encode: Large, or JSON that is not parsed."""
+    return not _LARGE.isdisjoint(map(type, values))
 
 
-_APART: Final = frozenset({Large, StoredText})
+_LARGE: Final = frozenset({Large, StoredText})
 
 
 class Outflow:

@@ -10,7 +10,7 @@ from pattern_stream.format import LINK_BYTES
 from pattern_stream.items import Begin, Block, BlockEvent
 from pattern_stream.schema.model.nodes import Edge
 from pattern_stream.stages.encode.block_counter import BlockCounter
-from pattern_stream.stages.encode.open_nodes import Frame
+from pattern_stream.stages.encode.open_nodes import NodeBuilder
 from pattern_stream.stages.encode.pages import Collection, outgrows
 
 
@@ -25,11 +25,13 @@ class Pager:
         self._too_large = too_large
         self._may_widen = may_widen
 
-    def keep_place(self, frame: Frame, edge: Edge, size: int, child: Frame | None = None) -> Iterator[Begin]:
+    def keep_place(
+        self, open_node: NodeBuilder, edge: Edge, size: int, child: NodeBuilder | None = None
+    ) -> Iterator[Begin]:
         """A place for a page, where the next element would start one. What is inline grows: it always might."""
-        if not (self._may_widen or frame.is_hidden) or edge.page is None or not frame.is_pageable:
+        if not (self._may_widen or open_node.is_hidden) or edge.page is None or not open_node.is_pageable:
             return
-        collection = frame.collection(edge)
+        collection = open_node.collection(edge)
         if child is not None and edge.kind == "inline":
             begin, child.place = self._counter.keep_place()
             yield begin
@@ -37,28 +39,28 @@ class Pager:
             begin, collection.place = self._counter.keep_place()
             yield begin
 
-    def append_link(self, frame: Frame, edge: Edge, cid: bytes) -> Iterator[BlockEvent]:
+    def append_link(self, open_node: NodeBuilder, edge: Edge, cid: bytes) -> Iterator[BlockEvent]:
         """One more link that has no block of its own."""
-        yield from self.keep_place(frame, edge, LINK_BYTES)
-        yield from self.append(frame, edge, dagcbor.link(cid))
+        yield from self.keep_place(open_node, edge, LINK_BYTES)
+        yield from self.append(open_node, edge, dagcbor.link(cid))
 
-    def append(self, frame: Frame, edge: Edge, element: bytes) -> Iterator[Block]:
+    def append(self, open_node: NodeBuilder, edge: Edge, element: bytes) -> Iterator[Block]:
         """One more element. A collection that outgrows a block is refused at that element, or gives pages away."""
-        if frame.overgrown:
+        if open_node.overgrown:
             return
-        frame.collection(edge).add(element)
-        yield from self.after_append(frame, edge)
+        open_node.collection(edge).add(element)
+        yield from self.after_append(open_node, edge)
 
-    def after_append(self, frame: Frame, edge: Edge) -> Iterator[Block]:
+    def after_append(self, open_node: NodeBuilder, edge: Edge) -> Iterator[Block]:
         """Give pages away, or refuse, where a collection has outgrown its node."""
-        collection = frame.collection(edge)
+        collection = open_node.collection(edge)
         if not is_due(collection):
             return
-        if self._may_widen or frame.is_hidden:
-            yield from self._counter.wide(collection.give(everything=False), hidden=frame.is_hidden)
+        if self._may_widen or open_node.is_hidden:
+            yield from self._counter.wide(collection.give(everything=False), hidden=open_node.is_hidden)
         else:
-            frame.overgrown = True
-            self._too_large(frame.too_large(collection.size, f" with {collection.count} elements in {edge.name}"))
+            open_node.overgrown = True
+            self._too_large(open_node.too_large(collection.size, f" with {collection.count} elements in {edge.name}"))
 
 
 def is_due(collection: Collection) -> bool:

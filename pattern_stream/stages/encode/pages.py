@@ -46,7 +46,7 @@ class Collection:
     count: int = 0
     place: int | None = None
     paged: bool = False
-    _held: bytearray = field(default_factory=bytearray)
+    _elements: bytearray = field(default_factory=bytearray)
     _runs: list[Run] = field(default_factory=list)
     _page_links: bytearray = field(default_factory=bytearray)
     _page_count: int = 0
@@ -54,7 +54,7 @@ class Collection:
     @property
     def size(self) -> int:
         """Bytes of the elements that are still here."""
-        return len(self._held)
+        return len(self._elements)
 
     @property
     def has_full_page(self) -> bool:
@@ -70,7 +70,7 @@ class Collection:
         """One more element."""
         if self.starts_run(len(element)):
             self._runs.append(Run(self.place))
-        self._held += element
+        self._elements += element
         self._runs[-1].count += 1
         self._runs[-1].size += len(element)
         self.count += 1
@@ -78,7 +78,7 @@ class Collection:
     def encoded(self) -> bytes:
         """What stands in the node: the elements, or how many there are and their pages."""
         if not self.paged:
-            return _head(self.edge)(self.count) + self._content(self.count, len(self._held))
+            return _head(self.edge)(self.count) + self._content(self.count, len(self._elements))
         pages = dagcbor.array_head(self._page_count) + self._page_links
         return splice({"count": dagcbor.integer(self.count), "pages": pages})
 
@@ -94,7 +94,7 @@ class Collection:
         page: type[NodeType] = self.edge.page  # type: ignore[assignment]  # every growing collection has one
         edge = collection_edge(page)
         elements = _head(edge)(run.count) + self._content(run.count, run.size)
-        del self._held[: run.size]
+        del self._elements[: run.size]
         data = splice({edge.name: elements, "index": dagcbor.integer(self._page_count)})
         block = Block(cid_of(data), data, place=run.place)
         self._page_links += dagcbor.link(block.cid)
@@ -103,7 +103,7 @@ class Collection:
 
     def _content(self, count: int, size: int) -> bytes:
         """The first elements, of `size` bytes together, as they stand in a node."""
-        return bytes(memoryview(self._held)[:size])
+        return bytes(memoryview(self._elements)[:size])
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Rows of tables beyond the declared records to chunks: each row is encoded once, here.
+"""Groups rows of extension tables and of memory history into chunks. Each row is encoded once, here.
 Source: docs/format.md#memory-history, #extension-tables."""
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class RowChunks:
 
 
 def encode_rows(rows: Sequence[Row]) -> list[bytes]:
-    """Each row as an array of its cells: the fast way where there are no bytes and nothing odd in any of them."""
+    """Each row as an array of its cells: the fast way where all cells are text, finite numbers or null."""
     kinds = set(map(type, chain.from_iterable(rows)))
     if kinds <= _PLAIN or (kinds <= _PLAIN | {float} and all(_is_finite(cell) for row in rows for cell in row)):
         return encode_records(list(map(list, rows)))

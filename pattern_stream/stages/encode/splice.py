@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pattern_stream.codec import dagcbor
 from pattern_stream.codec.cid import cid_of
-from pattern_stream.format import MAX_BLOCK_BYTES
+from pattern_stream.format import MAX_BLOCK_BYTES, SNAPSHOT_CHUNK_BYTES
 from pattern_stream.items import Block, Draft
 from pattern_stream.schema.model.nodes import NodeType
 from pattern_stream.schema.model.records import canonical
@@ -66,13 +66,14 @@ def fits(data: bytes, limit: int = MAX_BLOCK_BYTES) -> bool:
     return len(data) <= limit and dagcbor.is_readable(data)
 
 
-def chain_documents(pieces: Iterable[bytes]) -> list[Block]:
-    """The pieces of a memory document, each linking to the next, so made from the last to the first.
+def document_blocks(document: bytes) -> list[Block]:
+    """A memory document in pieces, each linking to the next, so made from the last to the first; an empty one has none.
     Source: docs/format.md#snapshot-chunks."""
     following: bytes | None = None
     blocks: list[Block] = []
-    numbered = list(enumerate(pieces))
-    for index, data in reversed(numbered):
+    starts = range(0, len(document), SNAPSHOT_CHUNK_BYTES)
+    for index, start in reversed(list(enumerate(starts))):
+        data = document[start : start + SNAPSHOT_CHUNK_BYTES]
         next_cid = NULL if following is None else dagcbor.link(following)
         encoded = splice({"data": octets(data), "index": dagcbor.integer(index), "next_cid": next_cid})
         following = cid_of(encoded)

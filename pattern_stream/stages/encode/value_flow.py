@@ -9,7 +9,7 @@ from pattern_stream.errors import LimitExceeded, Where
 from pattern_stream.format import MAX_BLOCK_BYTES, MAX_BLOCK_CONTAINERS
 from pattern_stream.items import Begin, BlockEvent, Piece
 from pattern_stream.stages.encode.block_counter import BlockCounter
-from pattern_stream.stages.encode.open_nodes import Frame
+from pattern_stream.stages.encode.open_nodes import NodeBuilder
 from pattern_stream.stages.encode.out_of_line import Body, Outflow, RecordBody, RowBody
 
 
@@ -22,7 +22,7 @@ class ValueFlow:
     def __init__(self, counter: BlockCounter, too_large: Callable[[LimitExceeded], None], *, may_widen: bool) -> None:
         self._counter = counter
         self._too_large = too_large
-        self._may_widen = may_widen
+        self.may_widen = may_widen
         self._outflow: Outflow | None = None
         self._is_hidden = False
         self._then: Callable[[], Iterator[BlockEvent]] = lambda: iter(())
@@ -32,19 +32,19 @@ class ValueFlow:
         """Whether Pieces are waited for."""
         return self._outflow is not None
 
-    def keep_place(self, frame: Frame) -> Iterator[Begin]:
-        if self._may_widen:
-            begin, frame.value_place = self._counter.keep_place()
+    def keep_place(self, open_node: NodeBuilder) -> Iterator[Begin]:
+        if self.may_widen:
+            begin, open_node.value_place = self._counter.keep_place()
             yield begin
 
-    def send(self, frame: Frame, body: RecordBody) -> Iterator[BlockEvent]:
+    def send(self, open_node: NodeBuilder, body: RecordBody) -> Iterator[BlockEvent]:
         """Values of a node's record that cannot stay: so many that what is left is no matter for its block."""
-        self.refuse(frame.noun, frame.where, len(body.encoded()) + body.moved_bytes)
+        self.refuse(open_node.noun, open_node.where, len(body.encoded()) + body.moved_bytes)
         body.settle(lambda: len(body.encoded()) <= MAX_BLOCK_BYTES // 2)
         yield from self.start(body, lambda: iter(()))
 
     def refuse(self, noun: str, where: Where, size: int) -> None:
-        if not self._may_widen:
+        if not self.may_widen:
             self._too_large(does_not_fit(noun, where, size))
 
     def start(self, body: Body[Any], then: Callable[[], Iterator[BlockEvent]]) -> Iterator[BlockEvent]:

@@ -26,7 +26,7 @@ from pattern_stream.schema.model.nodes import (
     SnapshotChunk,
     ValueChunk,
 )
-from pattern_stream.stages.statistics import Tally
+from pattern_stream.stages.statistics import ArchiveStatistics
 from pattern_stream.stages.walk.block_decoder import TOP, BlockDecoder
 from pattern_stream.stages.walk.pending_links import CLOSE, Finish, Inline, Links, Task, children_of, has_more
 from pattern_stream.stages.walk.shelf_protocol import ShelfProtocol, WalkLimits
@@ -69,7 +69,7 @@ class Walker:
         made: MutableMapping[bytes, MadeRows] | None = None,
         only_counted: Container[type[NodeType]] = (),
     ) -> None:
-        self.tally = Tally()
+        self.statistics = ArchiveStatistics()
         self.manifest: dict[str, Any] | None = None
         self._shelf = shelf
         self._limits = limits
@@ -102,7 +102,7 @@ class Walker:
 
     def set_aside(self, section: Section) -> bool:
         """Count one more section; lay it on the shelf, and say so, unless it is the one that is wanted."""
-        self.tally.count_section(len(section.data))
+        self.statistics.count_section(len(section.data))
         if section.cid == self._wanted:
             return False
         self._shelf.put(section, data=bool(self._tasks))
@@ -124,7 +124,7 @@ class Walker:
         self._ended = True
         yield from self._go_on()
         left = self._shelf.leftovers()
-        self.tally.finish(left.unreferenced)
+        self.statistics.finish(left.unreferenced)
         if left.unreferenced and not self._damaged:
             where = Where(stage="walk", offset=left.first_offset)
             message = f"{left.unreferenced} blocks are linked from nowhere and were ignored; the first is at the offset"
@@ -133,7 +133,7 @@ class Walker:
             self._compare(self.manifest)
 
     def _compare(self, manifest: dict[str, Any]) -> None:
-        for difference in self.tally.compare(manifest):
+        for difference in self.statistics.compare(manifest):
             if isinstance(difference, ArchiveError):
                 self._fail(difference)
             else:
@@ -193,7 +193,7 @@ class Walker:
 
     def _meet(self, section: Section) -> None:
         self._shelf.met(section.cid)
-        self.tally.count_met(len(section.data))
+        self.statistics.count_met(len(section.data))
         if self._when_met is not None:
             self._when_met(section)
 
@@ -204,7 +204,7 @@ class Walker:
                 f"more than {self._limits.repeated_links} links lead to blocks already met",
                 where=Where(stage="walk", cid=cid_text(cid), field=links.field),
             )
-        self.tally.count_again(links.node)
+        self.statistics.count_again(links.node)
         return Ref(links.node, links.field, name)
 
     def _repeat(self, node: Node) -> Node:
@@ -213,8 +213,8 @@ class Walker:
 
     def _spend(self, size: int, what: str) -> None:
         self._repeated_bytes += size
-        if self._repeated_bytes > self._limits.repeated_bytes + 16 * self.tally.data_bytes:
-            message = f"{what} repeat {self._repeated_bytes} bytes of an archive of {self.tally.data_bytes}"
+        if self._repeated_bytes > self._limits.repeated_bytes + 16 * self.statistics.data_bytes:
+            message = f"{what} repeat {self._repeated_bytes} bytes of an archive of {self.statistics.data_bytes}"
             raise HostileShape(message, where=Where(stage="walk"))
 
     def _finish(self, task: Finish) -> None:
@@ -267,7 +267,7 @@ class Walker:
 
     def _open(self, node: Node) -> Iterator[WalkEvent]:
         """Hand a node on, and want its children."""
-        self.tally.count(node)
+        self.statistics.count(node)
         if node.node is ExportManifest:
             self.manifest = node.value
             self._tasks += [CLOSE, Links(NodeType, "data_cid", [node.value["data_cid"]], TOP)]

@@ -30,10 +30,10 @@ from pattern_stream.schema.model.nodes import (
     GroupExportThin,
     MemoryBlockExport,
     MessageChunk,
-    SnapshotChunk,
 )
 from pattern_stream.schema.model.records import ArchivalEntry, Member, SharedAttachment
 from pattern_stream.stages.encode.encoder import Encoder, encode
+from pattern_stream.stages.encode.splice import document_blocks
 from tests.contracts import check_early_stop, check_errors_pass
 
 AT = "2026-01-02T03:04:06.123456789Z"
@@ -60,10 +60,23 @@ def blocks_of(events: list[BlockEvent]) -> dict[bytes, Any]:
     return {event.cid: decode(event.data) for event in events if isinstance(event, Block)}
 
 
-def memory_block(identity: str, *documents: bytes, key: str | None = None) -> list[DraftEvent]:
+def memory_block(identity: str, document: bytes, key: str | None = None) -> list[DraftEvent]:
     """The events of a memory block."""
-    pieces = [Draft(SnapshotChunk, {"data": data, "index": i}, row_id=identity) for i, data in enumerate(documents)]
-    return [OpenMemoryBlock({"id": identity}, key), *pieces, Close()]
+    return [OpenMemoryBlock({"id": identity}, key, document=document), Close()]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, []), (1, [1]), (900_000, [900_000]), (900_001, [900_000, 1]), (1_800_000, [900_000] * 2)]
+)
+def test_documents_are_cut_every_900000_bytes(size: int, expected: list[int]) -> None:
+    """Pieces joined are the document; an empty one has none."""
+    document = (bytes(range(251)) * (size // 251 + 1))[:size]
+
+    pieces = [decode(block.data) for block in document_blocks(document)]
+
+    assert expected == [len(piece["data"]) for piece in pieces]
+    assert list(range(len(expected))) == [piece["index"] for piece in pieces]
+    assert document == b"".join(piece["data"] for piece in pieces)
 
 
 def test_the_documented_example() -> None:
@@ -95,7 +108,7 @@ def test_an_agent_links_all_that_is_its_own() -> None:
         "m",
     )
     entries = Records(ArchivalEntry, [{"id": "e1"}, {"id": "e2"}])
-    found = run([Open(AgentExport, {"id": "a"}), *memory_block("b", b"one", b"two"), chunk, entries, Close()])
+    found = run([Open(AgentExport, {"id": "a"}), *memory_block("b", bytes(900_000) + b"two"), chunk, entries, Close()])
     blocks = blocks_of(found)
     root = found[-1]
 
@@ -103,8 +116,8 @@ def test_an_agent_links_all_that_is_its_own() -> None:
     agent = blocks[blocks[root.cid]["data_cid"].cid]
     block = blocks[agent["memory_block_cids"][0].cid]
     first, second = (blocks[link.cid] for link in block["snapshot_chunk_cids"])
-    assert ({"id": "a"}, "b", 6) == (agent["agent"], block["id"], block["total_snapshot_bytes"])
-    assert (b"one", 0, block["snapshot_chunk_cids"][1]) == (first["data"], first["index"], first["next_cid"])
+    assert ({"id": "a"}, "b", 900_003) == (agent["agent"], block["id"], block["total_snapshot_bytes"])
+    assert (bytes(900_000), 0, block["snapshot_chunk_cids"][1]) == (first["data"], first["index"], first["next_cid"])
     assert (b"two", 1, None) == (second["data"], second["index"], second["next_cid"])
     assert [message] == blocks[agent["message_chunk_cids"][0].cid]["messages"]
     assert ["e1", "e2"] == [blocks[link.cid]["id"] for link in agent["archival_entry_cids"]]

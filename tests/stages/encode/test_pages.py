@@ -101,7 +101,7 @@ def test_full_pages_are_given_away_at_once() -> None:
     held = []
     for event in [*agent_events(*records(ArchivalEntry, entry_record, 1_000, batch=1))][:-1]:
         list(encoder.add(event))  # type: ignore[arg-type]  # no messages
-        held.append(max((found.size for found in encoder._frames[0].collections.values()), default=0))
+        held.append(max((found.size for found in encoder.open_nodes[0].collections.values()), default=0))
 
     assert MAX_BLOCK_BYTES // SCALE - LINK_BYTES < max(held) <= 2 * MAX_PAGE_LINKS * LINK_BYTES // SCALE
 

@@ -231,12 +231,12 @@ def test_sections_are_counted(memory_bytes: int) -> None:
             list(walker.add(section))
         list(walker.finish())
 
-    tally, count = walker.tally, len(archive.blocks)
+    statistics, count = walker.statistics, len(archive.blocks)
     assert (count + 7, count + 1, 6, 1) == (
-        tally.sections,
-        tally.distinct_blocks,
-        tally.duplicates,
-        tally.unreferenced,
+        statistics.sections,
+        statistics.distinct_blocks,
+        statistics.duplicates,
+        statistics.unreferenced,
     )
 
 
@@ -555,7 +555,7 @@ def test_links_to_what_was_met_are_counted() -> None:
         events = [event for section in sections_of(archive.blocks) for event in walker.add(section)]
 
     refs = Counter(event.node for event in events if isinstance(event, Ref))
-    assert {AgentExport: 5, MemoryBlockExport: 4} == refs == walker.tally.again
+    assert {AgentExport: 5, MemoryBlockExport: 4} == refs == walker.statistics.again
 
 
 def test_wrong_statistics_may_be_damage_to_go_round() -> None:
