@@ -121,5 +121,9 @@ Source: docs/memory.md#where-a-document-is."""
 MAX_BLOCK_CONTAINERS: Final = 250_000
 """Arrays and maps in one block that is decoded; each costs up to 184 bytes of memory. Ours."""
 
+EXTENSION_KEY: Final = "pattern_stream"
+"""The key, in JSON columns of records that a conversion or rescue made, of all that version 3 has no field for. Ours.
+"""
+
 MAX_BLOCK_VALUES: Final = 500_000
 """Values in one block beyond MAX_BLOCK_BYTES that is decoded; each costs up to 64 bytes of memory. Ours."""

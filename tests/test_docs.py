@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import pattern_stream
 from pattern_stream.cli.main import COMMANDS, commands
 from pattern_stream.errors import ExitCode
 from tests.cli.terminal import call, environment
+from tests.legacy.emptied import emptied
 from tests.legacy.test_versions_1_and_2 import variants
 from tests.transport.test_sshsig import saved
 
@@ -143,6 +145,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a demo, `constellation.db`, in which the documents' blocks are run one after another."""
     folder = tmp_path_factory.mktemp("desk")
     assert 0 == call(folder, "demo", "--db", "constellation.db", "--messages", "60", "-q").code
+    (folder / "emptied.car").write_bytes(asyncio.run(emptied()))
     (folder / "old.car").write_bytes(variants()["2b constellation"])
     (folder / "passphrase.txt").write_text("geheim\n")
     (folder / ".ssh").mkdir()

@@ -54,6 +54,7 @@ class ConvertArguments(TypedDict):
     analyze: bool
     issues: Path | None
     fail_on: IssueSeverity | None
+    rescue: bool
     archival_as: Literal["entries", "blocks"]
     max_document_bytes: int
     spool_dir: Path | None
@@ -87,6 +88,9 @@ class ConvertArguments(TypedDict):
     "--fail-on",
     type=click.Choice(["info", "warning", "error", "critical"]),
     help="Write nothing, exit 7, where an issue is at least so severe.",
+)
+@click.option(
+    "--rescue", is_flag=True, help="Read an archive of today whose documents Pattern's export emptied: rebuild them."
 )
 @click.option(
     "--archival-as",
@@ -165,6 +169,7 @@ def options_of(session: Session, given: ConvertArguments) -> ConvertOptions:
     return ConvertOptions(
         archival=given["archival_as"],
         fail_on=given["fail_on"],
+        rescue=given["rescue"],
         force=given["force"],
         newest_version=int(given["newest_version"]),
         wrapping=wrapping(session, given["output"], passphrase),

@@ -42,6 +42,7 @@ class ImportArguments(TypedDict):
     on_conflict: OnConflict
     drop_unknown: bool
     orphans: Orphans | None
+    rescue: bool
     dry_run: bool
     no_verify_documents: bool
     max_document_bytes: int
@@ -90,6 +91,7 @@ class ImportArguments(TypedDict):
     type=click.Choice(["keep", "drop"]),
     help="What happens to rows that refer to nothing.  [default: refused; a restore into an empty database keeps them]",
 )
+@click.option("--rescue", is_flag=True, help="Rebuild documents that Pattern's export emptied, from their previews.")
 @click.option("--dry-run", is_flag=True, help="Do everything but keep it.")
 @click.option("--no-verify-documents", is_flag=True, help="Do not look into memory documents.")
 @signature_options("--require-signature", "Take the archive only where one of these keys signed it.")
@@ -137,6 +139,7 @@ def options_of(session: Session, given: ImportArguments) -> ImportOptions:
         on_conflict=given["on_conflict"],
         drop_unknown=given["drop_unknown"],
         orphans=given["orphans"],
+        rescue=given["rescue"],
         dry_run=given["dry_run"],
         verify_documents=not given["no_verify_documents"],
         max_document_bytes=given["max_document_bytes"],

@@ -15,9 +15,6 @@ from blake3 import blake3
 
 from pattern_stream.quick_dataclass import dataclass
 
-EXTENSION_KEY: Final = "pattern_stream"
-"""The key, in JSON columns of records that a conversion made, of all that version 3 has no field for."""
-
 MOST_EXAMPLES: Final = 3
 """Examples that are kept of each change and each loss."""
 

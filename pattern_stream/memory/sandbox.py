@@ -42,6 +42,9 @@ MAX_SHOWN_BYTES: Final = 16 * 1024 * 1024
 SINGLE_ROUNDS: Final = 32
 """Bad updates that are left out one at a time."""
 
+ESCAPED: Final = 2
+"""How many times longer a text may be as JSON, with a backslash before each line's end."""
+
 CACHED_COUNT: Final = 64
 CACHED_BYTES: Final = 4096
 
@@ -74,7 +77,7 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class _Task:
     """One request to the worker. remake: make a new snapshot in any case; probe: try at least to make one. peer: the
-    "snapshot" is a text, of which this peer writes a new document."""
+    "snapshot" is JSON, of which this peer writes a new document."""
 
     snapshot: bytes
     updates: Updates
@@ -191,13 +194,16 @@ class Sandbox:
         self._weigh(answer.blobs[0])
         return Shown(orjson.loads(answer.blobs[3]) or {}, _text_of(answer), answer.blobs[1])
 
-    async def write(self, text: str, metadata: str | None, peer: int) -> Folded:
-        """A new document with a text; equal texts of equal peers give equal bytes. `rendered`: what it shows.
+    async def write(self, edits: Sequence[tuple[str, str, Any]], metadata: str | None, peer: int) -> Folded:
+        """A new document: for each root container its kind, name and values. `rendered`: what it shows.
+
+        Equal edits of equal peers give equal bytes.
 
         Raises:  DamagedMemory, DocumentTooLarge, WorkerFailed.
         """
-        task = _Task(text.encode(), (), metadata, peer=peer)
-        self._measure(task)
+        task = _Task(orjson.dumps(list(edits)), (), metadata, peer=peer)
+        if len(task.snapshot) > ESCAPED * self._most:
+            self._measure(task)
         try:
             answer = await self._ask(task)
         except DocumentGrown as grown:

@@ -151,10 +151,20 @@ def fold(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
 
 
 def write(meta: dict[str, Any], blobs: list[bytes]) -> Reply:
-    """A new document with a text, written by the given peer, so that equal texts of equal peers give equal bytes."""
+    """A new document with the given values, written by the given peer, so that equal requests give equal bytes."""
     doc = new_document()
     doc.peer_id = meta["peer"]
-    doc.get_text("content").insert(0, blobs[0].decode())
+    for kind, name, values in json.loads(blobs[0]):
+        if kind == "text":
+            doc.get_text(name).insert(0, values)
+        elif kind == "map":
+            for key, value in values.items():
+                doc.get_map(name).insert(key, value)
+        elif kind == "list":
+            for value in values:
+                doc.get_list(name).push(value)
+        else:
+            doc.get_counter(name).increment(values)
     doc.commit()
     return _described(meta, doc, changed=True, step=0)
 

@@ -27,6 +27,8 @@ class ImportOptions:
     None stands for the one agent or group of the archive, `block:LABEL` for
     memory blocks, `id:ID` for any of them.
 
+    `rescue`: rebuild the empty documents of archives that the original emptied from their previews.
+
     `only`: `agent:NAME` or `group:NAME`. `drop_unknown`: leave
     out tables, columns and keys that nobody here knows, instead of refusing. `orphans`: keep or drop rows that refer to
     nothing, instead of refusing; an empty database takes those of a whole backup as they were."""
@@ -42,6 +44,7 @@ class ImportOptions:
     drop_unknown: bool = False
     orphans: Orphans | None = None
     dry_run: bool = False
+    rescue: bool = False
     verify_documents: bool = True
     max_document_bytes: int = MAX_DOCUMENT_BYTES
     spool_dir: Path | None = None

@@ -27,6 +27,7 @@ from pattern_stream.errors import Report, WrongKey, ignore_findings
 from pattern_stream.files.temporary import temporary_folders
 from pattern_stream.items import Open, Progress, ProgressCallback, RecordEvent, RowEvent
 from pattern_stream.memory.sandbox import Sandbox
+from pattern_stream.memory.unrendering import unrender
 from pattern_stream.pipelines.gc_tuning import few_collections
 from pattern_stream.pipelines.import_terms import Imported, ImportOptions, ImportResult
 from pattern_stream.pipelines.kept_edits import KeptEdits
@@ -41,6 +42,7 @@ from pattern_stream.schema.model.records import Message, Record
 from pattern_stream.stages.edit.check_documents import check_documents
 from pattern_stream.stages.edit.reassign import Reassigner
 from pattern_stream.stages.edit.rename import Renamer
+from pattern_stream.stages.edit.rescue import Rescuer, rescue_documents
 from pattern_stream.stages.edit.select import Filter, select, without
 from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfContents, choose
 from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
@@ -187,6 +189,10 @@ class _ImportLine:
         chosen = self._chosen(events)
         if self.options.verify_documents:
             chosen = check_documents(chosen, self.sandbox.check, self.sandbox.show, self.log.report)
+        if self.options.rescue:
+            chosen = rescue_documents(
+                chosen, Rescuer(self.sandbox.check, self.sandbox.write, unrender, self.log.report)
+            )
         if self.kept is not None:
             chosen = self.kept.watch(chosen)
         return self._edited(chosen, *steps)

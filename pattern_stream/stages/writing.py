@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -13,8 +13,11 @@ from pattern_stream.items import Folded, OpenMemoryBlock, Row, RowEvent
 from pattern_stream.schema.model.records import MemoryBlock
 from pattern_stream.streams import Events, closing
 
-Write = Callable[[str, str | None, int], Awaitable[Folded]]
-"""write(text, metadata JSON text, peer) -> Folded: a new document with that text."""
+Edit = tuple[str, str, Any]
+"""The kind ("text", "map", "list", "counter") and name of a root container, and all that is to be in it."""
+
+Write = Callable[[Sequence[Edit], str | None, int], Awaitable[Folded]]
+"""write(edits, metadata JSON text, peer) -> Folded: a new document."""
 
 _ID: Final = MemoryBlock.index("id")
 _SNAPSHOT: Final = MemoryBlock.index("loro_snapshot")
@@ -45,7 +48,7 @@ async def _written(row: Row, write: Write) -> Row:
     cells = list(row)
     text = cells[_PREVIEW] or ""
     try:
-        made = await write(text, cells[_METADATA], peer_of(cells[_ID], text))
+        made = await write([("text", "content", text)], cells[_METADATA], peer_of(cells[_ID], text))
     except PatternStreamError as error:
         raise error.at(Where("convert", table=MemoryBlock.table, row_id=cells[_ID], field="content_preview")) from None
     cells[_SNAPSHOT], cells[_FRONTIER] = made.snapshot, made.frontier

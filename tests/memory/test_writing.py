@@ -15,8 +15,8 @@ pytestmark = pytest.mark.anyio
 async def test_a_written_document_shows_its_text(text: str) -> None:
     """Written twice by two workers: same bytes, a readable document, the text and nothing else."""
     async with Sandbox() as one, Sandbox() as other:
-        made = await one.write(text, None, peer_of("b", text))
-        again = await other.write(text, None, peer_of("b", text))
+        made = await one.write([("text", "content", text)], None, peer_of("b", text))
+        again = await other.write([("text", "content", text)], None, peer_of("b", text))
         checked = await other.check(made.snapshot, None)
 
     assert made == again
@@ -25,7 +25,8 @@ async def test_a_written_document_shows_its_text(text: str) -> None:
 
 
 async def test_a_text_beyond_the_limit_is_refused() -> None:
-    """Before it is sent anywhere."""
+    """A long one before it is sent anywhere, any other when it is written."""
     async with Sandbox(max_document_bytes=100) as sandbox:
-        with pytest.raises(DocumentTooLarge, match="101 bytes, limit is 100"):
-            await sandbox.write("x" * 101, None, 1)
+        for length in (90, 300):
+            with pytest.raises(DocumentTooLarge, match="limit is 100"):
+                await sandbox.write([("text", "content", "x" * length)], None, 1)

@@ -16,9 +16,9 @@ import orjson
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.link import Link
 from pattern_stream.errors import MalformedSource, UnsupportedVersion, UsageError, Where
-from pattern_stream.format import BATCH_BYTES, FORMAT_VERSION
+from pattern_stream.format import BATCH_BYTES, EXTENSION_KEY, FORMAT_VERSION
 from pattern_stream.items import Row
-from pattern_stream.legacy.conversion import EXTENSION_KEY, Conversion, Issue
+from pattern_stream.legacy.conversion import Conversion, Issue
 from pattern_stream.legacy.pattern_archive.cbor import Item
 from pattern_stream.legacy.pattern_archive.records import Mapper, json_text, shared_message_id
 from pattern_stream.legacy.pattern_archive.sections import Sections

@@ -16,9 +16,9 @@ from uuid import UUID
 from blake3 import blake3
 
 from pattern_stream.errors import MalformedSource, Where
-from pattern_stream.format import MAX_BLOCK_BYTES, SNOWFLAKE_COUNTER_BITS, SNOWFLAKE_EPOCH_MS
+from pattern_stream.format import EXTENSION_KEY, MAX_BLOCK_BYTES, SNOWFLAKE_COUNTER_BITS, SNOWFLAKE_EPOCH_MS
 from pattern_stream.items import Row
-from pattern_stream.legacy.conversion import EXTENSION_KEY, Conversion, Issue, Provenance
+from pattern_stream.legacy.conversion import Conversion, Issue, Provenance
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.schema.ids.snowflakes import parse_snowflake
 from pattern_stream.schema.mapping.instants import instant_sort_key, instant_to_column, parse_instant
