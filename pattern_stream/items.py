@@ -25,7 +25,7 @@ from pattern_stream.schema.model.nodes import (
     NodeType,
     TableExport,
 )
-from pattern_stream.schema.model.records import Record
+from pattern_stream.schema.model.records import Message, Record
 
 CELLS_TABLE = ""
 """`Cells.table` of rows that are single cells: see `schema.nodes.CELL_COLUMNS`."""
@@ -240,18 +240,23 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class MadeRows:
-    """The messages of a chunk, in its node's `value`, decoded, checked and made into rows elsewhere.
+    """The messages of a chunk, in its node's `value`, decoded, checked and made into rows already.
 
-    `fields`: the chunk's other ones. `batches` may be called while the node is looked at, not later: Rows, and Records
-    of messages of which something is to be reported.
+    `fields`: the chunk's other ones. `batches` may be called while the node is looked at, not later; a batch has rows,
+    or the records of messages of which something is to be reported.
     """
 
     fields: RecordDict
     count: int
-    batches: Callable[[], Iterator[Rows | Records]]
+    batches: Callable[[], Iterator[list[Any]]]
 
     def __len__(self) -> int:
         return self.count
+
+    def events(self) -> Iterator[Rows | Records]:
+        """The batches as they flow on."""
+        for batch in self.batches():
+            yield Records(Message, batch) if type(batch[0]) is dict else Rows(Message, batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ FLOORS: Final = {
 
 INNER_FLOORS: Final = {
     "db": {"connection": 0, "catalog": 1, "ddl": 1, "read": 2, "write": 2},
-    "schema": {"model": 0, "mapping": 1, "checks": 2, "ids": 2},
+    "schema": {"model": 0, "mapping": 1, "ids": 2, "checks": 3},
     "stages": {
         "statistics": 1,
         "mapping": 1,

@@ -17,9 +17,8 @@ from typing import Any, Final
 from pattern_stream.budget import BUDGET, Budget
 from pattern_stream.errors import ArchiveError, Finding, Report
 from pattern_stream.format import MAX_BLOCK_BYTES
-from pattern_stream.items import MadeRows, Records, Rows, Section
+from pattern_stream.items import MadeRows, Section
 from pattern_stream.quick_dataclass import dataclass
-from pattern_stream.schema.model.records import Message
 from pattern_stream.streams import closing
 from pattern_stream.workers.channel import spare_processors
 from pattern_stream.workers.ordered_prefetch import OrderedPrefetch, Requested
@@ -192,13 +191,13 @@ class ChunkPrefetch:
             self.useless_count = 0 if item.answered and left is None else self.useless_count + 1
             self._free.append(item.slot)
 
-    def _rows(self, slot: int, sizes: list[int]) -> Iterator[Rows | Records]:
+    def _rows(self, slot: int, sizes: list[int]) -> Iterator[list[Any]]:
         offset = 0
         for size in sizes:
             if self._slots is None:
                 return
             batch: Any = marshal.loads(self._slots.get(slot, size, offset))
-            yield Records(Message, batch) if type(batch[0]) is dict else Rows(Message, batch)
+            yield batch
             offset += size
 
 

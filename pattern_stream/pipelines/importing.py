@@ -220,7 +220,10 @@ class _ImportLine:
             prefetch = open_chunk_prefetch(with_rows=read_messages, budget=self.options.budget)
             chunks = resources.enter_context(prefetch)
             sections, made = chunks.sections(sections), chunks.made
-        self.walker = Walker(root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made)
+        self.walker = Walker(
+            root, archive.shelf, report=report, drop_unknown=self.options.drop_unknown, made=made,
+            with_rows=read_messages,
+        )  # fmt: skip
         nodes = walk(sections, self.walker, archive.shelf)
         unread: frozenset[type[Record]] = frozenset() if read_messages else frozenset({Message})
         return unchunk(nodes, max_document_bytes=self.options.max_document_bytes, unread=unread)

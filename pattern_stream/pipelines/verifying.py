@@ -242,7 +242,7 @@ class _Check:
         sections, made = archive.reader.sections(), None
         if self.comparison is None:  # which looks at records
             sections, made = chunks.sections(sections), chunks.made
-        self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report, made=made)
+        self.walker = Walker(root, archive.shelf, report=self.report, damage=self.report, made=made, with_rows=False)
         nodes = walk(sections, self.walker, archive.shelf)
         try:
             unread: frozenset[type[Record]] = frozenset({Message}) if self.comparison is None else frozenset()

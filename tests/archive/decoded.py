@@ -16,7 +16,7 @@ from pattern_stream.archive.reader import ArchiveReader, read_sections
 from pattern_stream.archive.shelf import Shelf
 from pattern_stream.budget import Budget
 from pattern_stream.errors import ArchiveError, Finding
-from pattern_stream.items import RecordEvent, Rows, Section
+from pattern_stream.items import MadeRows, Node, Rows, Section, WalkEvent
 from pattern_stream.schema.model.records import Message
 from pattern_stream.stages.edit.translate import watch_batch_ids
 from pattern_stream.stages.mapping import unmap_records
@@ -96,7 +96,7 @@ class Watched:
 
     @property
     def used(self) -> int:
-        """How many were of use to the walk."""
+        """How many were of use to the walk, in lines that take all in their order."""
         return self.asked - sum(prefetch.useless_count for prefetch in self.prefetches)
 
 
@@ -122,7 +122,7 @@ class Found:
     findings: list[Finding] = field(default_factory=list)
     error: tuple[type[ArchiveError], str, Any] | None = None
     made: int = 0
-    """Batches of messages that came as rows already."""
+    """Chunks of messages that the worker made into rows."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Found) and (self.rows, self.findings, self.error) == (
@@ -131,12 +131,18 @@ class Found:
             other.error,
         )
 
-    async def counting(self, events: AsyncGenerator[RecordEvent]) -> AsyncGenerator[RecordEvent]:
+    async def counting(self, events: AsyncGenerator[WalkEvent]) -> AsyncGenerator[WalkEvent]:
         """Count what was made."""
         async with aclosing(events):
             async for event in events:
-                self.made += isinstance(event, Rows) and event.record is Message
+                self.made += is_of_a_worker(event)
                 yield event
+
+
+def is_of_a_worker(event: WalkEvent) -> bool:
+    """Whether a worker made the rows of a chunk: others are in a list."""
+    messages = event.value.get("messages") if isinstance(event, Node) else None
+    return isinstance(messages, MadeRows) and getattr(messages.batches, "func", None) is not iter
 
 
 Step = Callable[[Found, ChunkPrefetch], None]
@@ -156,7 +162,7 @@ async def found(
                 sections, made = decoding.sections(sections), decoding.made
             nodes = walk(sections, Walker(root, shelf, report=result.findings.append, made=made), shelf)
             watch = partial(watch_batch_ids, report=result.findings.append, minted=False)
-            records = transform(result.counting(unchunk(nodes)), watch)
+            records = transform(unchunk(result.counting(nodes)), watch)
             async with aclosing(unmap_records(records, result.findings.append)) as events:
                 async for event in events:
                     if isinstance(event, Rows):

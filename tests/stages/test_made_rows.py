@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pattern_stream.archive.shelf import Shelf
@@ -16,11 +18,7 @@ from pattern_stream.stages.walk.walker import Walker, walk
 from tests.archives import agent_archive, agent_record, message_chunk, message_record
 from tests.drive import collect, feed
 
-BATCHES: list[Rows | Records] = [
-    Rows(Message, [("m3", "text"), ("m4", "text")]),
-    Records(Message, [message_record(2)]),
-    Rows(Message, [("m5", "text")]),
-]
+BATCHES: list[list[Any]] = [[("m3", "text"), ("m4", "text")], [message_record(2)], [("m5", "text")]]
 MADE = MadeRows({"chunk_index": 1}, 4, lambda: iter(BATCHES))
 AGENT = Node(AgentExport, {"agent": agent_record()}, b"", 0, 100)
 PLAIN = Node(MessageChunk, message_chunk(0, [message_record(1)]), b"", 100, 100)
@@ -35,7 +33,8 @@ def unchunked(*nodes: Node, unread: frozenset[type[Message]] = frozenset()) -> l
 
 def test_made_rows_come_as_they_are_behind_what_was_waiting() -> None:
     """Records of the chunk before are one batch, which ends here; each batch is one event."""
-    expected = [Records(Message, [message_record(1)]), *BATCHES]
+    odd = Records(Message, [message_record(2)])
+    expected = [Records(Message, [message_record(1)]), Rows(Message, BATCHES[0]), odd, Rows(Message, BATCHES[2])]
 
     opened, *found = unchunked(AGENT, PLAIN, CHUNK)
 

@@ -250,7 +250,7 @@ class RecordBuilder:
                 yield from self._batch.flush()
         elif Message not in self._unread:
             yield from self._batch.flush()
-            yield from messages.batches()
+            yield from messages.events()
 
     def _add_rows(self, kind: type[Record] | str, rows: list[Any], node: Node) -> Iterator[RecordEvent]:
         external = moved_values(rows[0]) if rows else {}

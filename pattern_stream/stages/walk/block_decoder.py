@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, MutableMapping
+from functools import partial
 from typing import Any, Final
 
 from pattern_stream.codec.cid import cid_text
@@ -11,6 +12,7 @@ from pattern_stream.codec.large_values import decode_large
 from pattern_stream.errors import Finding, Report, UnknownLink, Where
 from pattern_stream.items import Counted, MadeRows, Node, Section
 from pattern_stream.schema.checks.check_nodes import check_node
+from pattern_stream.schema.checks.message_chunks import make_rows
 from pattern_stream.schema.checks.unknown_keys import unknown_keys, unknown_links
 from pattern_stream.schema.checks.versions import check_data_version, check_version, data_node_type, is_version_4
 from pattern_stream.schema.model.nodes import (
@@ -35,7 +37,8 @@ TOP: Final = "the manifest"
 class BlockDecoder:
     """Reads blocks of one archive. The manifest comes first: `is_version_4` is then whether it is of version 4.
 
-    `made`: what others made of a chunk already, by its CID; what is used is taken out of it.
+    `made`: what others made of chunks of messages already, by CID; what is used is taken out of it. All others are made
+    into rows here then, or `with_rows` False only checked and counted. None: messages are decoded as any other block.
     `only_counted`: types of leaves whose records and rows are counted instead of decoded.
     """
 
@@ -45,13 +48,15 @@ class BlockDecoder:
         *,
         drop_unknown: bool,
         made: MutableMapping[bytes, MadeRows] | None = None,
+        with_rows: bool = True,
         only_counted: Container[type[NodeType]] = (),
     ) -> None:
         self.is_version_4 = False
         self.manifest: dict[str, Any] | None = None
         self._report = report
         self._drop_unknown = drop_unknown
-        self._made = {} if made is None else made
+        self._made = made
+        self._with_rows = with_rows
         self._only_counted = only_counted
 
     def read(self, links: Links, section: Section) -> Node:
@@ -59,8 +64,7 @@ class BlockDecoder:
         if links.node in self._only_counted and (counted := self._count(links, section)) is not None:
             return Node(links.node, counted, section.cid, section.offset, len(section.data))
         node = links.node
-        made = self._made.pop(section.cid, None) if node is MessageChunk else None
-        if made is not None and not (self.is_version_4 and _LINK_HEAD in section.data):
+        if node is MessageChunk and (made := self._made_rows(section)) is not None:
             return Node(node, made.fields | {"messages": made}, section.cid, section.offset, len(section.data))
         value = decode_large(section.data)
         at_top = node is ExportManifest or links.parent == TOP
@@ -80,6 +84,15 @@ class BlockDecoder:
         if node is ValueChunk:
             checked["of"] = links.of
         return Node(node, checked, section.cid, section.offset, len(section.data))
+
+    def _made_rows(self, section: Section) -> MadeRows | None:
+        """The rows of a chunk; None where nobody wants them made, or it has to be decoded, which may find a fault."""
+        if self._made is None or (self.is_version_4 and _LINK_HEAD in section.data):
+            return None
+        if (made := self._made.pop(section.cid, None)) is not None:
+            return made
+        found = make_rows(section.data, with_rows=self._with_rows)
+        return None if found is None else MadeRows(found.fields, found.message_count, partial(iter, found.batches))
 
     def _count(self, links: Links, section: Section) -> dict[str, Any] | None:
         """The value of a leaf, which begins with Counted. None where it has to be decoded: it may lead to other blocks,

@@ -53,7 +53,7 @@ class Walker:
 
     `damage`: where faults go that do not stop the walk, which then goes round what is damaged; None raises the first.
     `drop_unknown`: keys of a later version are left behind with what they lead to, and said, instead of refused.
-    `made`: what others made of chunks of messages, by CID, when they are wanted.
+    `made`, `with_rows`: what others made of chunks of messages, and how the rest is made, see BlockDecoder.
     `only_counted`: types of leaves that are counted instead of decoded, see Counted.
     """
 
@@ -67,6 +67,7 @@ class Walker:
         damage: Report | None = None,
         drop_unknown: bool = False,
         made: MutableMapping[bytes, MadeRows] | None = None,
+        with_rows: bool = True,
         only_counted: Container[type[NodeType]] = (),
     ) -> None:
         self.statistics = ArchiveStatistics()
@@ -75,7 +76,9 @@ class Walker:
         self._limits = limits
         self._report = report
         self._damage = damage
-        self._decoder = BlockDecoder(report, drop_unknown=drop_unknown, made=made, only_counted=only_counted)
+        self._decoder = BlockDecoder(
+            report, drop_unknown=drop_unknown, made=made, with_rows=with_rows, only_counted=only_counted
+        )
         self._tasks: list[Task] = [Links(ExportManifest, "roots", [root], "header")]
         self._wanted: bytes | None = root
         self._ended = False
