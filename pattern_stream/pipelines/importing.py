@@ -48,7 +48,6 @@ from pattern_stream.stages.edit.table_of_contents import GROUP_NODES, TableOfCon
 from pattern_stream.stages.edit.translate import Translator, watch_batch_ids
 from pattern_stream.stages.mapping import unmap_event
 from pattern_stream.stages.rebuild.records import unchunk
-from pattern_stream.stages.row_packing import pack_row, unpack_rows
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import closing, transform
 from pattern_stream.transport.files import open_input
@@ -137,6 +136,8 @@ class _ImportLine:
 
     async def gather(self, living: Connection) -> None:
         """Put all rows aside before a database that has others is locked: the archive was read whole then."""
+        from pattern_stream.stages.row_packing import pack_row  # with pickle, which only a living database needs
+
         replaces = self.options.on_conflict == "replace" and not self.options.new_ids
         self.kept = KeptEdits(living, self.sandbox.show) if replaces else None
         async with AsyncExitStack() as resources:
@@ -149,6 +150,8 @@ class _ImportLine:
         """The line itself, or its rows that were put aside; then everything is kept, or nothing in a dry run."""
         async with AsyncExitStack() as resources:
             if self.gathered is not None:
+                from pattern_stream.stages.row_packing import unpack_rows
+
                 rows = unpack_rows(self._progressing(self.gathered))
             else:
                 rows = await self._rows(resources, "import")
