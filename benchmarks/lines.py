@@ -91,7 +91,7 @@ def planned(part: str, messages: int, rounds: int) -> tuple[list[Task], dict[str
     """The tasks of a part."""
     large, small = Corpus(DEMO, messages), Corpus(DEMO, SMALL_MESSAGES)
     if part == "scripts":
-        found = [Task("lines", name, corpus, rounds) for corpus in script_corpora(messages) for name in SCRIPTS]
+        found = [Task("lines", name, corpus, rounds) for name in SCRIPTS for corpus in script_corpora(messages)]
         return found, {}
     if part == "small":
         return [Task("lines", name, small, 2 * rounds) for name in SMALL] + [
