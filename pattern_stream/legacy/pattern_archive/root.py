@@ -72,7 +72,7 @@ def root_kind(head: bytes) -> RootKind | None:
     while (found := read_section_head(head, at)) is not None:
         start, end, cid = found
         if cid == root and end > len(head):
-            is_map = head[start] >> 5 == _MAP
+            is_map = start < len(head) and head[start] >> 5 == _MAP
             return (
                 "old" if is_map and any(text(key) in head[start + 1 : start + 30] for key in _FIRST_KEYS) else "neither"
             )
