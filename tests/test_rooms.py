@@ -41,6 +41,7 @@ INNER_FLOORS: Final = {
         "statistics": 1,
         "mapping": 1,
         "folding": 1,
+        "writing": 1,
         "encode": 2,
         "walk": 2,
         "rebuild": 2,

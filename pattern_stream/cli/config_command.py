@@ -14,7 +14,10 @@ from pattern_stream.cli.session import Session
 from pattern_stream.errors import UsageError
 
 
-@click.group(short_help="Show the presets of the configuration file.")
+@click.group(
+    short_help="Show the presets of the configuration file.",
+    epilog=examples("pattern-stream config show export --preset nightly"),
+)
 def config() -> None:
     """Named sets of options, in the user's own configuration file."""
 

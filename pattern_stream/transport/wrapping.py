@@ -131,7 +131,7 @@ async def unwrap(
         if kind == "encryption":
             head, unpacker = await _encrypted(head, source, unwrapping)
         else:
-            unpacker = _plain_unpacker(kind, head)
+            unpacker = unpacker_of(kind, head)
         inner = unwrap(_unpacked(unpacker, head, source, unwrapping), unwrapping, taken | {kind})
         async with closing(inner):
             async for piece in inner:
@@ -150,7 +150,8 @@ def wrapping_kind(head: bytes) -> str | None:
     return next((kind for magics, kind in _KINDS if head.startswith(magics)), None)
 
 
-def _plain_unpacker(kind: str, head: bytes) -> Unpacker:
+def unpacker_of(kind: str, head: bytes) -> Unpacker:
+    """What takes off a kind of wrapping that needs no key."""
     if kind == "armor":
         from pattern_stream.transport.age import Unarmor
 

@@ -43,5 +43,5 @@ async def test_a_disk_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         await collect(replay.first(dribble(bytes(20_000_000), 1_000_003)))
         monkeypatch.setattr(Area, "load", load)
 
-        with pytest.raises(TransportError, match="reading the archive again: Input/output error"):
+        with pytest.raises(TransportError, match="reading again what was put aside: Input/output error"):
             await collect(replay.again())

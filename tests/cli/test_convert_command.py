@@ -78,10 +78,10 @@ def test_through_pipes(old: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "code", "words"),
-    [("nothing.car", 6, "is not there"), ("note.txt", 5, "of no format"), ("new.car", 2, "nothing to convert")],
+    [("nothing.car", 6, "is not there"), ("note.txt", 5, "of no format"), ("new.car", 0, "archive of version 3")],
 )
 def test_what_is_no_old_archive(old: Path, name: str, code: int, words: str) -> None:
-    """A missing file, another file and an archive of today: each by its own code."""
+    """A missing file, another file and an archive of today: each by its own code; the last is written anew."""
     (old / "note.txt").write_text("hello")
     assert 0 == call(old, "convert", "old.car", "-o", "new.car", "-q").code
     told = call(old, "convert", name, "-o", "again.car")

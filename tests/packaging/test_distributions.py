@@ -82,7 +82,9 @@ def test_the_wheel_says_what_the_project_says(wheel: dict[str, bytes]) -> None:
 
     assert ("pattern-stream", pattern_stream.__version__) == (said["Name"], said["Version"])
     assert (given["requires-python"], given["license"]) == (said["Requires-Python"], said["License-Expression"])
-    assert set(map(_parts, given["dependencies"])) == set(map(_parts, said.get_all("Requires-Dist", [])))
+    extras = given["optional-dependencies"]
+    wanted = [*given["dependencies"], *(f"{one}; extra == '{name}'" for name in extras for one in extras[name])]
+    assert set(map(_parts, wanted)) == set(map(_parts, said.get_all("Requires-Dist", [])))
     assert "text/markdown" == said["Description-Content-Type"]
     assert (ROOT / "README.md").read_text(encoding="utf-8") == said.get_payload()
     assert (
@@ -91,10 +93,10 @@ def test_the_wheel_says_what_the_project_says(wheel: dict[str, bytes]) -> None:
 
 
 def _parts(requirement: str) -> tuple[str, ...]:
-    """A requirement's name and bounds, however they are ordered."""
-    found = re.fullmatch(r"([\w.\[\]-]+)(.*)", requirement.replace(" ", ""))
+    """A requirement's name, its bounds, however they are ordered, and what it depends on."""
+    found = re.fullmatch(r"([\w.\[\]-]+)([^;]*)(.*)", requirement.replace(" ", ""))
     assert found
-    return found[1], *sorted(found[2].split(","))
+    return found[1].replace(".", "-"), *sorted(found[2].split(",")), found[3]
 
 
 def test_the_sdist_holds_a_checkout(sdist: set[str]) -> None:

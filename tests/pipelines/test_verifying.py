@@ -178,7 +178,8 @@ async def test_a_framing_fault_does_not_hide_what_is_missing() -> None:
     ("raw", "code", "exit_code"),
     [
         (lambda: b"", "truncated-archive", ExitCode.CORRUPT),
-        (lambda: b"no archive" * 20, "malformed-header", ExitCode.CORRUPT),
+        (lambda: b"no archive" * 20, "unsupported-container", ExitCode.UNSUPPORTED),
+        (lambda: b"\0no archive" * 20, "malformed-header", ExitCode.CORRUPT),
         (lambda: bytes.fromhex("0aa16776657273696f6e02") + bytes(60), "unsupported-container", ExitCode.UNSUPPORTED),
         (lambda: bytes.fromhex("28b52ffd") + bytes(60), "truncated-archive", ExitCode.CORRUPT),
         (lambda: version_two().to_bytes(), "malformed-source", ExitCode.CORRUPT),
