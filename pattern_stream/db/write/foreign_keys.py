@@ -28,7 +28,8 @@ _NAMED_ROWS: Final = 20
 _REFERRING: Final = """SELECT s.name FROM sqlite_schema s WHERE s.type = 'table' AND s.sql NOT LIKE 'CREATE VIRTUAL%'
     AND EXISTS (SELECT 1 FROM pragma_foreign_key_list(s.name)) ORDER BY s.rowid"""
 _KEYS: Final = 'SELECT "from", "to" FROM pragma_foreign_key_list(?) WHERE id = ? ORDER BY seq'
-_EARLIER: Final = "temp.pattern_stream_faults"
+_EARLIER_NAME: Final = "pattern_stream_faults"
+_EARLIER: Final = f"temp.{_EARLIER_NAME}"
 
 
 class ForeignKeys:
@@ -124,30 +125,45 @@ def settle_orphans(connection: sqlite3.Connection, rule: Orphans | None, loaded:
         if rule == "keep":
             return
         for table, orphans in found.items():
-            target, rowids = Catalog.read(connection).tables.get(table), orphans.rowids
-            if None in rowids or target is None or target.rowid is None:
-                raise _refusal(connection, {table: orphans})
-            sql = f"DELETE FROM {quoted(table)} WHERE {quoted(target.rowid)} = ?"  # a column may be named rowid
-            deleted = connection.executemany(sql, [(rowid,) for rowid in rowids]).rowcount
+            deleted = _delete(connection, table, orphans)
             if not deleted:  # a trigger lets them pass, and would each time
                 raise _refusal(connection, {table: orphans})
             loaded.rows[table] -= deleted
             loaded.dropped[table] += deleted
 
 
+def _delete(connection: sqlite3.Connection, table: str, orphans: _OrphanRows) -> int:
+    """Delete those rows, by rowid or, where there is none, by what is wrong with them; 0 where that cannot be."""
+    target = Catalog.read(connection).tables.get(table)
+    if target is None:
+        return 0
+    if target.rowid is not None:
+        sql = f"DELETE FROM {quoted(table)} WHERE {quoted(target.rowid)} = ?"  # a column may be named rowid
+        return connection.executemany(sql, [(rowid,) for rowid in orphans.rowids]).rowcount
+    if _EARLIER_NAME in _temporary_tables(connection):
+        noted = connection.execute(f"SELECT 1 FROM {_EARLIER} WHERE child = ? LIMIT 1", (table,)).fetchone()
+        if noted is not None:  # nobody can tell those rows from these
+            return 0
+    broken = [_broken(connection, table, parent, number) for parent, number in sorted(orphans.keys)]
+    return sum(connection.execute(f"DELETE FROM {quoted(table)} AS t WHERE {where}").rowcount for where in broken)
+
+
 @dataclass(slots=True)
 class _OrphanRows:
-    """Rows of one table that refer to nothing: all their rowids, and the first of their broken references.
+    """Rows of one table that refer to nothing: all their rowids, the first of their broken references, and the foreign
+    keys that are broken, by parent and number.
 
     # Trap: SQLite gives None for each row of a table WITHOUT ROWID.
     """
 
     rowids: list[int | None] = field(default_factory=list)
     first: list[Row] = field(default_factory=list)
+    keys: set[tuple[str, int]] = field(default_factory=set)
 
     def add(self, fault: Row) -> None:
         """One more broken reference; a row may have several."""
         rowid = fault[1]
+        self.keys.add((fault[2], fault[3]))
         if rowid is None or rowid not in self.rowids[-_ROWS_AT_ONCE:]:
             self.rowids.append(rowid)
             if len(self.first) < _NAMED_ROWS:
@@ -207,12 +223,16 @@ def broken_references(connection: sqlite3.Connection) -> Iterator[Row]:
 
 def _new_faults(connection: sqlite3.Connection) -> Iterator[Row]:
     """The broken references that were not noted before this import."""
-    noted = connection.execute("SELECT 1 FROM sqlite_temp_schema WHERE name = ?", (_EARLIER.partition(".")[2],))
-    earlier = Counter(connection.execute(f"SELECT * FROM {_EARLIER}") if noted.fetchone() is not None else ())
+    noted = _EARLIER_NAME in _temporary_tables(connection)
+    earlier = Counter(connection.execute(f"SELECT * FROM {_EARLIER}") if noted else ())
     for fault in broken_references(connection):
         earlier[fault] -= 1
         if earlier[fault] < 0:
             yield fault
+
+
+def _temporary_tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_temp_schema")}
 
 
 def _name_at(connection: sqlite3.Connection, table: Table | None, rowid: int | None) -> str:
@@ -224,8 +244,15 @@ def _name_at(connection: sqlite3.Connection, table: Table | None, rowid: int | N
 
 
 def _names_of_broken(connection: sqlite3.Connection, table: Table, parent: str, number: int) -> Iterator[str]:
-    """The keys of rows whose foreign key of that number is broken. A parent table may be missing altogether."""
-    keys = connection.execute(_KEYS, (table.name, number)).fetchall()
+    """The keys of rows whose foreign key of that number is broken."""
+    lost = _broken(connection, table.name, parent, number)
+    for row in connection.execute(f"SELECT {_key_of(table)} FROM {table.source('t')} WHERE {lost}"):
+        yield " ".join(map(shown, row))
+
+
+def _broken(connection: sqlite3.Connection, table: str, parent: str, number: int) -> str:
+    """Whether the foreign key of that number is broken in a row `t`, as SQL. Its parent may be missing altogether."""
+    keys = connection.execute(_KEYS, (table, number)).fetchall()
     sql = "SELECT name, pk FROM pragma_table_info(?) ORDER BY pk"
     columns = connection.execute(sql, (parent,)).fetchall()
     lost = " AND ".join(f"t.{quoted(at)} IS NOT NULL" for at, _ in keys)
@@ -234,8 +261,7 @@ def _names_of_broken(connection: sqlite3.Connection, table: Table, parent: str, 
         ends = [to if to is not None else own[at] for at, (_, to) in enumerate(keys)]
         same = " AND ".join(f"p.{quoted(to)} = t.{quoted(at)}" for (at, _), to in zip(keys, ends, strict=True))
         lost += f" AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} p WHERE {same})"
-    for row in connection.execute(f"SELECT {_key_of(table)} FROM {table.source('t')} WHERE {lost}"):
-        yield " ".join(map(shown, row))
+    return lost
 
 
 def _key_of(table: Table) -> str:

@@ -97,3 +97,45 @@ def test_all_rows_are_named_in_one_way(tmp_path: Path, rowid: str, parent: str) 
     assert ("k00", "up") == (fault.where.row_id, fault.where.field)
     assert f"c: 22 rows: {named}" in fault.message
     assert said[0].message.endswith(f"kept as they were: {named}")
+
+
+@pytest.mark.parametrize("rowid", ["", "WITHOUT ROWID"])
+def test_orphans_are_dropped(tmp_path: Path, rowid: str) -> None:
+    """With a rowid or without, rows that lose their own parents by it too; others stay, and all are counted."""
+    loaded = Loaded()
+    loaded.rows["c"] = 5
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE p (a TEXT PRIMARY KEY)")
+        connection.execute(
+            f"CREATE TABLE c (id TEXT PRIMARY KEY, up REFERENCES p (a), two REFERENCES p (a), own REFERENCES c) {rowid}"
+        )
+        connection.execute("INSERT INTO p VALUES ('here')")
+        connection.executemany(
+            "INSERT INTO c VALUES (?, ?, ?, ?)",
+            [
+                ("a", "gone", "gone", None),
+                ("b", "here", "gone", None),
+                ("c", "here", None, "b"),
+                ("d", "here", None, None),
+                ("e", None, None, "d"),
+            ],
+        )
+        settle_orphans(connection, "drop", loaded, list[Finding]().append)
+        left = connection.execute("SELECT id FROM c ORDER BY id").fetchall()
+
+    assert [("d",), ("e",)] == left
+    assert (2, 3) == (loaded.rows["c"], loaded.dropped["c"])
+
+
+def test_rows_without_rowid_that_cannot_be_told_apart(tmp_path: Path) -> None:
+    """Where some were broken before, none is dropped, and the rows are named."""
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE p (a TEXT PRIMARY KEY)")
+        connection.execute("CREATE TABLE c (id TEXT PRIMARY KEY, up REFERENCES p (a)) WITHOUT ROWID")
+        connection.execute("INSERT INTO c VALUES ('old', 'gone')")
+        note_earlier_faults(connection)
+        connection.execute("INSERT INTO c VALUES ('new', 'gone')")
+        with pytest.raises(MalformedNode):
+            settle_orphans(connection, "drop", Loaded(), list[Finding]().append)
+
+        assert 2 == connection.execute("SELECT count(*) FROM c").fetchone()[0]
