@@ -56,7 +56,7 @@ from pattern_stream.stages.statistics import is_ours
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.stages.writing import write_documents
 from pattern_stream.streams import closing, transform
-from pattern_stream.transport.files import open_output
+from pattern_stream.transport.files import open_target
 from pattern_stream.transport.wrapping import (
     Unwrapping,
     Wrapping,
@@ -236,11 +236,7 @@ async def convert_archive(
     if isinstance(out, Path) and isinstance(source, Path) and out.exists() and out.samefile(source):
         raise UsageError(f"{out} is what is converted, expected another file")
     async with AsyncExitStack() as resources:
-        target: AsyncWriter
-        if out is None or isinstance(out, Path):
-            target = await resources.enter_async_context(open_output(out, force=options.force))
-        else:
-            target = out
+        target = await resources.enter_async_context(open_target(out, force=options.force))
         near = getattr(target, "folder", None)
         opening = open_content(source, stage="convert", progress=progress, unwrapping=options.unwrapping)
         content = await resources.enter_async_context(opening)

@@ -66,7 +66,7 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.folding import fold_memory
 from pattern_stream.stages.mapping import Mapping
 from pattern_stream.streams import transform
-from pattern_stream.transport.files import open_output
+from pattern_stream.transport.files import open_target
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 if TYPE_CHECKING:
@@ -275,11 +275,7 @@ async def export_archive(
     if isinstance(out, Path):
         await refuse_source(database, out)
     async with AsyncExitStack() as resources:
-        target: AsyncWriter
-        if out is None or isinstance(out, Path):
-            target = await resources.enter_async_context(open_output(out, force=options.force))
-        else:
-            target = out
+        target = await resources.enter_async_context(open_target(out, force=options.force))
         unfinished = getattr(target, "partial", None)
         if options.verify and unfinished is None:
             raise no_file_to_verify()

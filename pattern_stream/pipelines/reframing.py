@@ -40,7 +40,7 @@ from pattern_stream.stages.encode.encoder import encode
 from pattern_stream.stages.rebuild.records import unchunk
 from pattern_stream.stages.walk.walker import Walker, walk
 from pattern_stream.streams import Events, closing
-from pattern_stream.transport.files import open_output
+from pattern_stream.transport.files import open_target
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, wrap
 
 
@@ -112,11 +112,7 @@ async def reframe_archive(
         raise UsageError(f"{out} is the archive that is read, expected another file")
     async with AsyncExitStack() as resources:
         resources.enter_context(few_collections())
-        target: AsyncWriter
-        if out is None or isinstance(out, Path):
-            target = await resources.enter_async_context(open_output(out, force=options.force))
-        else:
-            target = out
+        target = await resources.enter_async_context(open_target(out, force=options.force))
         near, log = getattr(target, "folder", None), FindingLog()
         archive = await resources.enter_async_context(
             open_archive(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pattern_stream.codec.cid import cid_text
 from pattern_stream.codec.signature_block import decode_signature
-from pattern_stream.errors import Finding, WrongKey
+from pattern_stream.errors import WrongKey
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.transport.key_files import key_file
 from pattern_stream.transport.signers import Trust
@@ -84,11 +84,6 @@ def untrusted(found: Sequence[JudgedSignature]) -> WrongKey | None:
         hint = "a signature beside the archive is named with --signature FILE"
         return WrongKey("the archive has no signature, expected one that counts", hint=hint)
     return WrongKey(f"no signature of the archive counts: {'; '.join(one.problem or 'unknown' for one in found)}")
-
-
-def as_finding(error: WrongKey) -> Finding:
-    """That error for work that goes on after it."""
-    return Finding("error", "untrusted-signature", error.message, error.where, error.hint)
 
 
 def _judged(root: bytes, blob: bytes, wanted: WantedSignature | None, *, embedded: bool) -> JudgedSignature:

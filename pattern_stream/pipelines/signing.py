@@ -18,7 +18,7 @@ from pattern_stream.pipelines.reading import ArchiveSource, watched
 from pattern_stream.pipelines.verifying import verify_archive
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
-from pattern_stream.transport.files import open_input, open_output
+from pattern_stream.transport.files import open_input, open_target
 from pattern_stream.transport.signers import MakeSignature
 from pattern_stream.transport.sshsig import NAMESPACE, blob_of, parse_blob, signed_line
 from pattern_stream.transport.wrapping import Unwrapping, Wrapping, unwrap, wrap
@@ -67,11 +67,7 @@ async def sign_archive(
     if isinstance(source, Path) and isinstance(out, Path) and out.exists() and out.samefile(source):
         raise UsageError(f"{out} is what is signed, expected another file")
     async with AsyncExitStack() as resources:
-        target: AsyncWriter
-        if out is None or isinstance(out, Path):
-            target = await resources.enter_async_context(open_output(out, force=force))
-        else:
-            target = out
+        target = await resources.enter_async_context(open_target(out, force=force))
         found = await verify_archive(source, unwrapping=unwrapping, progress=progress)
         if not found.ok or found.root is None:
             fault = next(finding for finding in found.findings if finding.severity == "error")

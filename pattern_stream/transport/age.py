@@ -24,6 +24,7 @@ from pattern_stream.errors import (
     WrongKey,
 )
 from pattern_stream.transport.filters import PulledFilter
+from pattern_stream.transport.magics import AGE_MAGIC, ARMOR_BEGIN
 
 Recipient = Any
 """A recipient of `pyrage`, which has no types: `x25519.Recipient` or `ssh.Recipient`."""
@@ -31,8 +32,6 @@ Recipient = Any
 Identity = Any
 """An identity of `pyrage`: `x25519.Identity` or `ssh.Identity`."""
 
-AGE_MAGIC: Final = b"age-encryption.org/v1\n"
-ARMOR_BEGIN: Final = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _ARMOR_END: Final = b"-----END AGE ENCRYPTED FILE-----"
 
 MOST_HEAD_BYTES: Final = 256 * 1024

@@ -10,8 +10,9 @@ from typing import Final
 from anyio import to_thread
 
 from pattern_stream.errors import UsageError
-from pattern_stream.transport.age import AGE_MAGIC, ARMOR_BEGIN, Identity, Recipient, age_library
+from pattern_stream.transport.age import Identity, Recipient, age_library
 from pattern_stream.transport.key_files import key_file, key_lines
+from pattern_stream.transport.magics import AGE_MAGIC, ARMOR_BEGIN
 
 _NAMES_ONE: Final = re.compile(r"age1[0-9a-z]+|ssh-[a-z0-9-]+ ")
 _PLUGIN: Final = re.compile(r"age1(?=[a-z0-9-]*1)[a-z0-9-]+1|AGE-PLUGIN-")

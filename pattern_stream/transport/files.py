@@ -24,7 +24,7 @@ from pattern_stream.errors import (
     storage_errors,
 )
 from pattern_stream.files.partial import partial_of, reserved, take_name
-from pattern_stream.items import Placement
+from pattern_stream.items import AsyncWriter, Placement
 from pattern_stream.transport.blocking import PatientThread
 from pattern_stream.transport.descriptors import (
     copy_range,
@@ -155,6 +155,16 @@ async def open_output(target: Path | None = None, *, force: bool = False) -> Asy
         if stat.S_ISBLK(os.fstat(descriptor).st_mode):
             with storage_errors(f"writing {name}"):
                 await thread.run(os.fsync, descriptor)
+
+
+@asynccontextmanager
+async def open_target(out: Path | AsyncWriter | None, *, force: bool = False) -> AsyncGenerator[AsyncWriter]:
+    """The same for a pipeline's output, which may also be an object of the caller's. Raises as `open_output` does."""
+    if out is not None and not isinstance(out, Path):
+        yield out
+        return
+    async with open_output(out, force=force) as output:
+        yield output
 
 
 async def check_output(target: Path | None, *, force: bool = False) -> Path | None:

@@ -9,9 +9,7 @@ from typing import Any, Final
 
 from pattern_stream.errors import ArchiveError, CorruptStream, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
-
-GZIP_MAGIC: Final = b"\x1f\x8b"
-"""Starts a gzip member. Source: RFC 1952 2.3.1. No CAR starts so: 1f would be a header of 31 bytes, 8b an array."""
+from pattern_stream.transport.magics import GZIP_MAGIC
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 """zlib: expect a gzip head and check the trailing checksum and length."""

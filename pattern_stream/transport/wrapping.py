@@ -14,7 +14,8 @@ from pattern_stream.items import AsyncWriter
 from pattern_stream.quick_dataclass import dataclass
 from pattern_stream.streams import closing
 from pattern_stream.transport.filters import PackedOutput, Packer, Unpacker
-from pattern_stream.transport.gzip import GZIP_MAGIC, Gunzip, GzipPacker
+from pattern_stream.transport.gzip import Gunzip, GzipPacker
+from pattern_stream.transport.magics import AGE_MAGIC, ARMOR_BEGIN, GZIP_MAGIC, SKIPPABLE_MAGICS, ZSTD_MAGIC
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
 
 Method = Literal["gzip", "zstd"]
 
-_AGE_MAGIC: Final = b"age-encryption.org/v1\n"
-_ARMOR: Final = b"-----BEGIN AGE ENCRYPTED FILE-----"
-_ZSTD: Final = (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + last, 0x2A, 0x4D, 0x18)) for last in range(16)))
-WRAPPING_HEAD_BYTES: Final = len(_ARMOR)
+WRAPPING_HEAD_BYTES: Final = len(ARMOR_BEGIN)
 """How much of an input tells what lies round it."""
 
 
@@ -139,9 +137,9 @@ async def unwrap(
 
 
 _KINDS: Final = (
-    ((GZIP_MAGIC, *_ZSTD), "compression"),
-    ((_ARMOR,), "armor"),
-    ((_AGE_MAGIC,), "encryption"),
+    ((GZIP_MAGIC, ZSTD_MAGIC, *SKIPPABLE_MAGICS), "compression"),
+    ((ARMOR_BEGIN,), "armor"),
+    ((AGE_MAGIC,), "encryption"),
 )
 
 

@@ -11,17 +11,12 @@ from typing import Final
 
 from pattern_stream.errors import ArchiveError, CorruptStream, HostileShape, TrailingBytes, TruncatedArchive
 from pattern_stream.format import COPY_BYTES
+from pattern_stream.transport.magics import SKIPPABLE_MAGICS, ZSTD_MAGIC
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-"""Starts a frame. Source: RFC 8878 3.1.1. No CAR starts so: 28 would be a header of 40 bytes, b5 an array of 53."""
-
-SKIPPABLE_MAGICS: Final = tuple(bytes((0x50 + last, 0x2A, 0x4D, 0x18)) for last in range(16))
-"""Start a frame that holds no content. Source: RFC 8878 3.1.2."""
 
 LEVELS: Final = range(1, 20)
 """Levels that need no more memory to unpack than any program grants."""

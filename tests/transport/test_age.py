@@ -9,9 +9,9 @@ import pyrage
 import pytest
 
 from pattern_stream.errors import ArchiveError, CorruptStream, HostileShape, PatternStreamError, TruncatedArchive
-from pattern_stream.transport import age
 from pattern_stream.transport.age import PassphrasePacker
 from pattern_stream.transport.age_keys import identities, recipients
+from pattern_stream.transport.magics import AGE_MAGIC
 from pattern_stream.transport.wrapping import Encryption, Unwrapping, Wrapping, unwrap
 from tests.drive import collect, dribble
 from tests.transport.test_wrapping import wrapped
@@ -80,7 +80,7 @@ async def test_damaged_armor(change: object, kind: type[ArchiveError], reason: s
 
 async def test_a_passphrase_that_costs_too_much() -> None:
     """A head may not ask for gigabytes of memory."""
-    head = age.AGE_MAGIC + b"-> scrypt " + b"A" * 22 + b" 22\n" + b"A" * 43 + b"\n--- " + b"A" * 43 + b"\n"
+    head = AGE_MAGIC + b"-> scrypt " + b"A" * 22 + b" 22\n" + b"A" * 43 + b"\n--- " + b"A" * 43 + b"\n"
     with pytest.raises(HostileShape, match=r"costs 2\^22 rounds of scrypt to try, expected 2\^20 at most"):
         await unwrapped(head + bytes(100), Unwrapping(passphrase=given))
 
@@ -88,7 +88,7 @@ async def test_a_passphrase_that_costs_too_much() -> None:
 async def test_a_head_without_end() -> None:
     """A head is bounded, whatever its lines say."""
     with pytest.raises(CorruptStream, match="does not end within 262144 bytes"):
-        await unwrapped(age.AGE_MAGIC + b"-> X25519 abc\n" * 30_000, Unwrapping(passphrase=given))
+        await unwrapped(AGE_MAGIC + b"-> X25519 abc\n" * 30_000, Unwrapping(passphrase=given))
 
 
 def make_key(kind: str, path: Path) -> None:
